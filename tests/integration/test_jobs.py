@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
@@ -133,10 +134,43 @@ def test_a_flaky_test_and_a_waived_failure_fail_nothing_and_are_never_reused(
 
 
 def test_failed_jobs_alone_run_again_if_asked_for(jobs: Checkout) -> None:
-    write(jobs, "first", test="exit 1")
+    write(jobs, "first", build="exit 1")
     assert states(jobs, expect=1)["test second"] == "done"
+    write(jobs, "first", build=BUILD, test="exit 1")  # also after a change
+    ended = states(jobs, "--rerun-failed", expect=1)
+    assert ended == {"compile first": "done", "test first": "failed"}
     assert states(jobs, "--rerun-failed", expect=1) == {"test first": "failed"}
     assert states(jobs, "--rerun", expect=1).keys() >= {"compile second", "test second"}
+
+
+def test_a_result_is_not_reused_after_a_run_that_came_to_none(jobs: Checkout) -> None:
+    write(jobs, "first", test="sleep 3")
+    jobs.run("test", "--library", "first")
+    process = jobs.start("test", "--library", "first", "--rerun")
+    wait_for(lambda: f"start    test first {CELL}" in jobs.output)
+    time.sleep(1)
+    shutil.rmtree(jobs.root / "build")
+    assert process.wait(PATIENT) == 1
+    assert "Exception" not in jobs.output
+    assert states(jobs, "--library", "first")["test first"] == "done"
+
+
+def test_an_interruption_ends_the_wait_for_another_process(
+    jobs: Checkout, slow: subprocess.Popen[str]
+) -> None:
+    assert slow.poll() is None
+    with (jobs.root / "other").open("w") as output:
+        command = [sys.executable, "-m", "envmatrix", "test"]
+        waiting = subprocess.Popen(
+            command,
+            cwd=jobs.root,
+            env={**os.environ, **jobs.variables},
+            stdout=output,
+            stderr=output,
+        )
+    wait_for(lambda: "start    test" in (jobs.root / "other").read_text())
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(5) == 130
 
 
 def test_a_check_of_reused_jobs_reports_contradictions(jobs: Checkout) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from queue import SimpleQueue
 from typing import Protocol
 
 from envmatrix.console import Console
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import INTERRUPTED, EnvmatrixError
 from envmatrix.jobs.execution import Execution, JobResult
 from envmatrix.jobs.model import Job
 from envmatrix.parallel import INTERRUPTION
 from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped
 from envmatrix.text import one_line
+
+_MOST_SIGNALS = 2
 
 
 class Observer(Protocol):
@@ -77,9 +81,17 @@ def _most(execution: Execution) -> int:
 
 @contextmanager
 def _interruptions(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` at each signal that interrupts this program while the block runs."""
+    """Call `handle` at the signals that interrupt this program while the block runs; the third one
+    ends it, whatever it waits for: the next run removes what is left."""
     signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.signal(number, lambda *_: handle()) for number in signals]
+    numbers = count(1)
+
+    def on_signal(*_: object) -> None:
+        if next(numbers) > _MOST_SIGNALS:
+            os._exit(INTERRUPTED)
+        handle()
+
+    handlers = [signal.signal(number, on_signal) for number in signals]
     try:
         yield
     finally:

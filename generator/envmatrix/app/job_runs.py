@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from typing import Literal
 
 from envmatrix.app.job_budget import plan_within
@@ -20,6 +21,7 @@ from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.executors.outputs import open_outputs
+from envmatrix.files import readable_text, write_whole
 from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
@@ -27,6 +29,7 @@ from envmatrix.jobs.model import Graph, Job
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.resources import host_arch
 from envmatrix.results.job_records import JobRecords
+from envmatrix.results.location import Location
 from envmatrix.sessions.build_marks import is_marked
 from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
 from envmatrix.sessions.junit import write_suites
@@ -77,11 +80,11 @@ class JobRuns:
         anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
         present = {*self._own_sources(), *(self._compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
+        images = self._images(left, console)
+        left = remaining(left, left.jobs, _present_images(left, images))
         if options.budget.is_limited:
             left, postponed = self._within(options.budget, left, goals, console)
             results |= postponed
-        images = self._images(left, console)
-        left = remaining(left, left.jobs, _present_images(left, images))
         execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
         where = configured_jobs(user_configuration()).outputs
         with open_outputs(where) if where else nullcontext() as outputs:
@@ -94,6 +97,7 @@ class JobRuns:
         results |= execution.results
         for key, result in results.items():
             results[key] = self._completed(key, result, is_checked=key in checked)
+        self._note_failures(results)
         return results, is_interrupted
 
     def suites(
@@ -102,9 +106,9 @@ class JobRuns:
         """Yield the tests of each job, by its name; the job itself where no tests are known."""
         for key, result in results.items():
             job = self.plan.graph.jobs[key]
-            record = self.records.find(job) if job.kind == "test" else None
-            is_known = record is not None and result.state not in ("left out", "interrupted")
-            outcomes = record.outcomes if record and is_known else ()
+            stored = self.records.find(job) if job.kind == "test" else None
+            is_known = result.state not in ("left out", "interrupted", "postponed")
+            outcomes = stored.record.outcomes if stored and is_known else ()
             yield str(job), outcomes or (_outcome_of(job, result),)
 
     def _within(
@@ -124,17 +128,36 @@ class JobRuns:
         goals = goals_of(self.plan.graph, verb)
         if rerun != "failed":
             return goals
-        records = ((key, self.records.find(self.plan.graph.jobs[key])) for key in goals)
-        return [key for key, record in records if record and record.end.state != "passed"]
+        failed = readable_text(self._failed_jobs).splitlines()
+        return [key for key in goals if str(self.plan.graph.jobs[key]) in failed]
+
+    @property
+    def _failed_jobs(self) -> Path:
+        """The file with the names of the jobs that did not succeed when they were last to be
+        done, whatever their inputs were then."""
+        return Location.of(self.workspace.root).directory / "failed-jobs"
+
+    def _note_failures(self, results: Mapping[str, JobResult]) -> None:
+        names = {*readable_text(self._failed_jobs).splitlines()}
+        for key, result in results.items():
+            name = str(self.plan.graph.jobs[key])
+            if result.is_bad:
+                names.add(name)
+            elif result.state != "postponed":
+                names.discard(name)
+        text = "".join(f"{name}\n" for name in sorted(names))
+        if text != readable_text(self._failed_jobs):
+            Location.of(self.workspace.root).prepare()
+            write_whole(self._failed_jobs, text.encode())
 
     def _reused(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
         """Yield the goals that succeeded with the same inputs; of compilations, those whose outputs
         are in their build directories."""
         for key in goals:
             job = self.plan.graph.jobs[key]
-            record = self.records.good(job)
-            if record and (job.kind != "compile" or self._is_compiled(job)):
-                yield key, reused_result(record)
+            good = self.records.good(job)
+            if good and (job.kind != "compile" or self._is_compiled(job)):
+                yield key, reused_result(good.record)
 
     def _compiled(self, goals: Iterable[str]) -> set[str]:
         """Return the compilations that goals need, and whose outputs are in their directories."""
@@ -145,9 +168,9 @@ class JobRuns:
     def _completed(self, key: str, result: JobResult, *, is_checked: bool) -> JobResult:
         """Return a result with the numbers of failed tests, and with the contradiction if the job
         passed before."""
-        record = self.records.find(self.plan.graph.jobs[key]) if result.state == "failed" else None
-        if record:
-            result = replace(result, counts=record.counts)
+        stored = self.records.find(self.plan.graph.jobs[key]) if result.state == "failed" else None
+        if stored:
+            result = replace(result, counts=stored.record.counts)
         return _compared(result) if is_checked else result
 
     def _own_sources(self) -> Iterator[str]:
@@ -191,7 +214,10 @@ def run_jobs(
     with open_place(options.place) as place:
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
         results, is_interrupted = runs.run(verb, options, today, console, observe)
-    write_suites(workspace.root / BUILD_ROOT / "junit.xml", runs.suites(results))
+    try:
+        write_suites(workspace.root / BUILD_ROOT / "junit.xml", runs.suites(results))
+    except OSError as error:
+        console.warn(f"`{BUILD_ROOT}/junit.xml` cannot be written: {error.strerror}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
     return Report(plan.graph.jobs, results, cells, time.monotonic() - started, is_interrupted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -21,7 +21,7 @@ from envmatrix.app.places import Images, Place
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import Cancelled, EnvmatrixError
 from envmatrix.executors.outputs import Outputs, keep_outputs, restore_outputs
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
@@ -97,10 +97,9 @@ class JobWork:
 
     def _compile(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
-        with (
-            self._locked(job, console),
-            locked_build(session, session.libraries[0], "compile") as context,
-        ):
+        # Elsewhere, two checkouts would share the tasks of a job.
+        lock = self._locked(job, console) if self.place.keeps_tasks else nullcontext()
+        with lock, locked_build(session, session.libraries[0], "compile") as context:
             if job.id not in self.anew:
                 if is_marked(context.directory, context.build.name, job.id):
                     return JobResult("reused", message="compiled by another process meanwhile")
@@ -108,34 +107,34 @@ class JobWork:
                     return JobResult("reused", message="its outputs were fetched")
             with self._recorded(job, session, context) as run:
                 run.compile()
+                run.outputs = self._keep(context, console)
             if run.is_reusable:
                 mark(context.directory, context.build.name, job.id)
-                self._keep(job, context, console)
         return run.result
 
     def _restore(self, job: Job, context: BuildContext, console: Console) -> bool:
         """Fetch the outputs of a compilation that succeeded elsewhere; return whether there are
         any."""
-        if self.outputs is None or not self.records.good(job):
+        result = self.records.good(job)
+        if self.outputs is None or result is None or not result.outputs:
             return False
         forget(context.directory, context.build.name)
         try:
-            if not restore_outputs(self.outputs, job.id, context.build):
-                return False
+            restore_outputs(self.outputs, result.outputs, context.build)
         except EnvmatrixError as error:
             console.warn(f"{error.message}; it is compiled here")
             return False
         mark(context.directory, context.build.name, job.id)
         return True
 
-    def _keep(self, job: Job, context: BuildContext, console: Console) -> None:
-        """Keep the outputs of a compilation for others, where this user may."""
-        if self.outputs is None:
-            return
+    def _keep(self, context: BuildContext, console: Console) -> str:
+        """Keep the outputs of a compilation for others, where this user may; return their
+        digest."""
         try:
-            keep_outputs(self.outputs, job.id, context.build)
+            return keep_outputs(self.outputs, context.build) if self.outputs else ""
         except (EnvmatrixError, OSError) as error:
             console.warn(f"the outputs are not kept for others: {error}")
+            return ""
 
     def _test(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
@@ -145,8 +144,8 @@ class JobWork:
             self._locked(job, console),
             locked_build(session, session.libraries[0], "test") as context,
         ):
-            if job.id not in self.anew and (record := self.records.good(job)):
-                return reused_result(record)
+            if job.id not in self.anew and (result := self.records.good(job)):
+                return reused_result(result.record)
             with self._recorded(job, session, context, part) as run:
                 # Somebody may have compiled something else meanwhile, or written to the source.
                 if not is_marked(context.directory, context.build.name, self._compilation(job)):
@@ -157,8 +156,8 @@ class JobWork:
     def _analyse(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
         with locked_build(session, session.libraries[0], "analyse") as context:
-            if job.id not in self.anew and (record := self.records.good(job)):
-                return reused_result(record)
+            if job.id not in self.anew and (result := self.records.good(job)):
+                return reused_result(result.record)
             with self._recorded(job, session, context) as run:
                 for _ in analyse_recorded(AnalysisOptions(), run.runner, run.recorder):
                     pass
@@ -213,13 +212,18 @@ class JobWork:
             with recorded_run(session, context, job.kind, part, attempt) as (runner, recorder):
                 run = _JobRun(session, runner, recorder)
                 yield run
+        except Exception as error:
+            if is_planned and not isinstance(error, Cancelled):
+                self.records.forget(job)  # unless the failure is a result, which follows
+            raise
         finally:
-            if run is not None and _ended_by_itself(run.recorder):
+            has_ended = run is not None and _ended_by_itself(run.recorder)
+            if has_ended:
                 self.records.end_attempt(job)
             if run is not None and is_planned and _source_state(context) == state:
                 run.is_reusable = True
-                if _ended_by_itself(run.recorder):
-                    self.records.keep(job, run.recorder.journal.parts)
+                if has_ended:
+                    self.records.keep(job, run.recorder.journal.parts, run.outputs)
 
 
 @dataclass
@@ -231,6 +235,7 @@ class _JobRun:
     recorder: Recorder
     counts: Mapping[str, int] = field(default_factory=dict)
     is_reusable: bool = False
+    outputs: str = ""
 
     def compile(self) -> None:
         for _ in compile_recorded(self.runner, self.recorder):

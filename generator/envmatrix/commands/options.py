@@ -110,8 +110,8 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             "--shadow",
             "checked",
             metavar="PERCENT",
-            type=click.FloatRange(0, 100),
-            default=0.0,
+            type=click.IntRange(0, 100),
+            default=0,
             callback=lambda _context, _option, percent: percent / 100,
             help="Run some of the jobs again that need not run, and report contradictions.",
         ),
@@ -135,6 +135,7 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             "--timeline",
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
+            callback=_in_a_directory,
             help="Draw when each job ran, as SVG.",
         ),
         click.option("--fail-fast", "fails_fast", is_flag=True, help="End at the first failure."),
@@ -162,7 +163,7 @@ def budget(command: Decorated) -> Decorated:
     @click.option(
         "--gpu-minutes",
         metavar="N",
-        type=click.FloatRange(min=0),
+        type=click.IntRange(min=0),
         help="Only the most valuable jobs that use GPUs for N minutes in all.",
     )
     @click.option(
@@ -173,13 +174,21 @@ def budget(command: Decorated) -> Decorated:
         help="Only the most valuable jobs that this machine does in this time, such as 30m.",
     )
     @functools.wraps(command)
-    def with_budget(*, seconds: float | None, gpu_minutes: float | None, **arguments: Any) -> Any:
+    def with_budget(*, seconds: float | None, gpu_minutes: int | None, **arguments: Any) -> Any:
         from envmatrix.jobs.budget import Budget
 
         gpu_seconds = None if gpu_minutes is None else gpu_minutes * 60
         return command(budget=Budget(seconds, gpu_seconds), **arguments)
 
     return cast("Decorated", with_budget)
+
+
+def _in_a_directory(
+    _context: click.Context, _option: click.Parameter, file: Path | None
+) -> Path | None:
+    if file is not None and not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no directory `{file.parent}`")
+    return file
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

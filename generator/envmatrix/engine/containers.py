@@ -429,6 +429,14 @@ def _follow(
             break
 
 
+def _free_bytes(directory: str) -> float:
+    """Return what is free on the disk of a directory, which somebody may have removed."""
+    try:
+        return shutil.disk_usage(directory).free
+    except OSError:
+        return inf
+
+
 @contextmanager
 def watch_limits(
     stopped: _Stopped, task: Task, *, passed_seconds: float = 0, disks: Sequence[str] | None = None
@@ -446,7 +454,7 @@ def watch_limits(
         started = time.monotonic() - passed_seconds
         while not done.wait(_LOOK_SECONDS):
             wake()
-            free = min((shutil.disk_usage(directory).free for directory in disks), default=inf)
+            free = min(map(_free_bytes, disks), default=inf)
             if reason := limits.exceeded(time.monotonic() - started, free):
                 stopped.stop(reason)
             if stopped.reason:

@@ -3,9 +3,12 @@ part of it."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from envmatrix.files import write_whole
+from envmatrix.parallel import INTERRUPTION
 
 # The directory of the records of checkouts in a cache.
 CHECKOUTS = "checkouts"
@@ -29,15 +33,35 @@ def cache_directory() -> Path:
 @contextmanager
 def exclusive(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold an advisory lock on `file`; the kernel releases it when the process ends. `on_wait` is
-    called where another process holds it."""
+    called where another process holds it; an interruption ends the wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    descriptor = os.open(file, _LOCK_FILE, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENXIO, "it is no regular file", str(file))
+        if not _is_locked(descriptor):
             on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _is_locked(descriptor):
+            if INTERRUPTION.is_set:
+                raise KeyboardInterrupt
+            time.sleep(_LOOK_SECONDS)
         yield
+    finally:
+        os.close(descriptor)
+
+
+# Never wait for a pipe, never follow a link.
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK_SECONDS = 0.05
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Lock a file, if no other process has it; return whether this one has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def record_checkout(cache: Path, root: Path) -> None:

@@ -8,6 +8,7 @@ care as journals. With a key, only those files count that a signed file `SHA256S
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,19 @@ _SUM = re.compile(rf"([0-9a-f]{{64}}) [ *](?:\./)?([0-9a-f]{{2}}/[0-9a-f]{{64}}{
 _SUMS, _SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 
 
+# The first line: the id of the job, and the digest of its outputs, if they are kept.
+_HEAD = re.compile(r'\["([0-9a-f]{64})", "((?:sha256:[0-9a-f]{64})?)"\]')
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The record of a run that did a job, and the digest of its `outputs`, empty if they were not
+    kept."""
+
+    record: Record
+    outputs: str
+
+
 @dataclass(frozen=True)
 class JobRecords:
     """Records of jobs: those in the directory `own`, to which runs of this user add theirs, and
@@ -48,18 +62,14 @@ class JobRecords:
         setting = configured_jobs(user_configuration())
         return cls(setting.records or cache_directory() / JOBS, setting.trusted, setting.key)
 
-    def find(self, job: Job) -> Record | None:
+    def find(self, job: Job) -> JobRecord | None:
         """Return the record of a job, the user's own before others; None where there is none that
-        is valid and of this library and cell."""
+        is valid and of this job."""
         contents = (
             _content(_file(self.own, job.id)),
             *(self._trusted_content(directory, job) for directory in self.trusted),
         )
-        for content in contents:
-            record = _record(content)
-            if record and (record.run.library, record.run.cell) == job.subject[:2]:
-                return record
-        return None
+        return next(filter(None, (_record(content, job) for content in contents)), None)
 
     def _trusted_content(self, directory: Path, job: Job) -> bytes:
         file = _file(directory, job.id)
@@ -75,15 +85,21 @@ class JobRecords:
         """The sha256 of each file that a trusted directory has a signature for, by its name."""
         return {directory: _signed_sums(directory, self.key) for directory in self.trusted}
 
-    def good(self, job: Job) -> Record | None:
+    def good(self, job: Job) -> JobRecord | None:
         """Return the record of a job whose result can be reused: all of it passed at once."""
-        record = self.find(job) if job.is_reusable else None
-        return record if record and record.end.state == "passed" else None
+        result = self.find(job) if job.is_reusable else None
+        return result if result and result.record.end.state == "passed" else None
 
-    def keep(self, job: Job, parts: Sequence[Part]) -> None:
-        """Keep the parts of a run as the result of a job, in place of an earlier one."""
-        text = "".join(f"{line_of(part)}\n" for part in parts)
+    def keep(self, job: Job, parts: Sequence[Part], outputs: str = "") -> None:
+        """Keep the parts of a run as the result of a job, in place of an earlier one, with the
+        digest of its outputs if they are kept as well."""
+        lines = (json.dumps([job.id, outputs]), *map(line_of, parts))
+        text = "".join(f"{line}\n" for line in lines)
         write_whole(_file(self.own, job.id), text.encode(), 0o644)
+
+    def forget(self, job: Job) -> None:
+        """Forget the user's own result of a job: a later run of it had none."""
+        _file(self.own, job.id).unlink(missing_ok=True)
 
     def attempt(self, job: Job) -> str:
         """Return the name of the present attempt at a job. It stays the same until the attempt ends
@@ -117,12 +133,20 @@ def _content(file: Path) -> bytes:
     return content if len(content) <= LARGEST else b""
 
 
-def _record(content: bytes) -> Record | None:
-    """Return the record that a file has; None if no run of this tool wrote it."""
+def _record(content: bytes, job: Job) -> JobRecord | None:
+    """Return the record of a job that a file has; None if no run of this tool wrote it, or it is
+    that of another job."""
+    head, _, text = content.decode("utf-8", "replace").partition("\n")
+    match = _HEAD.fullmatch(head)
+    if match is None or match[1] != job.id:
+        return None
     try:
-        return record_of(content.decode("utf-8", "replace").split("\n")) if content else None
+        record = record_of(text.split("\n"))
     except InvalidRecord:
         return None
+    if (record.run.library, record.run.cell) != job.subject[:2]:
+        return None
+    return JobRecord(record, match[2])
 
 
 def _signed_sums(directory: Path, key: Path | None) -> Mapping[str, str]:

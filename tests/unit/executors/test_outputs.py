@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from envmatrix.confined import Area
-from envmatrix.errors import EngineError
+from envmatrix.errors import Absent, EngineError
 from envmatrix.executors.outputs import DirectoryOutputs, keep_outputs, restore_outputs
-
-JOB, OTHER = "a" * 64, "b" * 64
 
 
 @pytest.fixture
@@ -22,48 +20,48 @@ def build(tmp_path: Path) -> Path:
     return build
 
 
-def stored(tmp_path: Path, build: Path, *jobs: str) -> DirectoryOutputs:
-    outputs = DirectoryOutputs(tmp_path / "outputs")
-    for job in jobs:
-        keep_outputs(outputs, job, Area(build))
-    return outputs
+@pytest.fixture
+def outputs(tmp_path: Path) -> DirectoryOutputs:
+    return DirectoryOutputs(tmp_path / "outputs")
 
 
-def test_outputs_come_back_as_they_were(tmp_path: Path, build: Path) -> None:
-    outputs, target = stored(tmp_path, build, JOB), tmp_path / "target"
+def test_outputs_come_back_as_they_were(
+    outputs: DirectoryOutputs, build: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "target"
     target.mkdir()
     (target / "left over").touch()
-    assert restore_outputs(outputs, JOB, Area(target))
+    restore_outputs(outputs, keep_outputs(outputs, Area(build)), Area(target))
     assert (target / "lib/library.so").read_bytes() == b"code"
     assert (target / "lib/library.so").is_symlink()
     assert not (target / "left over").exists()
 
 
-def test_equal_outputs_are_kept_once(tmp_path: Path, build: Path) -> None:
-    outputs = stored(tmp_path, build, JOB, OTHER)
-    assert outputs.find(JOB) == outputs.find(OTHER)
-    assert len([*(tmp_path / "outputs/sha256").iterdir()]) == 1
+def test_equal_outputs_are_kept_once(outputs: DirectoryOutputs, build: Path) -> None:
+    assert keep_outputs(outputs, Area(build)) == keep_outputs(outputs, Area(build))
+    assert len([*outputs.directory.iterdir()]) == 1
 
 
-def test_there_are_none_of_a_job_that_kept_none(tmp_path: Path, build: Path) -> None:
-    outputs = stored(tmp_path, build, JOB)
-    assert not restore_outputs(outputs, OTHER, Area(build))
+def test_an_empty_area_has_no_outputs(outputs: DirectoryOutputs, tmp_path: Path) -> None:
+    assert keep_outputs(outputs, Area(tmp_path / "empty")) == ""
+
+
+def test_outputs_that_are_gone_are_no_reason_to_clear_anything(
+    outputs: DirectoryOutputs, build: Path
+) -> None:
+    with pytest.raises(Absent):
+        restore_outputs(outputs, f"sha256:{'0' * 64}", Area(build))
     assert (build / "lib/library.so").exists()
-
-
-@pytest.mark.parametrize("name", ["", "sha256:1", "../../etc/passwd", f"sha256:{'0' * 64}"])
-def test_a_name_that_leads_nowhere_counts_as_none(tmp_path: Path, build: Path, name: str) -> None:
-    outputs = stored(tmp_path, build, JOB)
-    (tmp_path / "outputs/jobs" / JOB).write_text(name)
-    assert outputs.find(JOB) is None
 
 
 def test_damaged_outputs_are_refused_before_anything_is_replaced(
-    tmp_path: Path, build: Path
+    outputs: DirectoryOutputs, build: Path
 ) -> None:
-    outputs = stored(tmp_path, build, JOB)
-    (archive,) = (tmp_path / "outputs/sha256").iterdir()
+    digest = keep_outputs(outputs, Area(build))
+    (archive,) = outputs.directory.iterdir()
     archive.write_bytes(archive.read_bytes() + b"\0")
     with pytest.raises(EngineError, match="damaged"):
-        restore_outputs(outputs, JOB, Area(build))
+        restore_outputs(outputs, digest, Area(build))
     assert (build / "lib/library.so").exists()
+    assert keep_outputs(outputs, Area(build)) == digest  # and are replaced
+    restore_outputs(outputs, digest, Area(build))

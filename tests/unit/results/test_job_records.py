@@ -24,10 +24,12 @@ def parts(state: State = "passed") -> list[Part]:
 def test_a_result_is_found_by_its_job(tmp_path: Path) -> None:
     records = JobRecords(tmp_path)
     assert records.find(JOB) is None
-    records.keep(JOB, parts())
-    record = records.good(JOB)
-    assert record
-    assert (record.end.seconds, record.outcomes[0].name) == (2.0, "adds")
+    outputs = f"sha256:{'a' * 64}"
+    records.keep(JOB, parts(), outputs)
+    result = records.good(JOB)
+    assert result
+    assert (result.record.end.seconds, result.record.outcomes[0].name) == (2.0, "adds")
+    assert result.outputs == outputs
 
 
 @pytest.mark.parametrize("state", ["failed", "flaky", "errored", "skipped", "killed"])
@@ -61,14 +63,30 @@ def file_of(directory: Path) -> Path:
 
 
 def test_a_result_under_the_name_of_another_job_does_not_count(tmp_path: Path) -> None:
-    other = replace(JOB, subject=("ops", "another cell"))
-    file_of(tmp_path)
+    file = file_of(tmp_path)
+    assert JobRecords(tmp_path).find(replace(JOB, subject=("ops", "another cell"))) is None
+    other = replace(JOB, id="cd" * 32)
+    (tmp_path / "cd").mkdir()
+    file.rename(tmp_path / "cd" / f"{other.id}.jsonl")
     assert JobRecords(tmp_path).find(other) is None
+
+
+def test_a_result_can_be_forgotten(tmp_path: Path) -> None:
+    records = JobRecords(tmp_path)
+    records.keep(JOB, parts())
+    records.forget(JOB)
+    records.forget(JOB)
+    assert records.find(JOB) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]\n", '{"run": {}}\n', "\0\n", '{"end": 1}\n'])
 def test_what_no_run_wrote_does_not_count(tmp_path: Path, text: str) -> None:
-    file_of(tmp_path).write_text(text)
+    file = file_of(tmp_path)
+    head, _, _ = file.read_text().partition("\n")
+    for content in (text, f"{head}\n{text}"):
+        file.write_text(content)
+        assert JobRecords(tmp_path).find(JOB) is None
+    file.write_text(text)
     assert JobRecords(tmp_path).find(JOB) is None
 
 
