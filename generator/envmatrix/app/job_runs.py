@@ -97,10 +97,9 @@ class JobRuns:
         results |= execution.results
         for key, result in results.items():
             results[key] = self._completed(key, result, is_checked=key in checked)
-        self._note_failures(results)
         return results, is_interrupted
 
-    def suites(
+    def _suites(
         self, results: Mapping[str, JobResult]
     ) -> Iterator[tuple[str, Sequence[TestOutcome]]]:
         """Yield the tests of each job, by its name; the job itself where no tests are known."""
@@ -137,7 +136,9 @@ class JobRuns:
         done, whatever their inputs were then."""
         return Location.of(self.workspace.root).directory / "failed-jobs"
 
-    def _note_failures(self, results: Mapping[str, JobResult]) -> None:
+    def write_results(self, results: Mapping[str, JobResult]) -> None:
+        """Write the JUnit file, and note which jobs failed."""
+        write_suites(self.workspace.root / BUILD_ROOT / "junit.xml", self._suites(results))
         names = {*readable_text(self._failed_jobs).splitlines()}
         for key, result in results.items():
             name = str(self.plan.graph.jobs[key])
@@ -215,9 +216,9 @@ def run_jobs(
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
         results, is_interrupted = runs.run(verb, options, today, console, observe)
     try:
-        write_suites(workspace.root / BUILD_ROOT / "junit.xml", runs.suites(results))
-    except OSError as error:
-        console.warn(f"`{BUILD_ROOT}/junit.xml` cannot be written: {error.strerror}")
+        runs.write_results(results)
+    except OSError as error:  # as of a checkout that is read-only
+        console.warn(f"results are not written: `{error.filename}`: {error.strerror}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
     return Report(plan.graph.jobs, results, cells, time.monotonic() - started, is_interrupted)
 
