@@ -608,7 +608,7 @@ def test_all_tasks_are_stopped_at_once_and_no_other_begins(workshop: Workshop) -
 def test_a_task_of_a_client_that_was_killed_ends_with_one_whole_result(
     workshop: Workshop,
 ) -> None:
-    """One that outlives its client is adopted; any other one is stopped, and starts anew."""
+    """A task that outlives its client is adopted; any other one is stopped, and starts anew."""
     key = new_key()
     task = workshop.task("echo run >>runs; sleep 4; cat runs")
     client = os.fork()

@@ -63,8 +63,11 @@ class RemoteContainers(Containers):
         self._uid = os.getuid() if uid is None else uid
         self._transferring = threading.Lock()
 
+    def submit(self, key: str, task: Task) -> None:
+        self._transfer_image(task.image)  # not under the lock that `stop` needs
+        super().submit(key, task)
+
     def _execution_of(self, key: str, task: Task) -> Execution:
-        self._transfer_image(task.image)
         return _RemoteExecution(self._client, key, task, self._uid)
 
     def _transfer_image(self, name: str) -> None:

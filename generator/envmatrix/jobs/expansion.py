@@ -111,8 +111,9 @@ class _Expansion:
         needs."""
         library, subject = run.library, (run.library.name, run.cell.id)
         _, test_text = self._texts(library)
-        *others, compilation = self._building(run, "compile")
-        yield from (*others, compilation)
+        building = tuple(self._building(run, "compile"))
+        yield from building
+        compilation = building[-1]
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
             yield runtime

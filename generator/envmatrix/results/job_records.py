@@ -26,13 +26,9 @@ from envmatrix.results.journal import LARGEST
 from envmatrix.results.records import InvalidRecord, Part, Record, line_of, record_of
 
 _SUFFIX = ".jsonl"
-
-
 # Lines of `sha256sum`, and the files that have them and their signature.
 _SUM = re.compile(rf"([0-9a-f]{{64}}) [ *](?:\./)?([0-9a-f]{{2}}/[0-9a-f]{{64}}{_SUFFIX})")
 _SUMS, _SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
-
-
 # The first line: the id of the job, and the digest of its outputs, if they are kept.
 _HEAD = re.compile(r'\["([0-9a-f]{64})", "((?:sha256:[0-9a-f]{64})?)"\]')
 
