@@ -33,6 +33,14 @@ LIBRARY = """\
 BUILD, TEST = "cat /src/word > /build/word", "grep -q word /build/word"
 ONCE = "echo once >> /build/tested; sleep 2"
 PATIENT = 20.0
+# A fake of the machine's clock: it jumps by $YEARS two seconds after a process started. What reads
+# it in C, as the time of files, does not jump.
+CLOCK = """\
+import os, time
+real, started = time.time, time.monotonic()
+years = float(os.environ.get("YEARS", 0))
+time.time = lambda: real() + 365 * 86400 * years * (time.monotonic() - started > 2)
+"""
 
 
 @pytest.fixture
@@ -355,6 +363,26 @@ def test_results_are_kept_where_the_store_is_unavailable(jobs: Checkout) -> None
     del jobs.variables["ENVMATRIX_RESULTS"]
     assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report").stdout)
     assert [*(jobs.root / ".envmatrix/journals").iterdir()] == []
+
+
+def test_no_result_is_wrong_or_lost_when_the_clock_jumps(jobs: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    jobs.variables |= {"PYTHONPATH": str(tmp_path), "YEARS": "1"}
+    assert states(jobs)["test first"] == "done"
+    write(jobs, "first", test=f"{TEST}; ! test -e /build/broken; sleep 1")
+    jobs.variables["YEARS"] = "-1"
+    assert states(jobs)["test first"] == "done"
+    # A newer failure counts, although its date is that of an older run.
+    (jobs.root / "build" / CELL / "first/devel/broken").touch()
+    jobs.variables["YEARS"] = "-2"
+    assert states(jobs, "--rerun", expect=1)["test first"] == "failed"
+    del jobs.variables["YEARS"]
+    assert states(jobs, expect=1)["test first"] == "failed"
+    (jobs.root / "build" / CELL / "first/devel/broken").unlink()
+    assert states(jobs) == {"test first": "done", "test second": "reused"}
+    seconds = [row["seconds"] for row in json.loads(jobs.run("test", "--json").stdout)["jobs"]]
+    assert all(0 < value < PATIENT for value in seconds)
+    assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report").stdout)
 
 
 @pytest.mark.long

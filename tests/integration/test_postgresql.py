@@ -13,6 +13,7 @@ from tests import databases
 from tests.databases import RealPostgresql
 from tests.integration.conftest import CELL as BUILT
 from tests.integration.conftest import Checkout
+from tests.integration.test_jobs import wait_for
 from tests.unit.results.conftest import database as database
 from tests.unit.results.examples import record
 from tests.unit.results.test_store import *  # noqa: F403 -- its tests, run with the `url` below
@@ -85,3 +86,29 @@ def test_what_ran_while_the_server_was_away_is_stored_when_it_is_back(
     assert count_journals(journals) == 0
     with connect(url) as database, database.reading() as connection:
         assert len(queries.history(connection, "a", BUILT, "compile", 9)) == 2
+
+
+def test_a_server_that_ends_while_jobs_run_loses_no_result(
+    postgresql: RealPostgresql, url: str, checkout: Checkout
+) -> None:
+    (checkout.root / "slow").mkdir()
+    test = '{framework: commands, run: ["sleep 5"]}'
+    library = f'{{path: slow, build: {{system: script, commands: ["true"]}}, test: {test}}}'
+    with (checkout.root / "matrix.yaml").open("a") as file:
+        file.write(f"libraries: {{slow: {library}}}\n")
+    checkout.variables["ENVMATRIX_RESULTS"] = url
+    process = checkout.start("test", "--rerun")
+    wait_for(lambda: f"start    test slow {BUILT}" in checkout.output)
+    postgresql.stop()
+    journals = checkout.root / ".envmatrix/journals"
+
+    assert process.wait(60) == 0
+    assert "2 done" in checkout.output
+    assert "the results store" in checkout.output
+    assert count_journals(journals) == 2
+    postgresql.start()
+    checkout.run("report")
+    assert count_journals(journals) == 0
+    with connect(url) as database, database.reading() as connection:
+        runs = [queries.history(connection, "slow", BUILT, verb, 9) for verb in ("compile", "test")]
+    assert [len(history) for history in runs] == [1, 1]
