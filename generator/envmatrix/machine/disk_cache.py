@@ -10,6 +10,7 @@ import pickle
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
@@ -25,8 +26,9 @@ from envmatrix.machine.cache import cache_directory
 
 T = TypeVar("T")
 
-# The limit of cached values; beyond it, the older half is removed.
-_MOST = 1024
+# Older values are removed, once a day: one that is still valid is made again.
+_DAY = 24 * 3600.0
+_LONGEST = 30 * _DAY
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -116,10 +118,18 @@ def _write(name: str, content: bytes) -> None:
         directory.mkdir(0o700)
     with _open_directory() as opened:
         write_whole(Path(f"/proc/self/fd/{opened}", name), content, 0o600)
-    files = list(directory.iterdir())
-    if len(files) > _MOST:
-        for file in sorted(files, key=lambda file: file.lstat().st_mtime)[: -_MOST // 2]:
+    _sweep(directory, time.time())
+
+
+def _sweep(directory: Path, now: float) -> None:
+    """Remove old values, if that was not done today."""
+    stamp = directory.with_suffix(".swept")
+    if stamp.exists() and abs(now - stamp.lstat().st_mtime) < _DAY:
+        return
+    for file in directory.iterdir():
+        if now - file.lstat().st_mtime > _LONGEST:
             file.unlink(missing_ok=True)
+    write_whole(stamp, b"", 0o600)
 
 
 def _directory() -> Path:

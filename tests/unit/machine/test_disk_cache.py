@@ -182,15 +182,20 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 2]
 
 
-def test_the_oldest_go_first(
-    make: CallCounter, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(disk_cache, "_MOST", 2)
+def test_values_of_last_month_are_removed_once_a_day(make: CallCounter, cache: Path) -> None:
     cached_value("first", b"", make)
     (first,) = cache.iterdir()
     os.utime(first, (0, 0))
     cached_value("second", b"", make)
-    assert len(list(cache.iterdir())) == 2
+    assert first.exists()
+    os.utime(cache.with_suffix(".swept"), (0, 0))
     cached_value("third", b"", make)
-    assert len(list(cache.iterdir())) == 1
-    assert first not in cache.iterdir()
+    assert not first.exists()
+    assert len([*cache.iterdir()]) == 2
+
+
+def test_thousands_of_values_are_all_there(make: CallCounter, cache: Path) -> None:
+    for _ in range(2):
+        for number in range(2000):
+            cached_value(f"{number}", b"", make)
+    assert make.times == 2000
