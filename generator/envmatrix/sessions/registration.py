@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nox
+from nox._options import options
 
 from envmatrix.errors import SKIPPED
 from envmatrix.machine.disk_cache import cached_value, identity
@@ -40,27 +40,48 @@ MANY = {
 _LIBRARY_VERBS = ("build", "test")
 
 
-def add_sessions(root: Path) -> None:
-    """Register the sessions of many cells; of every cell of `root`'s matrix, by its id and its
-    short names; and of each library in cells with several."""
+def add_sessions(root: Path, always: Collection[str] = ()) -> None:
+    """Register those sessions that nox was asked for: of many cells; of every cell of `root`'s
+    matrix, by its id and its short names; and of each library in cells with several. nox takes
+    long for thousands of sessions.
+
+    `always` are sessions to register whatever nox was asked for, such as those that others notify
+    or require. What the noxfile sets in `nox.options` has to be set before.
+    """
     os.chdir(root)
     cells, libraries_of = cells_and_libraries(root)
-    shared = [
-        (library, cell)
-        for cell, libraries in libraries_of.items()
-        for library in (libraries if len(libraries) > 1 else ())
-    ]
-    names = {*cells, *(f"{cell}-{library}" for library, cell in shared)}
-    for name, (arguments, text) in MANY.items():
-        _register(name, ("envmatrix", *arguments), text)
-    for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
-        for prefix in VERBS:
-            _add(prefix, name, cell)
-    for library, cell in shared:
-        for prefix in _LIBRARY_VERBS:
-            _add(prefix, f"{cell}-{library}", cell, library)
+    requested = _requested_sessions()
+    every = _all_sessions(cells, libraries_of)
+    for name in every if requested is None else dict.fromkeys((*requested, *always)):
+        if name in MANY:
+            arguments, text = MANY[name]
+            _register(name, ("envmatrix", *arguments), text)
+        elif name.partition("-")[0] in VERBS:
+            _add(name, cells, libraries_of)
     # Thousands of sessions live until the end: the collector need not look for garbage in them.
     gc.freeze()
+
+
+def _requested_sessions() -> Sequence[str] | None:
+    """Return the names of the sessions that nox was asked for; None where it may need any other: it
+    lists them all, or selects them by keywords or tags."""
+    asked = options.parse_args()
+    names = asked.sessions or asked.usage or nox.options.sessions
+    selects = (asked.keywords, asked.tags, nox.options.keywords, nox.options.tags)
+    if any(selects) or (asked.list_sessions and not names):
+        return None
+    return [*(names or ())]
+
+
+def _all_sessions(
+    cells: Mapping[str, str], libraries_of: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yield the names of all sessions."""
+    yield from MANY
+    yield from (f"{prefix}-{name}" for name in cells for prefix in VERBS)
+    for cell, libraries in libraries_of.items():
+        for library in libraries if len(libraries) > 1 else ():
+            yield from (f"{prefix}-{cell}-{library}" for prefix in _LIBRARY_VERBS)
 
 
 def _is_skip(error: nox.command.CommandFailed) -> bool:
@@ -87,12 +108,29 @@ def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     return {**short_ids, **{name: name for name in libraries}}, libraries
 
 
-def _add(prefix: str, name: str, cell: str, library: str | None = None) -> None:
+def _add(session: str, cells: Mapping[str, str], libraries_of: Mapping[str, Sequence[str]]) -> None:
+    """Register the session of a cell, or of a library in a cell. The cell need not exist:
+    `envmatrix run` explains why, nox cannot."""
+    prefix, _, name = session.partition("-")
     verb, text = VERBS[prefix]
+    cell, library = cells.get(name, name), None
+    if name not in cells and prefix in _LIBRARY_VERBS:
+        cell, library = _cell_and_library(name, libraries_of)
     command = ("envmatrix", "run", verb, cell, *(("--library", library) if library else ()))
     description = text.format(library=library or "the libraries", cell=cell)
-    may_skip = verb in {"perf", "test"}
-    _register(f"{prefix}-{name}", command, description, may_skip=may_skip)
+    _register(session, command, description, may_skip=verb in {"perf", "test"})
+
+
+def _cell_and_library(
+    name: str, libraries_of: Mapping[str, Sequence[str]]
+) -> tuple[str, str | None]:
+    """Return the cell and the library that a session is named after; the name alone if there are no
+    such."""
+    for place, character in enumerate(name):
+        cell, library = name[:place], name[place + 1 :]
+        if character == "-" and library in libraries_of.get(cell, ()):
+            return cell, library
+    return name, None
 
 
 def _register(name: str, command: Sequence[str], text: str, *, may_skip: bool = False) -> None:
@@ -106,9 +144,3 @@ def _register(name: str, command: Sequence[str], text: str, *, may_skip: bool = 
 
     run.__doc__ = text
     nox.session(name=name, default=False, venv_backend="none")(run)
-
-
-def _missing_cells(arguments: Sequence[str], names: Collection[str]) -> Mapping[str, str]:
-    """Return requested cells that do not exist: `envmatrix run` explains why, nox cannot."""
-    words = (word.partition("-") for word in arguments)
-    return {name: name for prefix, _, name in words if prefix in VERBS and name not in names}
