@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,12 @@ def _insert(connection: sa.Connection, record: Record) -> None:
     except sa.exc.IntegrityError:  # it is stored already
         connection.rollback()
         return
-    for table in tables.PARTS.values():
+    for kind, table in tables.PARTS.items():
         items: Sequence[Any] = getattr(record, table.name)
+        names = [field.name for field in fields(kind)]
         for start in range(0, len(items), _ROWS_AT_ONCE):
             rows = (
-                {"run": run.id, "position": number, **asdict(item)}
+                {"run": run.id, "position": number, **{name: getattr(item, name) for name in names}}
                 for number, item in enumerate(items[start : start + _ROWS_AT_ONCE], start)
             )
             connection.execute(sa.insert(table), [_fit_row(table, row) for row in rows])
@@ -115,16 +117,31 @@ def _insert(connection: sa.Connection, record: Record) -> None:
 def _fit_row(table: sa.Table, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row that fits its table: texts truncated to their columns and without characters
     that databases reject, long ones compressed."""
-    return {name: _fit_value(table.c[name].type, value) for name, value in row.items()}
+    fits = _fits(table)
+    return {
+        name: fits[name](value) if isinstance(value, str) else value for name, value in row.items()
+    }
 
 
-def _fit_value(kind: sa.types.TypeEngine[Any], value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if isinstance(kind, sa.LargeBinary):
-        return zlib.compress(value.encode("utf-8", "replace")) if value else b""
-    text = value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-    return text[: kind.length] if isinstance(kind, sa.String) else text
+@cache
+def _fits(table: sa.Table) -> Mapping[str, Callable[[str], str | bytes]]:
+    """Return how a text becomes a value of each column."""
+    return {
+        column.name: _packed
+        if isinstance(column.type, sa.LargeBinary)
+        else partial(_truncated, getattr(column.type, "length", None))
+        for column in table.c
+    }
+
+
+def _packed(text: str) -> bytes:
+    return zlib.compress(text.encode("utf-8", "replace")) if text else b""
+
+
+def _truncated(length: int | None, text: str) -> str:
+    if not text.isascii() or "\0" in text:
+        text = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return text[:length]
 
 
 def unpack_text(content: bytes, longest: int = LONGEST_TEXT) -> str:
