@@ -55,7 +55,9 @@ _KERNEL = "template <int N> __global__ void add(float *x) { x[threadIdx.x] += N;
     f"template __global__ void add<{number}>(float *);\n" for number in range(200)
 )
 _BUILD = """\
-for number in $(seq {files}); do nvcc -arch=sm_90 -c "$PWD/kernel.cu" -o "/build/$number.o"; done
+for number in $(seq {files}); do
+  nvcc ${{NVCC_CCBIN:+-ccbin "$NVCC_CCBIN"}} -arch=sm_90 -c "$PWD/kernel.cu" -o "/build/$number.o"
+done
 """
 _FILES = {"sums": 2, "scans": 3, "sorts": 4}
 _SPECIAL = {
@@ -111,7 +113,7 @@ def _rows(first: Project, second: Project, *, with_images: bool) -> Iterator[Seq
     yield ["the same, to all in parallel", f"{sequential / parallel.seconds:.2f}"]
     first.add_special_libraries()
     killed = [first.test(kill_after=seconds) for seconds in _MOMENTS]
-    last = first.test()
+    last = first.test(ends=1)
     ended = Counter(job for run in killed for job in run.done)
     twice = [job for job in ended if ended[job] > 1 or job in last.started]
     yield [
@@ -183,8 +185,9 @@ class Project:
             timing.run(["docker", "image", "rm", "--force", *images])
         timing.run(["docker", "builder", "prune", "--all", "--force"])
 
-    def test(self, *options: str, kill_after: float | None = None) -> Execution:
-        """Test all cells, for so many seconds if it is to be killed."""
+    def test(self, *options: str, kill_after: float | None = None, ends: int = 0) -> Execution:
+        """Test all cells, for so many seconds if it is to be killed. RuntimeError if it ends with
+        another exit code."""
         started, lines, first = time.monotonic(), [], 0.0
         with subprocess.Popen(
             [*timing.ENVMATRIX, "test", *options],
@@ -202,6 +205,8 @@ class Project:
                     first = time.monotonic()
                 lines.append(line)
         text = "".join(lines)
+        if kill_after is None and process.returncode != ends:
+            raise RuntimeError(f"exit code {process.returncode}: {text}")
         return Execution(
             time.monotonic() - started,
             re.findall(r"(?m)^start    (.*): about", text),
