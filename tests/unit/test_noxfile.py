@@ -1,34 +1,71 @@
-"""What the sessions run, with a stand-in for `envmatrix` that notes how it is called."""
+"""Which sessions there are and what they run, with a stand-in for `envmatrix` that notes how it is
+called."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from envmatrix.sessions import registration
+from envmatrix.errors import INTERRUPTED, SKIPPED
+from envmatrix.sessions import nox_program, registration
 
 ROOT = Path(__file__).parents[2]
 NOXFILE = ROOT / "noxfile.py"
 
+# Imported by each interpreter that has its directory on its path.
 STAND_IN = """\
-#!/bin/sh
-echo "$@" >> "$(dirname "$0")/calls"
+import sys
+from pathlib import Path
+import envmatrix.cli
+
+def main():
+    calls = Path(__file__).with_name("calls")
+    with calls.open("a") as file:
+        print(*sys.argv[1:], file=file)
+    sys.exit({status})
+
+envmatrix.cli.main = main
 """
 
 
-def run(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
-    """Return the calls of the stand-in in `directory` by nox with these arguments."""
-    (directory / "envmatrix").write_text(STAND_IN)
-    (directory / "envmatrix").chmod(0o755)
-    path = f"{directory}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "ENVMATRIX_CACHE": str(directory)}
-    command = [sys.executable, "-m", "nox", "-f", str(noxfile), "-s", *arguments]
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+def run(
+    directory: Path, noxfile: Path, *arguments: str, status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run nox with these arguments, and a stand-in in `directory` that ends with a status."""
+    (directory / "sitecustomize.py").write_text(STAND_IN.format(status=status))
+    environment = {**os.environ, "PYTHONPATH": str(directory), "ENVMATRIX_CACHE": str(directory)}
+    command = [sys.executable, "-m", "nox", "-f", str(noxfile), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def calls(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
+    """Return the calls of the stand-in by the sessions that are named."""
+    done = run(directory, noxfile, "-s", *arguments)
+    assert done.returncode == 0, done.stderr
     return (directory / "calls").read_text().splitlines()
+
+
+def sessions(directory: Path, noxfile: Path, *arguments: str) -> set[str]:
+    """Return the sessions that nox lists."""
+    listed = run(directory, noxfile, "-l", *arguments).stdout
+    return {*re.findall(r"(?m)^[*-] (\S+)", listed)}
+
+
+@pytest.fixture
+def noxfile(tmp_path: Path) -> Path:
+    """A noxfile of three lines, in a repository with the matrix of this one."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name in ("matrix.yaml", "envs"):
+        (repository / name).symlink_to(ROOT / name)
+    file = repository / "noxfile.py"
+    file.write_text(str(registration.__doc__).partition("\n\n")[2])
+    return file
 
 
 @pytest.mark.parametrize(
@@ -38,22 +75,79 @@ def run(directory: Path, noxfile: Path, *arguments: str) -> list[str]:
 def test_sessions_of_many_cells_pass_their_arguments_on(
     tmp_path: Path, session: str, call: str
 ) -> None:
-    assert run(tmp_path, NOXFILE, session, "--", "--select", "a*") == [f"{call} --select a*"]
+    assert calls(tmp_path, NOXFILE, session, "--", "--select", "a*") == [f"{call} --select a*"]
 
 
 def test_a_noxfile_of_three_lines_is_enough_and_its_sessions_have_no_environment_of_their_own(
-    tmp_path: Path,
+    tmp_path: Path, noxfile: Path
 ) -> None:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    for name in ("matrix.yaml", "envs"):
-        (repository / name).symlink_to(ROOT / name)
-    noxfile = repository / "noxfile.py"
-    noxfile.write_text(str(registration.__doc__).partition("\n\n")[2])
-    assert run(tmp_path, noxfile, "build-cuda12-aarch64") == [
+    assert calls(tmp_path, noxfile, "build-cuda12-aarch64") == [
         "run compile cuda12.4-debian12-aarch64"
     ]
-    assert not (repository / ".nox").exists()
+    assert not (noxfile.parent / ".nox").exists()
+
+
+def test_only_sessions_that_are_asked_for_are_registered(tmp_path: Path, noxfile: Path) -> None:
+    every = sessions(tmp_path, noxfile)
+    assert {"matrix", "pull", "build-cuda12-aarch64"} <= every
+    assert len(every) > 100
+    some = ("build-cuda12-aarch64", "matrix")
+    assert sessions(tmp_path, noxfile, "-s", *some) == {*some}
+    assert sessions(tmp_path, noxfile, "-k", "build and aarch64") == every
+
+
+def test_a_session_is_notified_if_it_is_always_registered(tmp_path: Path, noxfile: Path) -> None:
+    text = noxfile.read_text()
+    own = """
+import nox
+
+@nox.session(venv_backend="none")
+def both(session):
+    session.notify("build-cuda12-aarch64")
+"""
+    always = ', {"build-cuda12-aarch64"})'
+    noxfile.write_text(text.rstrip().removesuffix(")") + always + own)
+    assert calls(tmp_path, noxfile, "both") == ["run compile cuda12.4-debian12-aarch64"]
+
+
+@pytest.mark.parametrize(
+    ("session", "status", "word"),
+    [
+        ("build-cuda12-aarch64", 1, "failed"),
+        ("build-cuda12-aarch64", SKIPPED, "failed"),
+        ("test-cuda12-aarch64", SKIPPED, "skipped"),
+        ("test-cuda12-aarch64", INTERRUPTED, "interrupted"),
+    ],
+)
+def test_a_session_ends_as_the_program_does(
+    tmp_path: Path, noxfile: Path, session: str, status: int, word: str
+) -> None:
+    done = run(tmp_path, noxfile, "-s", session, status=status)
+    assert (done.returncode == 0) == (word == "skipped")
+    assert word in done.stderr.lower()
+
+
+def test_sessions_run_one_after_the_other_in_one_process(tmp_path: Path, noxfile: Path) -> None:
+    assert calls(tmp_path, noxfile, "matrix", "pull", "--", "--quiet") == [
+        "test --quiet",
+        "pull --quiet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (["-s", "tests"], {}, True),
+        (["-s", "tests", "--", "-l"], {}, True),
+        (["-l"], {}, False),
+        (["-s", "tests", "--help"], {}, False),
+        (["-s", "tests"], {"ENVMATRIX_NO_ENGINE": "1"}, False),
+    ],
+)
+def test_questions_need_no_engine(
+    arguments: list[str], environment: dict[str, str], *, expected: bool
+) -> None:
+    assert nox_program.needs_engine(arguments, environment) == expected
 
 
 def test_release_notes_are_the_section_of_a_version(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
@@ -17,6 +18,7 @@ from envmatrix.doctor.diagnosis import HostCheck, RepairStep, diagnose, plan_fix
 from envmatrix.errors import EngineError
 from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
+from envmatrix.machine.readiness import note_ready
 
 
 @click.command(epilog="Example: envmatrix doctor --fix --dry-run")
@@ -37,6 +39,9 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
         output("\n".join(map(_step_text, steps)) or "nothing to do")
     if not dry_run:
         _require(findings)
+        if not steps:
+            with suppress(OSError):  # it costs only time
+                note_ready()
 
 
 def _facts() -> HostFacts:

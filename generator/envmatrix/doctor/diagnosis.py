@@ -14,6 +14,7 @@ from envmatrix.facts.model import load_facts
 from envmatrix.machine import host
 from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
 from envmatrix.machine.host import DAEMON_CONFIGURATION, ID_PACKAGE, Engine, HostFacts
+from envmatrix.machine.readiness import BINFMT
 
 MINIMUM_ENGINE = "25.0"
 MINIMUM_BUILDX = "0.13"
@@ -262,8 +263,8 @@ def _start(facts: HostFacts) -> RepairStep:
 
 def _emulation_fix(facts: HostFacts, foreign: str) -> Fix:
     """Return a fix that registers QEMU by the rule of its package, as systemd would."""
-    rule, register = host.EMULATION_RULE.format(foreign), f"{host.BINFMT}/register"
-    mount = (*facts.as_root, "mount", "-t", "binfmt_misc", "binfmt_misc", host.BINFMT)
+    rule, register = host.EMULATION_RULE.format(foreign), f"{BINFMT}/register"
+    mount = (*facts.as_root, "mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
     write = (*facts.as_root, "dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
     handler = str(host.emulation_handler(foreign))
     steps = (

@@ -18,23 +18,17 @@ from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import MACHINES
 from envmatrix.files import readable_text
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
+from envmatrix.machine.readiness import BINFMT, PLUGINS, SOCKETS, SUBORDINATE_IDS
 
-BINFMT = "/proc/sys/fs/binfmt_misc"
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker-ssd.pid"))
-PLUGINS = tuple(
-    Path(root, "docker/cli-plugins/docker-buildx")
-    for root in ("/usr/libexec", "/usr/lib", "/usr/local/libexec", "/usr/local/lib")
-)
 PROGRAMS = ("arch-test", "mmdebstrap", "newuidmap")
 # Debian's package of `newuidmap`.
 ID_PACKAGE = "uidmap"
-# Subordinate ids of users, and how many mmdebstrap needs.
-SUBORDINATE_IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
+# How many subordinate ids mmdebstrap needs.
 _IDS = 65_536
 STORE_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
-SOCKETS = (Path("/var/run/docker.sock"), Path("/run/docker.sock"))
 TIMEOUT_SECONDS = 30
 
 Privilege = Literal["root", "sudo", "none"]

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
+import shlex
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nox
 from nox._options import options
 
-from envmatrix.errors import SKIPPED
+from envmatrix.errors import INTERRUPTED, SKIPPED
 from envmatrix.machine.disk_cache import cached_value, identity
 from envmatrix.matrix.files import files_of
 from envmatrix.matrix.tier_names import TIERS
@@ -55,7 +58,7 @@ def add_sessions(root: Path, always: Collection[str] = ()) -> None:
     for name in every if requested is None else dict.fromkeys((*requested, *always)):
         if name in MANY:
             arguments, text = MANY[name]
-            _register(name, ("envmatrix", *arguments), text)
+            _register(name, arguments, text)
         elif name.partition("-")[0] in VERBS:
             _add(name, cells, libraries_of)
     # Thousands of sessions live until the end: the collector need not look for garbage in them.
@@ -65,10 +68,10 @@ def add_sessions(root: Path, always: Collection[str] = ()) -> None:
 def _requested_sessions() -> Sequence[str] | None:
     """Return the names of the sessions that nox was asked for; None where it may need any other: it
     lists them all, or selects them by keywords or tags."""
-    asked = options.parse_args()
-    names = asked.sessions or asked.usage or nox.options.sessions
-    selects = (asked.keywords, asked.tags, nox.options.keywords, nox.options.tags)
-    if any(selects) or (asked.list_sessions and not names):
+    command_line = options.parse_args()
+    names = command_line.sessions or command_line.usage or nox.options.sessions
+    selects = (command_line.keywords, command_line.tags, nox.options.keywords, nox.options.tags)
+    if any(selects) or (command_line.list_sessions and not names):
         return None
     return [*(names or ())]
 
@@ -82,11 +85,6 @@ def _all_sessions(
     for cell, libraries in libraries_of.items():
         for library in libraries if len(libraries) > 1 else ():
             yield from (f"{prefix}-{cell}-{library}" for prefix in _LIBRARY_VERBS)
-
-
-def _is_skip(error: nox.command.CommandFailed) -> bool:
-    """Return whether a command of `envmatrix run` ended with the status of a skip."""
-    return str(error.reason).endswith(f" {SKIPPED}")
 
 
 def cells_and_libraries(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
@@ -116,9 +114,9 @@ def _add(session: str, cells: Mapping[str, str], libraries_of: Mapping[str, Sequ
     cell, library = cells.get(name, name), None
     if name not in cells and prefix in _LIBRARY_VERBS:
         cell, library = _cell_and_library(name, libraries_of)
-    command = ("envmatrix", "run", verb, cell, *(("--library", library) if library else ()))
+    arguments = ("run", verb, cell, *(("--library", library) if library else ()))
     description = text.format(library=library or "the libraries", cell=cell)
-    _register(session, command, description, may_skip=verb in {"perf", "test"})
+    _register(session, arguments, description, may_skip=verb in {"perf", "test"})
 
 
 def _cell_and_library(
@@ -133,14 +131,31 @@ def _cell_and_library(
     return name, None
 
 
-def _register(name: str, command: Sequence[str], text: str, *, may_skip: bool = False) -> None:
+def _register(name: str, arguments: Sequence[str], text: str, *, may_skip: bool = False) -> None:
     def run(session: nox.Session) -> None:
-        try:
-            session.run(*command, *session.posargs)
-        except nox.command.CommandFailed as error:
-            if may_skip and _is_skip(error):
-                session.skip("it cannot run here, as said above")
-            raise
+        words = (*arguments, *session.posargs)
+        session.log(shlex.join(("envmatrix", *words)))
+        status = _run_envmatrix(words)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
+        if status == SKIPPED and may_skip:
+            session.skip("it cannot run here, as said above")
+        if status:
+            raise nox.command.CommandFailed(f"exit code {status}")
 
     run.__doc__ = text
     nox.session(name=name, default=False, venv_backend="none")(run)
+
+
+def _run_envmatrix(arguments: Sequence[str]) -> int:
+    """Run `envmatrix` in this process, which has imported much of it; return its exit code."""
+    before = sys.argv
+    sys.argv = ["envmatrix", *arguments]
+    try:
+        runpy.run_module("envmatrix", run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    finally:
+        sys.argv = before
+        sys.stdout.flush()
+    return 0
