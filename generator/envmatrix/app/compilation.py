@@ -19,11 +19,13 @@ from envmatrix.sessions import tasks
 from envmatrix.sessions.benchmark import measure
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
+from envmatrix.sessions.context import BUILD_ROOT, BuildContext
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner, clear_privileges
+from envmatrix.vcs.tree_identity import tree_state
 
 # At most so many files are listed whose GPU code differs from `sm`.
 _MOST_WARNINGS = 5
@@ -39,14 +41,22 @@ class Compilation:
 
 def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation]:
     """Compile a library; record its products, and yield them."""
-    products, build = compile_library(runner), runner.context.build
+    context = runner.context
+    products, build = compile_library(runner, source_state(context)), context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
-        counts_shared = runner.context.counts_shared_hits
-        recorder.journal.write(*cache_hits(directory, counts_shared=counts_shared))
+        shared = context.counts_shared_hits
+        recorder.journal.write(*cache_hits(directory, counts_shared=shared))
     yield Compilation(build, products)
-    if not runner.context.library.chooses_sm:
+    if not context.library.chooses_sm:
         warn_of_architectures(products, runner)
+
+
+def source_state(context: BuildContext) -> str:
+    """Return what differs once a file of a source was written; a locked source never changes."""
+    if context.library.source is not None:
+        return "locked"
+    return tree_state(context.source, context.root / BUILD_ROOT)
 
 
 def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from envmatrix.app import library_sources
 from envmatrix.app.analysis import AnalysisOptions, analyse_recorded
 from envmatrix.app.cell_session import CellSession, compiler_cache_of
-from envmatrix.app.compilation import compile_recorded
+from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.images import provide
 from envmatrix.app.job_plan import job_images, source_identity
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
@@ -34,12 +34,11 @@ from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import End, Record
 from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.build_marks import forget, is_marked, mark
-from envmatrix.sessions.context import BUILD_ROOT, BuildContext
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.testing import TestRequest
-from envmatrix.vcs.tree_identity import tree_state
 
 T = TypeVar("T")
 
@@ -204,7 +203,7 @@ class JobWork:
         """Yield the run of a job, recorded as one and, if its inputs stayed the same, as the result
         of the job."""
         (library,) = session.libraries
-        state = _source_state(context)
+        state = source_state(context)
         is_planned = source_identity(self.workspace, library) == self.plan.sources[library.name]
         run = None
         try:
@@ -220,7 +219,7 @@ class JobWork:
             has_ended = run is not None and _ended_by_itself(run.recorder)
             if has_ended:
                 self.records.end_attempt(job)
-            if run is not None and is_planned and _source_state(context) == state:
+            if run is not None and is_planned and source_state(context) == state:
                 run.is_reusable = True
                 if has_ended:
                     self.records.keep(job, run.recorder.journal.parts, run.outputs)
@@ -255,13 +254,6 @@ class _JobRun:
 def reused_result(record: Record) -> JobResult:
     """Return the result of a job that is on record."""
     return JobResult("reused", seconds=record.end.seconds, counts=record.counts)
-
-
-def _source_state(context: BuildContext) -> str:
-    """Return what differs once a file of a source was written; a locked source never changes."""
-    if context.library.source is not None:
-        return ""
-    return tree_state(context.source, context.root / BUILD_ROOT)
 
 
 def _ended_by_itself(recorder: Recorder) -> bool:

@@ -9,7 +9,7 @@ from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import tasks
-from envmatrix.sessions.build_marks import forget
+from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
 from envmatrix.sessions.context import BuildContext
@@ -23,16 +23,22 @@ from envmatrix.sessions.source_sync import update
 COMPILATIONS = "compilations.log"
 
 
-def compile_library(runner: Runner) -> tuple[Product, ...]:
+def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     """Configure and compile the library; return its products, which are for the cell's
-    architecture."""
+    architecture. It is not configured again if the last compilation succeeded with this state of
+    the `source`, the empty one being none."""
     context = runner.context
+    directory, name = context.directory, context.build.name
+    is_configured = bool(source) and is_marked(directory, name, source, "configured")
     clear_outdated(context, runner.console)
     with context.build.opened() as build:
+        is_configured = is_configured and not build.is_empty
         build.remove(COMPILATIONS)
         if context.system.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
-    _compile(runner)
+    _compile(runner, is_configured=is_configured)
+    if source:
+        mark(directory, name, source, "configured")
     if context.borrowed:
         from envmatrix.sessions import cuda_usage
 
@@ -69,17 +75,22 @@ def clear_outdated(context: BuildContext, console: Console) -> None:
     write_whole(record_file, text.encode())
 
 
-def _compile(runner: Runner) -> None:
+def _compile(runner: Runner, *, is_configured: bool) -> None:
     """Compile, with fewer jobs where memory does not suffice."""
     context = runner.context
     while True:
         commands = context.system.commands(context)
+        if is_configured:
+            commands = [command for command in commands if command.step != "configure"]
         steps = dict.fromkeys(command.step for command in commands)
         # In one container, as starting one takes longer than some commands.
         argv = tasks.shell_arguments(tasks.join_commands([*commands, UNPACK_WHEELS]))
         try:
-            runner.check(runner.run(tasks.in_compiler(context, argv), *steps))
-            return
+            completed = runner.run(tasks.in_compiler(context, argv), *steps)
+            if not (is_configured and completed.failed):
+                runner.check(completed)
+                return
+            is_configured = False  # a test may have removed what was configured
         except OutOfMemory as error:
             if context.jobs == 1:
                 raise

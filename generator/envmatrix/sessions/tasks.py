@@ -46,6 +46,11 @@ class CompletedTask:
     def status(self) -> int:
         return self.result.status
 
+    @property
+    def failed(self) -> bool:
+        """True if the program failed, within all limits."""
+        return bool(self.status) and not (self.result.stopped or self.result.out_of_memory)
+
 
 def shell(context: BuildContext) -> Task:
     """Return a shell where a library compiles; its user ends it, not a limit."""

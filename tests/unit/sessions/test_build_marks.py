@@ -32,6 +32,15 @@ def test_a_mark_can_be_forgotten(build: Path) -> None:
     assert not is_marked(build.parent, "devel", "job")
 
 
+def test_a_directory_is_configured_apart_from_its_job_and_both_are_forgotten(build: Path) -> None:
+    assert not is_marked(build.parent, "devel", "job", "configured")
+    mark(build.parent, "devel", "state", "configured")
+    assert is_marked(build.parent, "devel", "job")
+    assert is_marked(build.parent, "devel", "state", "configured")
+    forget(build.parent, "devel")
+    assert not is_marked(build.parent, "devel", "state", "configured")
+
+
 def test_another_directory_of_the_name_is_not_marked(build: Path) -> None:
     build.rename(build.with_name("moved"))
     shutil.copytree(build.with_name("moved"), build)

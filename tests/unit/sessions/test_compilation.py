@@ -21,7 +21,7 @@ from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.library import LibraryBuild, LibrarySource
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library, ninja_files
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.failures import OutOfMemory
+from envmatrix.sessions.failures import OutOfMemory, StepFailed
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.runner import Runner
 
@@ -87,6 +87,44 @@ def test_a_python_library_has_its_wheels_for_products(tmp_path: Path) -> None:
 
 def test_a_library_without_artifacts_has_no_products(tmp_path: Path) -> None:
     assert compile_library(runner_of(tmp_path, files={"libx.so": LIBRARY})) == ()
+
+
+def configurations(runner: Runner) -> list[bool]:
+    """Return whether each task configures."""
+    return ["cmake -S" in "".join(task.command) for task in executor_of(runner).tasks]
+
+
+def test_what_is_configured_for_the_same_source_is_not_configured_again(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, files={"build.ninja": b""})
+    for source in ("state", "state", "another state", ""):
+        compile_library(runner, source)
+    assert configurations(runner) == [True, False, True, True]
+
+
+def test_what_did_not_compile_is_configured_again(tmp_path: Path) -> None:
+    failed = TaskResult(1)
+    runner = runner_of(tmp_path, files={"build.ninja": b""}, results=(failed,))
+    with pytest.raises(StepFailed):
+        compile_library(runner, "state")
+    compile_library(runner, "state")
+    assert configurations(runner) == [True, True]
+
+
+def test_a_build_directory_that_was_emptied_is_configured_again(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, files={"build.ninja": b""})
+    compile_library(runner, "state")
+    with runner.context.build.opened() as build:
+        build.clear()
+    compile_library(runner, "state")
+    assert configurations(runner) == [True, True]
+
+
+def test_a_build_directory_that_lacks_a_file_is_configured_at_once(tmp_path: Path) -> None:
+    results = (TaskResult(0), TaskResult(1))
+    runner = runner_of(tmp_path, files={"build.ninja": b""}, results=results)
+    compile_library(runner, "state")
+    compile_library(runner, "state")
+    assert configurations(runner) == [True, False, True]
 
 
 KILLED = TaskResult(137, out_of_memory=True)
