@@ -46,7 +46,7 @@ def test_there_are_cases() -> None:
 
 def texts_of(workspace: Workspace, case: Path) -> dict[str, str]:
     """Return the generated files by path, as a case has them."""
-    texts = {**outputs(workspace)}
+    texts = dict(outputs(workspace))
     if [*workspace.published]:
         for consumer in CONSUMERS:
             texts |= consumer_files(workspace, ConsumerRequest(consumer))
@@ -85,7 +85,7 @@ def test_the_generated_files(case: Path, workspace: Workspace, *, update_golden:
 
 def test_the_scripts_of_the_package_are_generated_as_they_are(workspace: Workspace) -> None:
     directory = Path(scripts.__file__).parent / "templates/scripts"
-    shared = {path: text for path, text in outputs(workspace).items() if Path(path).name in SHARED}
+    shared = {path: text for path, text in outputs(workspace) if Path(path).name in SHARED}
     assert shared
     for path, text in shared.items():
         assert text == (directory / Path(path).name).read_text(encoding="utf-8")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from envmatrix.app.workspace import DOCKERFILES, Workspace
@@ -41,7 +42,7 @@ Files = Mapping[str, str]
 def write_generated(workspace: Workspace, console: Console) -> None:
     """Write the generated files that changed, and remove those that are stale."""
     root = workspace.root
-    texts, changed, stale = _compare(workspace)
+    paths, changed, stale = _compare(workspace)
     _check_free(root, changed)
     # Scripts first, while the Dockerfiles that name them still exist: they tell whose these are.
     for path in reversed(stale):
@@ -49,21 +50,21 @@ def write_generated(workspace: Workspace, console: Console) -> None:
         if not any((root / path).parent.iterdir()):
             (root / path).parent.rmdir()
         console.say(f"removed  {one_line(path)}")
-    _write(root, {path: texts[path] for path in changed}, console)
+    _write(root, changed, console)
     if not changed and not stale:
-        console.say(f"{len(texts)} generated files are up to date")
+        console.say(f"{len(paths)} generated files are up to date")
 
 
 def check_generated(workspace: Workspace, console: Console) -> None:
     """Raise OutOfDate if a generated file would change."""
-    texts, changed, stale = _compare(workspace)
+    paths, changed, stale = _compare(workspace)
     states = dict.fromkeys(changed, "differs") | dict.fromkeys(stale, "is stale")
     states |= {path: "is missing" for path in changed if not (workspace.root / path).exists()}
     if states:
         details = [f"`{one_line(path)}` {state}" for path, state in states.items()]
         hint = "write them: `envmatrix generate`"
         raise OutOfDate("generated files are out of date", details=details, hint=hint)
-    console.say(f"{len(texts)} generated files are up to date")
+    console.say(f"{len(paths)} generated files are up to date")
 
 
 def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Console) -> None:
@@ -73,15 +74,20 @@ def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Cons
     _write(workspace.root, texts, console)
 
 
-def _compare(workspace: Workspace) -> tuple[Files, Sequence[str], Sequence[str]]:
-    """Return the text of every generated file, and the paths of those that changed or are stale."""
+def _compare(workspace: Workspace) -> tuple[Collection[str], Files, Sequence[str]]:
+    """Return the paths of all generated files, the texts of those that changed, and the paths of
+    those that are stale."""
     root = workspace.root
     requests = present_files(root)
-    texts = {**outputs(workspace), **_current_files(workspace, requests.values())}
-    changed = sorted(path for path, text in texts.items() if readable_text(root / path) != text)
-    stale = sorted({*_own_files(root), *requests} - texts.keys())
-    _check_directories(root, [*texts, *stale])
-    return texts, changed, stale
+    current = _current_files(workspace, requests.values())
+    paths, changed = set(), {}
+    for path, text in chain(outputs(workspace), current.items()):
+        paths.add(path)
+        if readable_text(root / path) != text:
+            changed[path] = text
+    stale = sorted({*_own_files(root), *requests} - paths)
+    _check_directories(root, [*paths, *stale])
+    return paths, dict(sorted(changed.items())), stale
 
 
 def _own_files(root: Path) -> set[str]:
@@ -130,15 +136,16 @@ def _write(root: Path, texts: Files, console: Console) -> None:
         console.say(f"wrote    {one_line(path)}")
 
 
-def outputs(workspace: Workspace) -> Files:
-    """Return every generated file, except those of consumers."""
+def outputs(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield path and text of every generated file, except those of consumers."""
     names = {cell.environment for cell in workspace.matrix.cells}
-    rendered = {
-        f"{DOCKERFILES}/{path}": text
-        for definition in workspace.definitions(names)
-        for path, text in definition.files.items()
-    }
-    return rendered | {name: dumped(schema) + "\n" for name, schema in json_schemas().items()}
+    scripts: set[str] = set()  # of many environments
+    for definition in workspace.definitions(names):
+        for path, text in definition.files.items():
+            if path not in scripts:
+                yield f"{DOCKERFILES}/{path}", text
+        scripts |= {path for path in definition.files if path.startswith(SCRIPTS)}
+    yield from ((name, f"{dumped(schema)}\n") for name, schema in json_schemas().items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,12 +133,14 @@ class Workspace:
 
     def environments(self, names: Iterable[str]) -> Mapping[str, Environment]:
         """Return the named environments."""
+        return {environment.name: environment for environment in self._environments(names)}
+
+    def _environments(self, names: Iterable[str]) -> Iterator[Environment]:
         from envmatrix.images.environments import environments
 
         selected = set(names)
         cells = [cell for cell in self.matrix.cells if cell.environment in selected]
-        selection = environments(self.matrix, self.lock, self.recipes, cells)
-        return {environment.name: environment for environment in selection}
+        return environments(self.matrix, self.lock, self.recipes, cells)
 
     @property
     def dockerfiles(self) -> Path:
@@ -149,7 +151,7 @@ class Workspace:
         """Yield the definitions of the images of the named environments."""
         from envmatrix.images.definition import definition_of
 
-        yield from map(definition_of, self.environments(names).values())
+        yield from map(definition_of, self._environments(names))
 
     def images(
         self, patterns: Sequence[str], *, tier: str | None = None, emulate: bool = False

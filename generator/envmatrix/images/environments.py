@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envmatrix.facts.systems import Compiler, Family
@@ -118,16 +119,14 @@ def base_image(key: str, base: PackageSet) -> str:
 
 def environments(
     matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[Cell]
-) -> tuple[Environment, ...]:
-    """Return the environments of `cells`, each with all its architectures in the matrix."""
+) -> Iterator[Environment]:
+    """Yield the environments of `cells`, each with all its architectures in the matrix."""
     names = {cell.environment for cell in cells}
     ordered = sorted(matrix.cells, key=sort_key)
     shared_trees: dict[Tree, Tree] = {}
-    return tuple(
-        _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
-        for name, group in groupby(ordered, key=lambda cell: cell.environment)
-        if name in names
-    )
+    for name, group in groupby(ordered, key=attrgetter("environment")):
+        if name in names:
+            yield _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
 
 
 def _requirement(cuda: str, policy: str) -> str | None:

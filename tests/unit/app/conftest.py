@@ -29,7 +29,7 @@ def repository(root: Path, scratch: Path, rest: str) -> Workspace:
         (root / name).mkdir()
     (root / FILE).write_text(dumps(lock_of(load_matrix(root), scratch)))
     workspace = Workspace(root)
-    for path, text in outputs(workspace).items():
+    for path, text in outputs(workspace):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     return workspace

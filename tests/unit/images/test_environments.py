@@ -54,7 +54,7 @@ def test_an_environment_is_whole_even_where_one_cell_was_asked_for(
     matrix: Matrix, lock: Lock, planned: dict[str, Environment]
 ) -> None:
     cells = [cell_of(matrix, f"{BOTH}-aarch64")]
-    assert environments(matrix, lock, shipped_recipes(), cells) == (planned[BOTH],)
+    assert [*environments(matrix, lock, shipped_recipes(), cells)] == [planned[BOTH]]
 
 
 def test_the_images_of_two_architectures(planned: dict[str, Environment]) -> None:
