@@ -19,11 +19,13 @@ NOXFILE = ROOT / "noxfile.py"
 
 # Imported by each interpreter that has its directory on its path.
 STAND_IN = """\
+import logging
 import sys
 from pathlib import Path
 import envmatrix.cli
 
 def main():
+    logging.getLogger("library").debug("a detail of a library")
     calls = Path(__file__).with_name("calls")
     with calls.open("a") as file:
         print(*sys.argv[1:], file=file)
@@ -125,6 +127,7 @@ def test_a_session_ends_as_the_program_does(
     done = run(tmp_path, noxfile, "-s", session, status=status)
     assert (done.returncode == 0) == (word == "skipped")
     assert word in done.stderr.lower()
+    assert "a detail of a library" not in done.stderr
 
 
 def test_sessions_run_one_after_the_other_in_one_process(tmp_path: Path, noxfile: Path) -> None:

@@ -8,6 +8,7 @@ add_sessions(Path(__file__).parent)
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import runpy
 import shlex
@@ -149,13 +150,18 @@ def _register(name: str, arguments: Sequence[str], text: str, *, may_skip: bool 
 
 def _run_envmatrix(arguments: Sequence[str]) -> int:
     """Run `envmatrix` in this process, which has imported much of it; return its exit code."""
-    before = sys.argv
+    before, root = sys.argv, logging.getLogger()
     sys.argv = ["envmatrix", *arguments]
+    level = root.level
+    # nox shows whatever any library logs.
+    nox.logger.logger.setLevel(nox.logger.logger.getEffectiveLevel())
+    root.setLevel(logging.WARNING)
     try:
         runpy.run_module("envmatrix", run_name="__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     finally:
+        root.setLevel(level)
         sys.argv = before
         sys.stdout.flush()
     return 0
