@@ -20,16 +20,8 @@ from typing import Any, TypeVar
 
 from envmatrix.confined import packing
 from envmatrix.engine.containers import base_environment, user_entries
-from envmatrix.engine.tasks import (
-    Mount,
-    OnOutput,
-    Phase,
-    Task,
-    TaskResult,
-    cancelled_task,
-    checked_key,
-    unknown_task,
-)
+from envmatrix.engine.submissions import Submissions
+from envmatrix.engine.tasks import Mount, OnOutput, Phase, Task, TaskResult, cancelled_task
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.executors import agent
 from envmatrix.executors.archives import digest_of_file, packed, unpack_into
@@ -96,24 +88,17 @@ class Kubernetes:
     ) -> None:
         self._cluster, self._registry, self._image_of = cluster, registry, image_of
         self._jobs = _Jobs(cluster.namespace, api)
-        self._submissions: dict[str, _Submission] = {}
-        self._cancelled: set[str] = set()
-        self._lock = threading.Lock()
-        self._is_stopped = False
+        self._submissions: Submissions[_Submission] = Submissions()
 
     def submit(self, key: str, task: Task) -> None:
-        with self._lock:
-            if self._is_stopped:
-                raise cancelled_task(key)
-            self._cancelled.discard(key)
-            submission = self._submissions.setdefault(key, _Submission(checked_key(key), task))
+        submission = self._submissions.submit(key, lambda: _Submission(key, task))
         try:
             with submission.starting:
                 if not submission.is_started:
                     self._start(submission)
                     submission.is_started = True
         except BaseException:
-            self._forget(key)
+            self._submissions.remove(key)
             raise
         if submission.is_cancelled:
             self._jobs.delete(key)
@@ -140,7 +125,7 @@ class Kubernetes:
             return digest
 
     def watch(self, key: str) -> Iterator[Phase]:
-        submission = self._submission(key)
+        submission = self._submissions.find(key)
         phase: Phase | None = None
         while phase != "ended":
             present = self._phase(submission)
@@ -151,7 +136,7 @@ class Kubernetes:
                 time.sleep(_LOOK_SECONDS)
 
     def logs(self, key: str, on_output: OnOutput) -> None:
-        submission = self._submission(key)
+        submission = self._submissions.find(key)
         while (phase := self._phase(submission)) != "ended":
             if phase == "running":
                 self._follow(submission, on_output)
@@ -169,22 +154,19 @@ class Kubernetes:
             _pass_on(lines_of(chunks), submission, on_output)
 
     def cancel(self, key: str) -> None:
-        with self._lock:
-            self._cancelled.add(key)
-            submission = self._submissions.pop(key, None)
-        if submission:
+        if submission := self._submissions.cancel(key):
             submission.is_cancelled = True
             self._jobs.delete(key)
 
     def collect(self, key: str) -> TaskResult:
-        submission = self._submission(key)
+        submission = self._submissions.find(key)
         while not self._result(key) and self._phase(submission) != "ended":
             time.sleep(_LOOK_SECONDS)
         result = self._settled_result(submission)
         stdout = self._stdout(result) if submission.task.keeps_stdout else ""
         self._fetch_outputs(submission, result)
         self._jobs.delete(key)
-        self._forget(key)
+        self._submissions.remove(key)
         return TaskResult(result.status, stdout, result.stopped, result.out_of_memory)
 
     def _stdout(self, result: StoredResult) -> str:
@@ -205,20 +187,7 @@ class Kubernetes:
                     unpack_into(area, archive)
 
     def stop(self) -> None:
-        with self._lock:
-            self._is_stopped = True
-            keys = (*self._submissions,)
-        run_parallel(self.cancel, keys, _STOPPED_AT_ONCE)
-
-    def _submission(self, key: str) -> _Submission:
-        with self._lock:
-            if key in self._submissions:
-                return self._submissions[key]
-            raise cancelled_task(key) if key in self._cancelled else unknown_task(key)
-
-    def _forget(self, key: str) -> None:
-        with self._lock:
-            self._submissions.pop(key, None)
+        run_parallel(self.cancel, self._submissions.close(), _STOPPED_AT_ONCE)
 
     def _phase(self, submission: _Submission) -> Phase:
         if submission.is_cancelled:
