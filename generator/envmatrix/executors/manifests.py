@@ -21,6 +21,7 @@ Document: TypeAlias = dict[str, Any]
 
 LABEL = "app.kubernetes.io/managed-by"
 KEY_LABEL = "envmatrix/key"
+INPUTS_LABEL = "envmatrix/inputs"
 COLLECTOR = "collect"
 
 _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -76,17 +77,20 @@ def job_name(key: str) -> str:
     return f"envmatrix-{key}"
 
 
-def result_tag(key: str) -> str:
-    """Return the tag of the result of a task, whose existence is its authoritative end."""
-    return f"result-{key}"
+def result_tag(key: str, identity: str) -> str:
+    """Return the tag of the result of a task with some inputs, whose existence is its authoritative
+    end."""
+    return f"result-{key}-{identity}"
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """The contents of the mounts of a task, by their order: the digest of an archive, or None for
-    an empty directory; and texts of files that every container has, by their path."""
+    an empty directory; their `identity`; and texts of files that every container has, by their
+    path."""
 
     digests: Sequence[str | None]
+    identity: str
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,7 +101,7 @@ def job(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) ->
     of the registry, and the container `collect` follows it and pushes the result.
     """
     seconds = math.ceil(task.limits.seconds or cluster.most_seconds) + _TRANSFER_SECONDS
-    labels = {LABEL: "envmatrix", KEY_LABEL: key}
+    labels = {LABEL: "envmatrix", KEY_LABEL: key, INPUTS_LABEL: inputs.identity}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -233,7 +237,7 @@ def _settings(cluster: Cluster, key: str, task: Task, inputs: Inputs) -> Documen
     ]
     return {
         "repository": {"host": host, "name": name, "plain_http": cluster.plain_http},
-        "tag": result_tag(key),
+        "tag": result_tag(key, inputs.identity),
         "trees": dict(zip(places, inputs.digests, strict=True)),
         "files": {_file(path): text for path, text in sorted(inputs.files.items())},
         "outputs": [place for place in places if place.startswith(OUTPUTS)],

@@ -39,7 +39,9 @@ TASK = Task(
     gpus=Gpus(),
     limits=Limits(seconds=90.5, memory=4 << 30, free_disk=2 << 30, processors=2.5),
 )
-INPUTS = Inputs([f"sha256:{'3' * 64}", None], {"/etc/passwd": "user:x:1:1::/tmp:/bin/sh\n"})
+INPUTS = Inputs(
+    [f"sha256:{'3' * 64}", None], "4" * 40, {"/etc/passwd": "user:x:1:1::/tmp:/bin/sh\n"}
+)
 KEY = "0123456789abcdef0123456789abcdef01234567"
 VERSIONS = ["1.28", *(f"1.{minor}" for minor in range(29, 38))]
 
