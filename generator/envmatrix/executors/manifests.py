@@ -29,6 +29,8 @@ _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 _ARCHITECTURE = "kubernetes.io/arch"
 _GPU = "nvidia.com/gpu"
 _MEGABYTE = 1 << 20
+# What containers request beside the task, in thousandths of a processor.
+_TOOL_MILLICPUS = 50
 # Beyond the time limit of the task: pulling images, fetching inputs, pushing outputs.
 _TRANSFER_SECONDS = 3600
 _KEPT_SECONDS = 3600
@@ -167,8 +169,9 @@ def _task_container(task: Task, inputs: Inputs) -> Document:
     resources: dict[str, Document] = {"requests": {}, "limits": {}}
     if task.limits.memory:
         resources["requests"]["memory"] = resources["limits"]["memory"] = _bytes(task.limits.memory)
-    if task.limits.processors:  # without a limit: a task may use what others leave
-        resources["requests"]["cpu"] = f"{round(task.limits.processors * 1000)}m"
+    if task.limits.processors:  # of the whole pod; without a limit: it may use what others leave
+        rest = round(task.limits.processors * 1000) - _TOOL_MILLICPUS
+        resources["requests"]["cpu"] = f"{max(rest, _TOOL_MILLICPUS)}m"
     if task.gpus:
         resources["limits"][_GPU] = "1"
     return {
@@ -221,7 +224,7 @@ def _tool(
             {"name": "AGENT_SETTINGS", "value": _literal(json.dumps(settings, sort_keys=True))}
         ],
         "resources": {
-            "requests": {"cpu": "50m", "memory": _bytes(64 * _MEGABYTE)},
+            "requests": {"cpu": f"{_TOOL_MILLICPUS}m", "memory": _bytes(64 * _MEGABYTE)},
             "limits": {"memory": _bytes(512 * _MEGABYTE)},
         },
         "securityContext": {**_CONFINED},
