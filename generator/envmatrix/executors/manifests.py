@@ -59,7 +59,8 @@ class Cluster:
     """A namespace of a cluster, and how its pods reach a registry. `repository` has inputs and
     results; `login` is the name of a secret of the type kubernetes.io/dockerconfigjson for it, to
     which a `ca.crt` may be added. `tool_image` is an image with Python 3.9 or later. Tasks run as
-    `user`. A Job waits at most `queue_seconds`; one without a limit runs at most `most_seconds`."""
+    `user`; one with GPUs gets `gpus` of them, on a node of `gpu_selector`. A Job waits at most
+    `queue_seconds`; one without a limit runs at most `most_seconds`."""
 
     namespace: str
     repository: str
@@ -71,6 +72,7 @@ class Cluster:
     gpu_selector: Mapping[str, str] = field(
         default_factory=lambda: {"nvidia.com/gpu.present": "true"}
     )
+    gpus: int = 1
     queue_seconds: int = 24 * 3600
     most_seconds: int = 24 * 3600
 
@@ -144,7 +146,7 @@ def _pod(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) -
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [fetcher],
-        "containers": [_task_container(task, inputs), collector],
+        "containers": [_task_container(cluster, task, inputs), collector],
         "volumes": [
             *({"name": name, "emptyDir": {}} for name in ("control", "inputs", "outputs", "work")),
             {"name": "tmp", "emptyDir": {"medium": "Memory"}},
@@ -165,7 +167,7 @@ _CONFINED: Mapping[str, Any] = {
 }
 
 
-def _task_container(task: Task, inputs: Inputs) -> Document:
+def _task_container(cluster: Cluster, task: Task, inputs: Inputs) -> Document:
     resources: dict[str, Document] = {"requests": {}, "limits": {}}
     if task.limits.memory:
         resources["requests"]["memory"] = resources["limits"]["memory"] = _bytes(task.limits.memory)
@@ -173,7 +175,7 @@ def _task_container(task: Task, inputs: Inputs) -> Document:
         rest = round(task.limits.processors * 1000) - _TOOL_MILLICPUS
         resources["requests"]["cpu"] = f"{max(rest, _TOOL_MILLICPUS)}m"
     if task.gpus:
-        resources["limits"][_GPU] = "1"
+        resources["limits"][_GPU] = str(cluster.gpus)
     return {
         "name": "task",
         "image": _by_digest(task.image),

@@ -74,6 +74,16 @@ class RemoteContainers(Containers):
         self._transfer_image(task.image)  # not under the lock that `stop` needs
         super().submit(key, task)
 
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself and of its machine."""
+        from docker.errors import DockerException
+
+        try:
+            answer: Mapping[str, Any] = self._client.info()
+        except (DockerException, OSError) as error:
+            raise docker_client.no_answer(str(error)) from error
+        return answer
+
     def _execution_of(self, key: str, task: Task) -> Execution:
         return _RemoteExecution(self._client, key, task, self._uid)
 
