@@ -18,7 +18,7 @@ from envmatrix.images.model import Image, analysis_image, can_compile_on, images
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, analysis_graph, job_graph
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.lock.model import source_set, wheels_set
-from envmatrix.machine.resources import host_arch
+from envmatrix.machine.resources import host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
@@ -49,7 +49,7 @@ def plan_jobs(
     workspace: Workspace, selection: JobSelection, machine: Resources, console: Console
 ) -> JobPlan:
     """Return the jobs of the selected libraries in the selected cells, for a machine with these
-    resources."""
+    resources; images are built on this one."""
     images, left_out = {}, []
     for cell in workspace.cells(selection.patterns, selection.tier):
         if reason := _obstacle(workspace, cell, selection):
@@ -66,6 +66,7 @@ def plan_jobs(
         _durations(workspace, console),
         selection.shards,
         tree_identity(workspace.root / BASELINES) if selection.is_analysis else "",
+        processors(),
     )
     sources = {library.name: source_identity(workspace, library) for library in libraries}
     runs = _runs(workspace, images, libraries, sources)
