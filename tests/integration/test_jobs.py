@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import docker
 import pytest
 from tests.engines import Engine
-from tests.executors import KUBECONFIG, kubernetes_site
+from tests.executors import KUBECONFIG, kubernetes_configuration, kubernetes_site
 from tests.integration.conftest import CELL, Checkout, Program, key_pair
 from tests.repositories import committed
 
@@ -410,15 +410,7 @@ def test_jobs_run_in_a_cluster(
         pytest.skip(f"${KUBECONFIG} names no cluster")
     with kubernetes_site(engine, base, registry, kubeconfig) as site:
         file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
-        assert site.cluster
-        rows = {
-            "namespace": site.cluster.namespace,
-            "repository": f"{registry}/jobs",
-            "repository_in_pods": site.cluster.repository,
-            "tool_image": site.cluster.tool_image,
-        }
-        table = "".join(f'{name} = "{value}"\n' for name, value in rows.items())
-        file.write_text(f"{file.read_text()}[kubernetes]\nplain_http = true\n{table}")
+        file.write_text(file.read_text() + kubernetes_configuration(site, registry))
         jobs.variables |= {"KUBECONFIG": kubeconfig}
         jobs.use(f"{registry}/cells")
         jobs.run("push")
