@@ -23,6 +23,8 @@ LABEL = "app.kubernetes.io/managed-by"
 KEY_LABEL = "envmatrix/key"
 INPUTS_LABEL = "envmatrix/inputs"
 COLLECTOR = "collect"
+# The beginning of the tags of results.
+RESULTS = "result-"
 
 _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 # The names of Kubernetes are those of Go, and of Docker.
@@ -84,7 +86,7 @@ def job_name(key: str) -> str:
 def result_tag(key: str, identity: str) -> str:
     """Return the tag of the result of a task with some inputs, whose existence is its authoritative
     end."""
-    return f"result-{key}-{identity}"
+    return f"{RESULTS}{key}-{identity}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,11 @@ _OF_CLUSTERS: Mapping[str, type] = {
 }
 
 
+def has_cluster(file: Path) -> bool:
+    """Return whether the user's configuration has `[kubernetes]`."""
+    return bool(_setting(file, "kubernetes"))
+
+
 def configured_cluster(file: Path) -> Mapping[str, Any]:
     """Return `[kubernetes]` of the user's configuration: the context of the kubeconfig, how jobs
     run in the cluster, and what they may take there, as docs/executors.md explains."""
