@@ -23,6 +23,11 @@ from tests.executors import KUBECONFIG, kubernetes_configuration, kubernetes_sit
 from tests.integration.conftest import CELL, Checkout, Program, key_pair
 from tests.repositories import committed
 
+from envmatrix.confined import Area
+from envmatrix.executors.outputs import OUTPUTS, RegistryOutputs, keep_outputs
+from envmatrix.executors.storage import RegistryStorage
+from envmatrix.registry.client import open_registry
+
 # Every library is a script that writes a file, and is tested by one that reads it.
 LIBRARY = """\
   {name}:
@@ -295,6 +300,18 @@ def test_tests_run_where_nothing_was_compiled(
     shutil.rmtree(jobs.root / "build")
     shutil.rmtree(tmp_path / "records")
     assert states(jobs)["compile first"] == "done"
+
+
+def test_outputs_are_removed_from_a_registry(registry: str, tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/word").write_text("a word\n")
+    with open_registry(f"{registry}/removed") as client:
+        digest = keep_outputs(RegistryOutputs(client), Area(tmp_path / "build"))
+        storage = RegistryStorage(client, OUTPUTS)
+        (thing,) = storage.things()
+        assert thing.name == digest.removeprefix("sha256:")
+        storage.remove(thing.name)
+        assert storage.things() == []
 
 
 def test_results_of_others_count_with_the_signature_of_a_key(
