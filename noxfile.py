@@ -115,10 +115,12 @@ def hostile(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def kubernetes(session: nox.Session) -> None:
-    """Run tasks on the cluster of $ENVMATRIX_TEST_KUBECONFIG (docs/executors.md)."""
+    """Run tasks and many jobs on the cluster of $ENVMATRIX_TEST_KUBECONFIG (docs/executors.md)."""
     _install_test_tools(session)
     tests = (f"tests/integration/{name}.py" for name in ("test_executors", "test_executor_faults"))
     session.run("pytest", *tests, "-k", "kubernetes", *session.posargs)
+    many_cells = ("python", "-m", "benchmarks.many", "--on", "kubernetes")
+    session.run("python", "-m", "benchmarks.cluster", *many_cells)
 
 
 @nox.session(default=False)

@@ -10,6 +10,10 @@ Twelve cells of four libraries, with empty build directories and an empty compil
                cannot run here; `envmatrix test` killed twice, and then run to its end
 Target: 90 % busy; 1.5 times as fast as one cell after the other; 2 s without a container; only what
 the file affects; nothing twice. The picture of the first run is written to build/many.svg.
+
+With --on PLACE, as `envmatrix test` has it, jobs run there, and nothing runs sequentially. For
+`kubernetes`, the user's configuration names the cluster and has no `[jobs]`, and images are pushed
+to $ENVMATRIX_REGISTRY; `python -m benchmarks.cluster` has both for a cluster for tests.
 """
 
 from __future__ import annotations
@@ -30,6 +34,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import timing
+
+from envmatrix.files import readable_text
+from envmatrix.machine.configuration import user_configuration
 
 _AXES = """\
 version: "1"
@@ -75,12 +82,13 @@ def main() -> None:
     parser.add_argument("--cuda", nargs="+", default=["12.4", "13.0", "13.5"], metavar="RELEASE")
     parser.add_argument("--systems", nargs="+", default=["debian12", "debian13"], metavar="OS")
     parser.add_argument("--images", action="store_true", help="build the images as well")
+    parser.add_argument("--on", metavar="PLACE", help="run the jobs there")
     options = parser.parse_args()
     timing.announce("Many cells")
     with TemporaryDirectory(prefix="envmatrix-many-") as scratch:
         projects = [
-            Project(Path(scratch, name), Path(scratch, f"{name}-user"))
-            for name in ("parallel", "sequential")
+            Project(Path(scratch, name), Path(scratch, f"{name}-user"), options.on)
+            for name in ("parallel", *(() if options.on else ("sequential",)))
         ]
         for project in projects:
             project.create(options.cuda, options.systems)
@@ -88,38 +96,34 @@ def main() -> None:
     print(timing.table(["", "measured"], rows))
 
 
-def _rows(first: Project, second: Project, *, with_images: bool) -> Iterator[Sequence[str]]:
+def _rows(
+    first: Project, second: Project | None = None, *, with_images: bool
+) -> Iterator[Sequence[str]]:
     """Yield what was measured: `first` is tested in parallel, `second` one cell after the other."""
-    picture = timing.ROOT / "build/many.svg"
+    picture = timing.ROOT / f"build/many{f'-{first.place}' if first.place else ''}.svg"
     picture.parent.mkdir(exist_ok=True)
     first.prepare(with_images=with_images)
     with processor_times() as times:
         parallel = first.test("--timeline", str(picture))
     busy = times.share_since(parallel.first_compilation)
-    yield ["in parallel", f"{timing.seconds(parallel.seconds)}: {parallel.summary}"]
+    yield ["in parallel", str(parallel)]
     yield ["processors busy, from the first compilation on", f"{100 * busy:.0f} %"]
     again = first.test()
-    yield [
-        "again",
-        f"{timing.seconds(again.seconds)}: {again.summary}, {len(again.started)} started",
-    ]
+    yield ["again", f"{again}, {len(again.started)} started"]
     first.write("sums", "test.sh", "test -s /build/2.o\n")
     edited = first.test()
-    part = edited.seconds / parallel.seconds
-    yield ["one file changed", f"{part:.2f} of all: {edited.summary}"]
-    second.prepare(with_images=with_images)
-    sequential = second.test_each_cell()
-    yield ["one cell after the other", timing.seconds(sequential)]
-    yield ["the same, to all in parallel", f"{sequential / parallel.seconds:.2f}"]
+    yield ["one file changed", f"{edited}; {edited.seconds / parallel.seconds:.2f} of all"]
+    if second:
+        second.prepare(with_images=with_images)
+        sequential = second.test_each_cell()
+        yield ["one cell after the other", timing.seconds(sequential)]
+        yield ["the same, to all in parallel", f"{sequential / parallel.seconds:.2f}"]
     first.add_special_libraries()
     killed = [first.test(kill_after=seconds) for seconds in _MOMENTS]
     last = first.test(ends=1)
     ended = Counter(job for run in killed for job in run.done)
     twice = [job for job in ended if ended[job] > 1 or job in last.started]
-    yield [
-        "killed twice",
-        f"{last.summary}; {sum(ended.values())} ended before, {len(twice)} twice",
-    ]
+    yield ["killed twice", f"{last}; {sum(ended.values())} ended before, {len(twice)} twice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +137,25 @@ class Execution:
     first_compilation: float
     summary: str
 
+    def __str__(self) -> str:
+        return f"{timing.seconds(self.seconds)}: {self.summary}; {100 * self.reuse:.0f} % reused"
+
+    @property
+    def reuse(self) -> float:
+        """The part of the jobs whose result is that of an earlier run."""
+        words = re.findall(r"(\d+) ([a-z ]+)", self.summary)
+        reused = sum(int(count) for count, state in words if state == "reused")
+        return reused / max(1, sum(int(count) for count, _ in words))
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A repository, and the cache and configuration of a user who has no results."""
+    """A repository, the cache and configuration of a user who has no results, and the place where
+    its jobs run, None for this machine."""
 
     root: Path
     user: Path
+    place: str | None = None
 
     def create(self, cuda: Sequence[str], systems: Sequence[str]) -> None:
         self.root.mkdir()
@@ -177,6 +193,8 @@ class Project:
         """Have the images of all cells, or none and nothing that they are built from."""
         if not with_images:
             timing.run([*timing.ENVMATRIX, "build", "--quiet"], self.root)
+            if self.place == "kubernetes":
+                timing.run([*timing.ENVMATRIX, "push", "--quiet"], self.root)
             return
         names = [f"envmatrix/{path.name}" for path in (self.root / "dockerfiles").iterdir()]
         listed = timing.output(["docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}"])
@@ -190,7 +208,7 @@ class Project:
         another exit code."""
         started, lines, first = time.monotonic(), [], 0.0
         with subprocess.Popen(
-            [*timing.ENVMATRIX, "test", *options],
+            [*timing.ENVMATRIX, "test", *options, *(("--on", self.place) if self.place else ())],
             cwd=self.root,
             env={**os.environ, **self._environment()},
             stdout=subprocess.PIPE,
@@ -228,7 +246,8 @@ class Project:
         """Return the variables of a user whose compiler cache and results are their own."""
         configuration = self.user / "envmatrix/config.toml"
         configuration.parent.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(f'[jobs]\nrecords = "{self.user}/records"\n')
+        others = readable_text(user_configuration()) if self.place else ""
+        configuration.write_text(f'{others}\n[jobs]\nrecords = "{self.user}/records"\n')
         cache = timing.own_compiler_cache(self.user / "cache", is_empty=False)
         return {"ENVMATRIX_CACHE": str(cache), "XDG_CONFIG_HOME": str(self.user)}
 

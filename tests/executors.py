@@ -230,6 +230,19 @@ def kubernetes_site(
     kubectl.run("delete", "namespace", namespace, "--wait=false")
 
 
+def kubernetes_configuration(site: Site, registry: str) -> str:
+    """Return what the configuration of a user of a site has about its cluster."""
+    assert site.cluster
+    rows = {
+        "namespace": site.cluster.namespace,
+        "repository": f"{registry}/jobs",
+        "repository_in_pods": site.cluster.repository,
+        "tool_image": site.cluster.tool_image,
+    }
+    table = "".join(f'{name} = "{value}"\n' for name, value in rows.items())
+    return f"[kubernetes]\nplain_http = true\n{table}"
+
+
 def _pushed(engine: docker.DockerClient, image: str, name: str) -> str:
     engine.images.get(image).tag(name, "1")
     return pushed(engine, f"{name}:1")

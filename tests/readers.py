@@ -28,6 +28,7 @@ from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.executors.archives import unpack_into
 from envmatrix.executors.results import lines_of, read_pieces, read_result
+from envmatrix.executors.storage import size_and_time
 from envmatrix.images import contents
 from envmatrix.lock import cuda_in_image, images_lock, lock_file
 from envmatrix.lock.resolvers import dnf
@@ -131,6 +132,8 @@ def _configuration(directory: Path) -> None:
         configuration.configured_sdks,
         configuration.configured_trust,
         configuration.configured_compiler_cache,
+        configuration.configured_jobs,
+        configuration.configured_cluster,
     ):
         read(file)
 
@@ -219,6 +222,18 @@ _RESULT = json.dumps(
 ).encode()
 
 
+_ARTIFACT = json.dumps(
+    {
+        "layers": [{"size": 12}, {"size": 3}],
+        "annotations": {"org.opencontainers.image.created": "2026-01-31T23:59:59Z"},
+    }
+).encode()
+
+
+def _artifact(_: Path, content: bytes) -> None:
+    size_and_time(Manifest("", content))
+
+
 def _outputs(directory: Path, content: bytes) -> None:
     (directory / "archive").write_bytes(content)
     unpack_into(Area(directory / "area"), directory / "archive")
@@ -303,6 +318,15 @@ pypi = "https://mirror.example/simple"
 qnx = "/"
 [trust]
 ours = ["/one", "/two"]
+[jobs]
+trusted = ["/srv/jobs"]
+outputs = "oci://registry.example/jobs"
+[kubernetes]
+namespace = "builds"
+repository = "registry.example/jobs"
+tool_image = "registry.example/tool"
+gpus = 2
+node_selector = {pool = "ci"}
 """
 _JUNIT = b"""<?xml version="1.0" encoding="UTF-8"?>
 <testsuites><testsuite name="s" tests="3"><testcase name="a" classname="c" time="0.5"/>
@@ -501,6 +525,11 @@ def readers() -> Sequence[Reader]:
         Reader("outputs of a task", [_tar("")], _outputs),
         Reader(
             "result of a task", [_RESULT], lambda _, content: read_result(Manifest("", content))
+        ),
+        Reader(
+            "artifact of a job",
+            [_ARTIFACT],
+            lambda _, content: size_and_time(Manifest("", content)),
         ),
         Reader("log of a task", [b"0 0 YQ==\n1 1 Yg==\n\n"], _log_of_task),
         Reader("sdist", [_tar("gz"), _tar("xz"), _tar("")], _archive("a-1.tar.gz")),

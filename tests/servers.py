@@ -39,6 +39,11 @@ class Server:
             self.manifests |= {name: manifest, manifest.digest: manifest}
             headers = {"OCI-Subject": "yes"} if self.has_referrers else {}
             return httpx.Response(201, headers=headers)
+        if kind == "manifests" and method == "DELETE":
+            left = {tag: each for tag, each in self.manifests.items() if each.digest != name}
+            status = 404 if len(left) == len(self.manifests) else 202
+            self.manifests = left
+            return httpx.Response(status)
         if kind == "manifests" and name in self.manifests:
             manifest = self.manifests[name]
             headers = {

@@ -380,6 +380,14 @@ def test_a_task_sees_and_changes_what_an_area_has(workshop: Workshop) -> None:
     assert files == {"added": "5\n", "d/changed": "4\n", "unchanged": "2\n"}
 
 
+def test_outputs_that_are_equal_to_an_input_are_brought(workshop: Workshop, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("text\n")
+    assert workshop.run(workshop.task("cp -a /src/. .", inputs={"/src": source})).status == 0
+    assert workshop.text("file") == "text\n"
+
+
 def test_outputs_of_a_program_that_fails_are_kept(workshop: Workshop) -> None:
     assert workshop.run(workshop.task("echo text >file; exit 3")).status == 3
     assert workshop.text("file") == "text\n"
@@ -611,6 +619,29 @@ def test_a_task_of_a_client_that_was_killed_ends_with_one_whole_result(
     """A task that outlives its client is adopted; any other one is stopped, and starts anew."""
     key = new_key()
     task = workshop.task("echo run >>runs; sleep 4; cat runs")
+    submit_and_be_killed(workshop, key, task)
+    assert workshop.run(task, key).status == 0
+    runs = 1 if workshop.site.outlives_clients else 2
+    assert workshop.output.of(0) == b"run\n" * runs
+
+
+@pytest.mark.parametrize("seconds", [0, 300], ids=["ended", "running"])
+def test_a_task_of_a_client_that_was_killed_is_not_that_of_other_inputs(
+    workshop: Workshop, tmp_path: Path, seconds: int
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "seconds").write_text(str(seconds))
+    script = 'sleep "$(cat /src/seconds)"; cat /src/seconds >file'
+    key, task = new_key(), workshop.task(script, inputs={"/src": source})
+    submit_and_be_killed(workshop, key, task)
+    (source / "seconds").write_text("1")
+    assert workshop.run(task, key).status == 0
+    assert workshop.text("file") == "1"
+
+
+def submit_and_be_killed(workshop: Workshop, key: str, task: Task) -> None:
+    """Submit a task in another process, which is killed once the task has begun."""
     client = os.fork()
     if client == 0:
         with suppress(BaseException):
@@ -621,9 +652,6 @@ def test_a_task_of_a_client_that_was_killed_ends_with_one_whole_result(
     time.sleep(2)
     os.kill(client, signal.SIGKILL)
     os.waitpid(client, 0)
-    assert workshop.run(task, key).status == 0
-    runs = 1 if workshop.site.outlives_clients else 2
-    assert workshop.output.of(0) == b"run\n" * runs
 
 
 # Failures

@@ -19,9 +19,14 @@ from xml.etree import ElementTree
 import docker
 import pytest
 from tests.engines import Engine
-from tests.executors import KUBECONFIG, kubernetes_site
+from tests.executors import KUBECONFIG, kubernetes_configuration, kubernetes_site
 from tests.integration.conftest import CELL, Checkout, Program, key_pair
 from tests.repositories import committed
+
+from envmatrix.confined import Area
+from envmatrix.executors.outputs import OUTPUTS, RegistryOutputs, keep_outputs
+from envmatrix.executors.storage import RegistryStorage
+from envmatrix.registry.client import open_registry
 
 # Every library is a script that writes a file, and is tested by one that reads it.
 LIBRARY = """\
@@ -305,6 +310,18 @@ def test_tests_run_where_nothing_was_compiled(
     assert states(jobs)["compile first"] == "done"
 
 
+def test_outputs_are_removed_from_a_registry(registry: str, tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/word").write_text("a word\n")
+    with open_registry(f"{registry}/removed") as client:
+        digest = keep_outputs(RegistryOutputs(client), Area(tmp_path / "build"))
+        storage = RegistryStorage(client, OUTPUTS)
+        (thing,) = storage.things()
+        assert thing.name == digest.removeprefix("sha256:")
+        storage.remove(thing.name)
+        assert storage.things() == []
+
+
 def test_results_of_others_count_with_the_signature_of_a_key(
     jobs: Checkout, program: Program, path: str, tmp_path: Path
 ) -> None:
@@ -438,15 +455,7 @@ def test_jobs_run_in_a_cluster(
         pytest.skip(f"${KUBECONFIG} names no cluster")
     with kubernetes_site(engine, base, registry, kubeconfig) as site:
         file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
-        assert site.cluster
-        rows = {
-            "namespace": site.cluster.namespace,
-            "repository": f"{registry}/jobs",
-            "repository_in_pods": site.cluster.repository,
-            "tool_image": site.cluster.tool_image,
-        }
-        table = "".join(f'{name} = "{value}"\n' for name, value in rows.items())
-        file.write_text(f"{file.read_text()}[kubernetes]\nplain_http = true\n{table}")
+        file.write_text(file.read_text() + kubernetes_configuration(site, registry))
         jobs.variables |= {"KUBECONFIG": kubeconfig}
         jobs.use(f"{registry}/cells")
         jobs.run("push")

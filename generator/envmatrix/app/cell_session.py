@@ -35,7 +35,7 @@ class CellArguments(TypedDict):
 class CellSession:
     """A cell, the libraries to work on, and its images; `names` are their names in the engine, and
     `cache` is the compiler cache that they have, if any. `jobs` and `memory`, in MB, are limits of
-    the user's; `place` is where its containers run."""
+    the user's; `place` is where its containers run, and `processors` as many as they keep busy."""
 
     workspace: Workspace
     cell: Cell
@@ -48,6 +48,7 @@ class CellSession:
     memory: int | None
     console: Console
     place: Place = THIS_MACHINE
+    processors: float | None = None
 
 
 def open_session(

@@ -1,4 +1,4 @@
-"""The jobs of libraries in selected cells, as this machine would do them."""
+"""The jobs of libraries in selected cells, as a machine would do them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envmatrix.images.model import Image, analysis_image, can_compile_on, images
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, analysis_graph, job_graph
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.lock.model import source_set, wheels_set
-from envmatrix.machine.resources import available_memory, gpus, host_arch, processors
+from envmatrix.machine.resources import host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
@@ -45,8 +45,11 @@ class JobSelection:
     is_analysis: bool = False
 
 
-def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -> JobPlan:
-    """Return the jobs of the selected libraries in the selected cells."""
+def plan_jobs(
+    workspace: Workspace, selection: JobSelection, machine: Resources, console: Console
+) -> JobPlan:
+    """Return the jobs of the selected libraries in the selected cells, for a machine with these
+    resources; images are built on this one."""
     images, left_out = {}, []
     for cell in workspace.cells(selection.patterns, selection.tier):
         if reason := _obstacle(workspace, cell, selection):
@@ -56,7 +59,6 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
     libraries = named_libraries(workspace.matrix, selection.library)
     require_directories(workspace.root, libraries)
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
-    machine = Resources(processors(), available_memory() or 0, _usable_gpus())
     basis = Basis(
         workspace.fingerprints(every),
         __version__,
@@ -64,6 +66,7 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
         _durations(workspace, console),
         selection.shards,
         tree_identity(workspace.root / BASELINES) if selection.is_analysis else "",
+        processors(),
     )
     sources = {library.name: source_identity(workspace, library) for library in libraries}
     runs = _runs(workspace, images, libraries, sources)
@@ -88,17 +91,6 @@ def _obstacle(workspace: Workspace, cell: Cell, selection: JobSelection) -> str 
     if not workspace.matrix.has_analysis(cell):
         return "no flavour `analysis`"
     return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
-
-
-def _usable_gpus() -> int:
-    """Return the number of GPUs that containers can have; the engine is asked if there are any."""
-    count = gpus()
-    if not count:
-        return 0
-    from envmatrix.app.places import THIS_MACHINE
-    from envmatrix.engine.gpu import NoGpu
-
-    return 0 if isinstance(THIS_MACHINE.choose_gpu(), NoGpu) else count
 
 
 def _affected(

@@ -211,8 +211,8 @@ def run_jobs(
 ) -> Report:
     """Do the jobs of a verb for the selected libraries and cells, and write their JUnit file."""
     started = time.monotonic()
-    plan = plan_jobs(workspace, selection, console)
     with open_place(options.place) as place:
+        plan = plan_jobs(workspace, selection, place.resources(), console)
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
         results, is_interrupted = runs.run(verb, options, today, console, observe)
     try:

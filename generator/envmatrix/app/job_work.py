@@ -194,6 +194,7 @@ class JobWork:
             takes.memory // 10**6 or None,
             console,
             self.place,
+            takes.processors,
         )
 
     @contextmanager

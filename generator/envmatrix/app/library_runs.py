@@ -183,6 +183,7 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
         jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),
         memory=memory,
+        processors=session.processors,
     )
 
 

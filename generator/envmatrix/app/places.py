@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from envmatrix.app.images import plan_actions, published_references
 from envmatrix.app.workspace import Workspace
@@ -14,15 +15,20 @@ from envmatrix.console import Console
 from envmatrix.engine import docker_client
 from envmatrix.engine.tasks import Executor, Gpus
 from envmatrix.images.model import Image
+from envmatrix.jobs.model import Resources
+from envmatrix.machine import resources
 from envmatrix.machine.configuration import configured_cluster, user_configuration
 from envmatrix.parallel import INTERRUPTION
 from envmatrix.plan.actions import Action
 
 if TYPE_CHECKING:
     from envmatrix.engine.gpu import NoGpu
+    from envmatrix.executors.remote_containers import RemoteContainers
 
 # The word of the command line for a cluster; other words are Docker contexts.
 KUBERNETES = "kubernetes"
+# The part of the memory of another machine that is left to what else runs there.
+_SPARED_PART = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,11 @@ class Place(Protocol):
     def images(self, workspace: Workspace, required: Sequence[Image], console: Console) -> Images:
         """Return the names of images there, and what to do on this machine before."""
 
-    def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:
-        """Return how to pass the named GPU, or any; or why there is none."""
+    def resources(self) -> Resources:
+        """Return what jobs there may take together."""
+
+    def choose_gpu(self) -> Gpus | NoGpu:
+        """Return how to pass GPUs to tests, or why there are none."""
 
 
 class ThisMachine:
@@ -75,7 +84,19 @@ class ThisMachine:
         actions = plan_actions(workspace, required, console)
         return Images({action.inputs.image: action.inputs.reference for action in actions}, actions)
 
+    def resources(self) -> Resources:
+        memory = resources.available_memory() or 0
+        return Resources(resources.processors(), memory, self._gpus())
+
+    def _gpus(self) -> int:
+        """Return how many GPUs containers can have; the engine is asked if there are any."""
+        from envmatrix.engine.gpu import NoGpu
+
+        count = resources.gpus()
+        return 0 if not count or isinstance(self.choose_gpu(), NoGpu) else count
+
     def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:
+        """Return how to pass the named GPU, or any; or why there is none."""
         from envmatrix.engine import gpu
 
         with docker_client.connect() as client:
@@ -83,7 +104,7 @@ class ThisMachine:
 
 
 class _Elsewhere:
-    """An executor that all runs share. What is tested there is tested without GPUs."""
+    """An executor that all runs share."""
 
     keeps_tasks = True
 
@@ -95,14 +116,17 @@ class _Elsewhere:
         with INTERRUPTION.ending(self._executor.stop):
             yield self._executor
 
-    def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:  # noqa: ARG002
-        from envmatrix.engine.gpu import NoGpu
-
-        return NoGpu("tests on other machines get none yet")
-
 
 class _OtherEngine(_Elsewhere):
     """The engine of a Docker context. Images are built on this machine, and sent."""
+
+    def __init__(self, executor: RemoteContainers) -> None:
+        super().__init__(executor)
+        self._containers = executor
+
+    @cached_property
+    def _info(self) -> Mapping[str, Any]:
+        return self._containers.info()
 
     def digest(self, image: str) -> str:
         return THIS_MACHINE.digest(image)
@@ -110,9 +134,24 @@ class _OtherEngine(_Elsewhere):
     def images(self, workspace: Workspace, required: Sequence[Image], console: Console) -> Images:
         return THIS_MACHINE.images(workspace, required, console)
 
+    def resources(self) -> Resources:
+        from envmatrix.engine import gpu
+
+        memory = self._info["MemTotal"] - self._info["MemTotal"] // _SPARED_PART
+        return Resources(self._info["NCPU"], memory, gpu.count_elsewhere(self._info))
+
+    def choose_gpu(self) -> Gpus | NoGpu:
+        from envmatrix.engine import gpu
+
+        return gpu.choose_elsewhere(self._info)
+
 
 class _Cluster(_Elsewhere):
-    """A cluster, which pulls published images."""
+    """A cluster, which pulls published images. Jobs there may take `total` together."""
+
+    def __init__(self, executor: Executor, total: Resources) -> None:
+        super().__init__(executor)
+        self._total = total
 
     def digest(self, image: str) -> str:
         return image.partition("@")[2]
@@ -120,6 +159,15 @@ class _Cluster(_Elsewhere):
     def images(self, workspace: Workspace, required: Sequence[Image], _: Console) -> Images:
         references = published_references(workspace, workspace.plan(required))
         return Images({inputs.image: name for inputs, name in references.items()})
+
+    def resources(self) -> Resources:
+        return self._total
+
+    def choose_gpu(self) -> Gpus | NoGpu:
+        from envmatrix.engine.gpu import NoGpu
+
+        reason = "`[kubernetes]` of the user's configuration has no `gpus`"
+        return Gpus() if self._total.gpus else NoGpu(reason)
 
 
 THIS_MACHINE = ThisMachine()
@@ -131,24 +179,26 @@ def open_place(word: str | None) -> Iterator[Place]:
     if word is None:
         yield THIS_MACHINE
         return
-    with ExitStack() as resources:
+    with ExitStack() as stack:
         if word == KUBERNETES:
-            yield _Cluster(resources.enter_context(_cluster_executor()))
+            yield stack.enter_context(_open_cluster())
             return
         from envmatrix.executors import remote_containers
 
-        local = resources.enter_context(docker_client.connect())
-        yield _OtherEngine(resources.enter_context(remote_containers.connect(word, local)))
+        local = stack.enter_context(docker_client.connect())
+        yield _OtherEngine(stack.enter_context(remote_containers.connect(word, local)))
 
 
 @contextmanager
-def _cluster_executor() -> Iterator[Executor]:
-    """Yield the executor of `[kubernetes]` in the user's configuration."""
+def _open_cluster() -> Iterator[Place]:
+    """Yield the cluster of `[kubernetes]` in the user's configuration."""
     from envmatrix.executors import kubernetes
     from envmatrix.executors.manifests import Cluster
     from envmatrix.registry.client import open_registry
 
     settings = dict(configured_cluster(user_configuration()))
+    total = resources_of_cluster(settings)
+    settings = {name: settings[name] for name in settings if name not in ("processors", "memory")}
     context, repository = settings.pop("context", None), settings["repository"]
     settings["repository"] = settings.pop("repository_in_pods", repository)
     cluster = Cluster(**settings)
@@ -156,4 +206,12 @@ def _cluster_executor() -> Iterator[Executor]:
         open_registry(repository) as registry,
         kubernetes.connect(cluster, registry, str, context) as executor,
     ):
-        yield executor
+        yield _Cluster(executor, total)
+
+
+def resources_of_cluster(settings: Mapping[str, Any]) -> Resources:
+    """Return what jobs may take in a cluster with these settings of the user's: by default as much
+    as this machine has, and no GPU."""
+    memory = settings.get("memory", 0) * 10**6 or resources.available_memory() or 0
+    processors = settings.get("processors") or resources.processors()
+    return Resources(processors, memory, settings.get("gpus", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -24,11 +25,24 @@ from envmatrix.plan.garbage import Thing
     metavar="REV",
     help="Keep what the lock at this git revision needs as well.",
 )
+@click.option(
+    "--outputs-older-than",
+    "days",
+    type=click.IntRange(min=1),
+    metavar="DAYS",
+    help="Remove instead what jobs have stored in shared places, where no record has it.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @options.dry_run
 @options.reporting
 def command(
-    *, revisions: Sequence[str], yes: bool, dry_run: bool, as_json: bool, console: Console
+    *,
+    revisions: Sequence[str],
+    days: int | None,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+    console: Console,
 ) -> None:
     """Remove images and files that no lock on this machine needs any more.
 
@@ -36,8 +50,15 @@ def command(
     was locked, built or pulled for with this cache. Remove nothing that envmatrix did not make, and
     no image made with another cache.
     """
-    root, show = find_repository(), partial(_show, as_json=as_json)
-    confirm = (lambda: None) if yes else _confirm
+    if revisions and days is not None:
+        raise click.UsageError("--keep is for images and files, which --outputs-older-than keeps")
+    show, confirm = partial(_show, as_json=as_json), (lambda: None) if yes else _confirm
+    if days is not None:
+        from envmatrix.app.stored_outputs import collect_outputs
+
+        collect_outputs(days, time.time(), show=show, confirm=confirm, dry_run=dry_run)
+        return
+    root = find_repository()
     collect_garbage(root, revisions, console, show=show, confirm=confirm, dry_run=dry_run)
 
 
@@ -54,7 +75,9 @@ def _lines(things: Sequence[Thing]) -> Iterator[str]:
         for thing in group if kind in {"image", "base image"} else ():
             yield f"               {', '.join(thing.names)}"
     total = amount_of(sum(thing.size for thing in things), "bytes")
-    yield f"{'in all':14} {len(things):5} {total:>9}; layers that images share count in each"
+    shared = {thing.kind for thing in things} & {"image", "base image"}
+    remark = "; layers that images share count in each" if shared else ""
+    yield f"{'in all':14} {len(things):5} {total:>9}{remark}"
 
 
 def _confirm() -> None:

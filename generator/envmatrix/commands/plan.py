@@ -78,9 +78,11 @@ def command(
     workspace = Workspace.here()
     if shows_jobs:
         from envmatrix.app.job_plan import JobSelection, plan_jobs
+        from envmatrix.app.places import THIS_MACHINE
         from envmatrix.render import job_plan
 
-        plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards=shards), console)
+        chosen = JobSelection(patterns, tier, library, shards=shards)
+        plan = plan_jobs(workspace, chosen, THIS_MACHINE.resources(), console)
         selection = None
         if budget.is_limited:
             from envmatrix.app.job_budget import plan_within

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envmatrix.engine import docker_client
+from envmatrix.engine.submissions import Submissions
 from envmatrix.engine.tasks import (
     TIMED_OUT,
     Mount,
@@ -26,8 +27,6 @@ from envmatrix.engine.tasks import (
     Task,
     TaskResult,
     cancelled_task,
-    checked_key,
-    unknown_task,
 )
 from envmatrix.errors import EngineError
 from envmatrix.files import readable_text, write_whole
@@ -75,52 +74,40 @@ class Containers:
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
-        self._executions: dict[str, Execution] = {}
-        self._cancelled: set[str] = set()
-        self._lock = threading.Lock()
-        self._is_stopped = False
+        self._executions: Submissions[Execution] = Submissions()
 
     def submit(self, key: str, task: Task) -> None:
-        with self._lock:
-            if self._is_stopped:
-                raise cancelled_task(key)
-            self._cancelled.discard(key)
-            if key not in self._executions:
-                self._executions[key] = self._execution_of(checked_key(key), task)
-            execution = self._executions[key]
+        execution = self._executions.submit(key, lambda: self._execution_of(key, task))
         try:
             execution.start()
         except BaseException:
-            self._remove(key)
+            self._executions.remove(key)
             execution.cancel()
             raise
 
     def watch(self, key: str) -> Iterator[Phase]:
-        execution = self._execution(key)
+        execution = self._executions.find(key)
         yield "running"
         execution.wait()
         yield "ended"
 
     def logs(self, key: str, on_output: OnOutput) -> None:
-        self._execution(key).pass_output(on_output)
+        self._executions.find(key).pass_output(on_output)
 
     def cancel(self, key: str) -> None:
-        with self._lock:
-            self._cancelled.add(key)
-        self._remove(key)
+        if execution := self._executions.cancel(key):
+            execution.cancel()
 
     def collect(self, key: str) -> TaskResult:
-        execution = self._execution(key)
+        execution = self._executions.find(key)
         try:
             return execution.result()
         finally:
-            self._remove(key)
+            if self._executions.remove(key):
+                execution.cancel()
 
     def stop(self) -> None:
-        with self._lock:
-            self._is_stopped = True
-            keys = (*self._executions,)
-        run_parallel(self.cancel, keys, _STOPPED_AT_ONCE)
+        run_parallel(self.cancel, self._executions.close(), _STOPPED_AT_ONCE)
 
     def _execution_of(self, key: str, task: Task) -> Execution:
         return Execution(self._client, key, task)
@@ -132,18 +119,6 @@ class Containers:
         with docker_client.temporary_container(self._client, task.image, **more) as container:
             program = ["docker", "start", "--attach", "--interactive", str(container.name)]
             return subprocess.call(program)
-
-    def _execution(self, key: str) -> Execution:
-        with self._lock:
-            if key in self._executions:
-                return self._executions[key]
-            raise cancelled_task(key) if key in self._cancelled else unknown_task(key)
-
-    def _remove(self, key: str) -> None:
-        with self._lock:
-            execution = self._executions.pop(key, None)
-        if execution:
-            execution.cancel()
 
 
 def container_name(key: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from docker.types import DeviceRequest
 
 NVIDIA = "nvidia.com/gpu"
+_ALL = f"{NVIDIA}=all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def choose(facts: GpuFacts, device: str | None = None) -> Gpus | NoGpu:
 
     `device` is a qualified CDI name (`vendor.com/class=name`) that a person asked for.
     """
-    name = f"{NVIDIA}=all" if device is None else device
+    name = _ALL if device is None else device
     kind = name.split("=")[0]
     if facts.engine_has_cdi and kind in facts.kinds:
         return Gpus(name)
@@ -63,6 +65,31 @@ def _missing(facts: GpuFacts) -> str:
     if not facts.engine_has_cdi:
         return "the engine's feature `cdi` is off in daemon.json"
     return f"no CDI specification is of kind `{NVIDIA}`: run `nvidia-ctk cdi generate`"
+
+
+def choose_elsewhere(info: Mapping[str, Any]) -> Gpus | NoGpu:
+    """Return how an engine on another machine passes its GPUs, by what it says of itself: CDI where
+    it has discovered the device, as engines since API 1.50 do, else `--gpus`."""
+    if _ALL in _devices(info):
+        return Gpus(_ALL)
+    if "nvidia" in (info.get("Runtimes") or ()):
+        return Gpus()
+    return NoGpu(
+        f"the engine there has neither discovered the CDI device `{_ALL}`, "
+        "which takes Docker 28.2, nor has it the runtime `nvidia`"
+    )
+
+
+def count_elsewhere(info: Mapping[str, Any]) -> int:
+    """Return how many GPUs an engine on another machine has; one where it does not tell."""
+    if isinstance(choose_elsewhere(info), NoGpu):
+        return 0
+    numbers = {name for name in _devices(info) if re.fullmatch(rf"{NVIDIA}=\d+", name)}
+    return len(numbers) or 1
+
+
+def _devices(info: Mapping[str, Any]) -> Sequence[str]:
+    return [str(row.get("ID")) for row in info.get("DiscoveredDevices") or ()]
 
 
 def request(gpus: Gpus) -> DeviceRequest:

@@ -108,8 +108,9 @@ class Executor(Protocol):
     """
 
     def submit(self, key: str, task: Task) -> None:
-        """Start a task. One that was submitted under this key is adopted: it never runs twice at
-        once, nor again if its result is there. EngineError where it cannot be started."""
+        """Start a task. One that was submitted under this key with the same inputs is adopted: it
+        never runs twice at once, nor again if its result is there. EngineError where it cannot be
+        started."""
 
     def watch(self, key: str) -> Iterator[Phase]:
         """Yield the phase of a task, and each one after it, to its end."""
@@ -147,7 +148,8 @@ _KEY = re.compile(rf"[0-9a-z]{{1,{_KEY_LENGTH}}}")
 
 
 def key_of(job: str, number: int, task: Task) -> str:
-    """Return the key of a task of a job: its `number` in order, and what it does."""
+    """Return the key of a task of a job: its `number` in order, and what it does. What it reads
+    counts as well where a task is adopted, and is not part of its key."""
     words = (job, number, task.image, [*task.command], sorted(task.environment.items()))
     document = json.dumps([*words, task.directory])
     return hashlib.sha256(document.encode("utf-8", "surrogateescape")).hexdigest()[:_KEY_LENGTH]

@@ -29,6 +29,10 @@ OUTPUTS = "/run/envmatrix/outputs"
 WORK = "/run/envmatrix/work"
 LOGIN = "/run/envmatrix/login"
 
+# The annotation of a manifest with the time when it was made.
+CREATED = "org.opencontainers.image.created"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _TAR = "application/vnd.oci.image.layer.v1.tar"
 _RESULT = "application/vnd.envmatrix.result.v1+json"
@@ -364,8 +368,13 @@ def collect(settings: dict[str, Any]) -> None:
         "artifactType": _RESULT,
         "config": config,
         "layers": [*layers, log],
+        "annotations": {CREATED: present_time()},
     }
     repository.tag(settings["tag"], manifest)
+
+
+def present_time() -> str:
+    return time.strftime(TIME, time.gmtime())
 
 
 def main() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,8 @@ from envmatrix.errors import EngineError
 from envmatrix.vcs.archive_entries import ArchiveEntry, BadArchive, read_entries
 
 _CHUNK = 1 << 20
+# As much of a hash as fits into a label of Kubernetes.
+_IDENTITY_LENGTH = 40
 
 
 @contextmanager
@@ -94,3 +97,10 @@ def _copy(directory: Directory, entry: ArchiveEntry) -> None:
 def digest_of_file(file: Path) -> str:
     with file.open("rb") as content:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def identity_of_inputs(digests: Mapping[str, str]) -> str:
+    """Return the hash of what a task reads: of the digests of the archives of its inputs, by their
+    target."""
+    rows = json.dumps(sorted(digests.items()))
+    return hashlib.sha256(rows.encode()).hexdigest()[:_IDENTITY_LENGTH]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -20,21 +20,14 @@ from typing import Any, TypeVar
 
 from envmatrix.confined import packing
 from envmatrix.engine.containers import base_environment, user_entries
-from envmatrix.engine.tasks import (
-    Mount,
-    OnOutput,
-    Phase,
-    Task,
-    TaskResult,
-    cancelled_task,
-    checked_key,
-    unknown_task,
-)
+from envmatrix.engine.submissions import Submissions
+from envmatrix.engine.tasks import Mount, OnOutput, Phase, Task, TaskResult, cancelled_task
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.executors import agent
-from envmatrix.executors.archives import digest_of_file, packed, unpack_into
+from envmatrix.executors.archives import digest_of_file, identity_of_inputs, packed, unpack_into
 from envmatrix.executors.manifests import (
     COLLECTOR,
+    INPUTS_LABEL,
     Cluster,
     Document,
     Inputs,
@@ -74,14 +67,17 @@ _HOPELESS = {
 
 @dataclass
 class _Submission:
-    """A task that was submitted, and how much of its output was passed, in bytes."""
+    """A task that was submitted, the `identity` of its inputs, and how much of its output was
+    passed, in bytes."""
 
     key: str
     task: Task
     position: int = 0
     is_cancelled: bool = False
-    # Digests of what was submitted, by the order of the mounts; None where a result was adopted.
-    inputs: Sequence[str | None] = ()
+    identity: str = ""
+    # Digests of what areas had when they were submitted, None of an empty one; none of an adopted
+    # task.
+    areas: Sequence[str | None] = ()
     starting: threading.Lock = field(default_factory=threading.Lock)
     is_started: bool = False
 
@@ -96,24 +92,17 @@ class Kubernetes:
     ) -> None:
         self._cluster, self._registry, self._image_of = cluster, registry, image_of
         self._jobs = _Jobs(cluster.namespace, api)
-        self._submissions: dict[str, _Submission] = {}
-        self._cancelled: set[str] = set()
-        self._lock = threading.Lock()
-        self._is_stopped = False
+        self._submissions: Submissions[_Submission] = Submissions()
 
     def submit(self, key: str, task: Task) -> None:
-        with self._lock:
-            if self._is_stopped:
-                raise cancelled_task(key)
-            self._cancelled.discard(key)
-            submission = self._submissions.setdefault(key, _Submission(checked_key(key), task))
+        submission = self._submissions.submit(key, lambda: _Submission(key, task))
         try:
             with submission.starting:
                 if not submission.is_started:
                     self._start(submission)
                     submission.is_started = True
         except BaseException:
-            self._forget(key)
+            self._submissions.remove(key)
             raise
         if submission.is_cancelled:
             self._jobs.delete(key)
@@ -121,26 +110,39 @@ class Kubernetes:
 
     def _start(self, submission: _Submission) -> None:
         """Create the Job, unless it or its result exists."""
-        key, task = submission.key, submission.task
-        if self._result(key) or self._jobs.find(key):
+        key, task, uid = submission.key, submission.task, self._cluster.user
+        digests = self._upload(mount for mount in task.mounts if mount.read_only)
+        submission.identity = identity_of_inputs(digests)
+        if self._result(submission):
             return
-        uid = self._cluster.user
-        submission.inputs = [self._upload(mount) for mount in task.mounts]
-        inputs = Inputs(submission.inputs, user_entries(uid, uid))
+        present = self._jobs.identity(key)
+        if present == submission.identity:
+            return
+        if present is not None:  # with other inputs, it is not this task
+            self._jobs.delete(key)
+        areas = [mount for mount in task.mounts if not mount.read_only]
+        digests |= self._upload(areas)
+        submission.areas = [digests.get(mount.target) for mount in areas]
+        contents = [digests.get(mount.target) for mount in task.mounts]
+        inputs = Inputs(contents, submission.identity, user_entries(uid, uid))
         image = self._image_of(task.image)
         document = job(self._cluster, key, _with_image(task, image, uid), inputs, agent_program())
-        self._jobs.create(document)
+        if not self._jobs.create(document) and self._jobs.identity(key) != submission.identity:
+            raise EngineError(f"another client has started the task `{key}` with other inputs")
 
-    def _upload(self, mount: Mount) -> str | None:
-        with packed(mount) as archive:
-            if archive is None:
-                return None
-            digest = digest_of_file(archive)
-            self._try(partial(self._registry.put_file, archive, digest))
-            return digest
+    def _upload(self, mounts: Iterable[Mount]) -> dict[str, str]:
+        """Have the registry store what mounts have; return the digests by target, none of an empty
+        area."""
+        digests = {}
+        for mount in mounts:
+            with packed(mount) as archive:
+                if archive:
+                    digests[mount.target] = digest = digest_of_file(archive)
+                    self._try(partial(self._registry.put_file, archive, digest))
+        return digests
 
     def watch(self, key: str) -> Iterator[Phase]:
-        submission = self._submission(key)
+        submission = self._submissions.find(key)
         phase: Phase | None = None
         while phase != "ended":
             present = self._phase(submission)
@@ -151,11 +153,11 @@ class Kubernetes:
                 time.sleep(_LOOK_SECONDS)
 
     def logs(self, key: str, on_output: OnOutput) -> None:
-        submission = self._submission(key)
+        submission = self._submissions.find(key)
         while (phase := self._phase(submission)) != "ended":
             if phase == "running":
                 self._follow(submission, on_output)
-                if self._result(key):  # which Kubernetes notices later
+                if self._result(submission):  # which Kubernetes notices later
                     break
             time.sleep(_LOOK_SECONDS)
         result = self._settled_result(submission)
@@ -169,22 +171,19 @@ class Kubernetes:
             _pass_on(lines_of(chunks), submission, on_output)
 
     def cancel(self, key: str) -> None:
-        with self._lock:
-            self._cancelled.add(key)
-            submission = self._submissions.pop(key, None)
-        if submission:
+        if submission := self._submissions.cancel(key):
             submission.is_cancelled = True
             self._jobs.delete(key)
 
     def collect(self, key: str) -> TaskResult:
-        submission = self._submission(key)
-        while not self._result(key) and self._phase(submission) != "ended":
+        submission = self._submissions.find(key)
+        while not self._result(submission) and self._phase(submission) != "ended":
             time.sleep(_LOOK_SECONDS)
         result = self._settled_result(submission)
         stdout = self._stdout(result) if submission.task.keeps_stdout else ""
         self._fetch_outputs(submission, result)
         self._jobs.delete(key)
-        self._forget(key)
+        self._submissions.remove(key)
         return TaskResult(result.status, stdout, result.stopped, result.out_of_memory)
 
     def _stdout(self, result: StoredResult) -> str:
@@ -199,26 +198,14 @@ class Kubernetes:
             return
         if len(result.outputs) != len(areas):
             raise EngineError(f"the result of the task `{submission.key}` is incomplete")
-        for area, digest in zip(areas, result.outputs, strict=True):
-            if digest not in submission.inputs:
+        before = submission.areas or [None] * len(areas)
+        for area, digest, submitted in zip(areas, result.outputs, before, strict=True):
+            if digest != submitted:
                 with self._downloaded(digest) as archive:
                     unpack_into(area, archive)
 
     def stop(self) -> None:
-        with self._lock:
-            self._is_stopped = True
-            keys = (*self._submissions,)
-        run_parallel(self.cancel, keys, _STOPPED_AT_ONCE)
-
-    def _submission(self, key: str) -> _Submission:
-        with self._lock:
-            if key in self._submissions:
-                return self._submissions[key]
-            raise cancelled_task(key) if key in self._cancelled else unknown_task(key)
-
-    def _forget(self, key: str) -> None:
-        with self._lock:
-            self._submissions.pop(key, None)
+        run_parallel(self.cancel, self._submissions.close(), _STOPPED_AT_ONCE)
 
     def _phase(self, submission: _Submission) -> Phase:
         if submission.is_cancelled:
@@ -229,7 +216,7 @@ class Kubernetes:
         """Return the result of a task that has ended; EngineError where there is none. The Job is
         removed then, so that the task can be submitted again."""
         end = time.monotonic() + _SETTLING_SECONDS
-        while (result := self._result(submission.key)) is None:
+        while (result := self._result(submission)) is None:
             if submission.is_cancelled:
                 raise cancelled_task(submission.key)
             if time.monotonic() > end:
@@ -239,9 +226,11 @@ class Kubernetes:
             time.sleep(_LOOK_SECONDS)
         return result
 
-    def _result(self, key: str) -> StoredResult | None:
+    def _result(self, submission: _Submission) -> StoredResult | None:
+        tag = result_tag(submission.key, submission.identity)
+
         def read() -> StoredResult | None:
-            manifest = self._registry.manifest(result_tag(key))
+            manifest = self._registry.manifest(tag)
             if manifest is None:
                 return None
             config = manifest.read(lambda document: str(document["config"]["digest"]))
@@ -315,14 +304,21 @@ class _Jobs:
     def find(self, key: str) -> Document | None:
         return self._request(self._batch.read_namespaced_job, job_name(key), self._namespace)
 
-    def create(self, document: Document) -> None:
-        """Create a Job; one that exists is adopted, as it is after a lost answer."""
-        self._request(
+    def identity(self, key: str) -> str | None:
+        """Return the identity of the inputs of a task; None without a Job."""
+        present = self.find(key)
+        return None if present is None else str(present["metadata"]["labels"].get(INPUTS_LABEL))
+
+    def create(self, document: Document) -> bool:
+        """Create a Job; False where there is one of this name, also of this client's after a lost
+        answer."""
+        created = self._request(
             self._batch.create_namespaced_job,
             self._namespace,
             document,
             accepts=HTTPStatus.CONFLICT,
         )
+        return created is not None
 
     def delete(self, key: str) -> None:
         self._request(

@@ -21,13 +21,18 @@ Document: TypeAlias = dict[str, Any]
 
 LABEL = "app.kubernetes.io/managed-by"
 KEY_LABEL = "envmatrix/key"
+INPUTS_LABEL = "envmatrix/inputs"
 COLLECTOR = "collect"
+# The beginning of the tags of results.
+RESULTS = "result-"
 
 _BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 # The names of Kubernetes are those of Go, and of Docker.
 _ARCHITECTURE = "kubernetes.io/arch"
 _GPU = "nvidia.com/gpu"
 _MEGABYTE = 1 << 20
+# What containers request beside the task, in thousandths of a processor.
+_TOOL_MILLICPUS = 50
 # Beyond the time limit of the task: pulling images, fetching inputs, pushing outputs.
 _TRANSFER_SECONDS = 3600
 _KEPT_SECONDS = 3600
@@ -56,7 +61,8 @@ class Cluster:
     """A namespace of a cluster, and how its pods reach a registry. `repository` has inputs and
     results; `login` is the name of a secret of the type kubernetes.io/dockerconfigjson for it, to
     which a `ca.crt` may be added. `tool_image` is an image with Python 3.9 or later. Tasks run as
-    `user`. A Job waits at most `queue_seconds`; one without a limit runs at most `most_seconds`."""
+    `user`; one with GPUs gets `gpus` of them, on a node of `gpu_selector`. A Job waits at most
+    `queue_seconds`; one without a limit runs at most `most_seconds`."""
 
     namespace: str
     repository: str
@@ -68,6 +74,7 @@ class Cluster:
     gpu_selector: Mapping[str, str] = field(
         default_factory=lambda: {"nvidia.com/gpu.present": "true"}
     )
+    gpus: int = 1
     queue_seconds: int = 24 * 3600
     most_seconds: int = 24 * 3600
 
@@ -76,17 +83,20 @@ def job_name(key: str) -> str:
     return f"envmatrix-{key}"
 
 
-def result_tag(key: str) -> str:
-    """Return the tag of the result of a task, whose existence is its authoritative end."""
-    return f"result-{key}"
+def result_tag(key: str, identity: str) -> str:
+    """Return the tag of the result of a task with some inputs, whose existence is its authoritative
+    end."""
+    return f"{RESULTS}{key}-{identity}"
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """The contents of the mounts of a task, by their order: the digest of an archive, or None for
-    an empty directory; and texts of files that every container has, by their path."""
+    an empty directory; their `identity`; and texts of files that every container has, by their
+    path."""
 
     digests: Sequence[str | None]
+    identity: str
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,7 +107,7 @@ def job(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) ->
     of the registry, and the container `collect` follows it and pushes the result.
     """
     seconds = math.ceil(task.limits.seconds or cluster.most_seconds) + _TRANSFER_SECONDS
-    labels = {LABEL: "envmatrix", KEY_LABEL: key}
+    labels = {LABEL: "envmatrix", KEY_LABEL: key, INPUTS_LABEL: inputs.identity}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -138,7 +148,7 @@ def _pod(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) -
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [fetcher],
-        "containers": [_task_container(task, inputs), collector],
+        "containers": [_task_container(cluster, task, inputs), collector],
         "volumes": [
             *({"name": name, "emptyDir": {}} for name in ("control", "inputs", "outputs", "work")),
             {"name": "tmp", "emptyDir": {"medium": "Memory"}},
@@ -159,14 +169,15 @@ _CONFINED: Mapping[str, Any] = {
 }
 
 
-def _task_container(task: Task, inputs: Inputs) -> Document:
+def _task_container(cluster: Cluster, task: Task, inputs: Inputs) -> Document:
     resources: dict[str, Document] = {"requests": {}, "limits": {}}
     if task.limits.memory:
         resources["requests"]["memory"] = resources["limits"]["memory"] = _bytes(task.limits.memory)
-    if task.limits.processors:  # without a limit: a task may use what others leave
-        resources["requests"]["cpu"] = f"{round(task.limits.processors * 1000)}m"
+    if task.limits.processors:  # of the whole pod; without a limit: it may use what others leave
+        rest = round(task.limits.processors * 1000) - _TOOL_MILLICPUS
+        resources["requests"]["cpu"] = f"{max(rest, _TOOL_MILLICPUS)}m"
     if task.gpus:
-        resources["limits"][_GPU] = "1"
+        resources["limits"][_GPU] = str(cluster.gpus)
     return {
         "name": "task",
         "image": _by_digest(task.image),
@@ -217,7 +228,7 @@ def _tool(
             {"name": "AGENT_SETTINGS", "value": _literal(json.dumps(settings, sort_keys=True))}
         ],
         "resources": {
-            "requests": {"cpu": "50m", "memory": _bytes(64 * _MEGABYTE)},
+            "requests": {"cpu": f"{_TOOL_MILLICPUS}m", "memory": _bytes(64 * _MEGABYTE)},
             "limits": {"memory": _bytes(512 * _MEGABYTE)},
         },
         "securityContext": {**_CONFINED},
@@ -233,7 +244,7 @@ def _settings(cluster: Cluster, key: str, task: Task, inputs: Inputs) -> Documen
     ]
     return {
         "repository": {"host": host, "name": name, "plain_http": cluster.plain_http},
-        "tag": result_tag(key),
+        "tag": result_tag(key, inputs.identity),
         "trees": dict(zip(places, inputs.digests, strict=True)),
         "files": {_file(path): text for path, text in sorted(inputs.files.items())},
         "outputs": [place for place in places if place.startswith(OUTPUTS)],

@@ -14,13 +14,15 @@ from typing import Protocol
 from envmatrix.confined import Area
 from envmatrix.engine.tasks import Mount
 from envmatrix.errors import Absent, EngineError
+from envmatrix.executors.agent import CREATED, present_time
 from envmatrix.executors.archives import digest_of_file, packed, unpack_into
 from envmatrix.registry.client import Registry, open_registry
 
 _TYPE = "application/vnd.envmatrix.outputs.v1"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
-# How a place in a registry is written.
+# How a place in a registry is written, and the beginning of the tags of outputs there.
 SCHEME = "oci://"
+OUTPUTS = "outputs-"
 
 
 class Outputs(Protocol):
@@ -77,8 +79,10 @@ class RegistryOutputs:
     def keep(self, archive: Path, digest: str) -> None:
         self.registry.put_file(archive, digest)
         layer = {"mediaType": _LAYER, "digest": digest, "size": archive.stat().st_size}
-        tag = f"outputs-{digest.removeprefix('sha256:')}"
-        self.registry.put_manifest(tag, self.registry.artifact(_TYPE, [layer]))
+        tag = f"{OUTPUTS}{digest.removeprefix('sha256:')}"
+        annotations = {CREATED: present_time()}
+        manifest = self.registry.artifact(_TYPE, [layer], annotations=annotations)
+        self.registry.put_manifest(tag, manifest)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -30,15 +30,22 @@ from envmatrix.engine.containers import (
     user_entries,
     watch_limits,
 )
-from envmatrix.engine.tasks import Task
+from envmatrix.engine.tasks import Mount, Task
 from envmatrix.errors import EngineError
-from envmatrix.executors.archives import packed, unpack_into
+from envmatrix.executors.archives import (
+    digest_of_file,
+    identity_of_inputs,
+    packed,
+    unpack_into,
+)
 from envmatrix.executors.ssh import forwarded_socket
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
+# The label with the identity of the inputs of a container.
+_INPUTS = "envmatrix.inputs"
 _CHUNK = 1 << 20
 # How long a connection may be lost.
 _PATIENCE_SECONDS = 120.0
@@ -66,6 +73,16 @@ class RemoteContainers(Containers):
     def submit(self, key: str, task: Task) -> None:
         self._transfer_image(task.image)  # not under the lock that `stop` needs
         super().submit(key, task)
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself and of its machine."""
+        from docker.errors import DockerException
+
+        try:
+            answer: Mapping[str, Any] = self._client.info()
+        except (DockerException, OSError) as error:
+            raise docker_client.no_answer(str(error)) from error
+        return answer
 
     def _execution_of(self, key: str, task: Task) -> Execution:
         return _RemoteExecution(self._client, key, task, self._uid)
@@ -127,7 +144,8 @@ class _RemoteExecution(Execution):
         return container
 
     def _adopted(self) -> Container | None:
-        """Return the container of another client; one that was never started is incomplete."""
+        """Return the container of another client. One that was never started is incomplete, and one
+        with other inputs is not that of this task: both are removed."""
         from docker.errors import NotFound
 
         try:
@@ -135,7 +153,7 @@ class _RemoteExecution(Execution):
         except NotFound:
             return None
         self._is_created = True
-        if container.status == "created":
+        if container.status == "created" or container.labels.get(_INPUTS) != self._identity():
             self._remove()
             return None
         return container
@@ -145,9 +163,9 @@ class _RemoteExecution(Execution):
 
         self._is_created = True
         with self._files() as files:
-            self._put_inputs(files)
+            identity = self._put_inputs(files)
         container = docker_client.new_container(
-            self._client, self._task.image, name=self._name, **self._options()
+            self._client, self._task.image, name=self._name, **self._options(identity)
         )
         self._check()
         with suppress(APIError):  # another client was faster
@@ -175,19 +193,39 @@ class _RemoteExecution(Execution):
         ) as container:
             yield container
 
-    def _put_inputs(self, files: Container) -> None:
+    def _put_inputs(self, files: Container) -> str:
+        """Put the inputs into the volumes; return their identity."""
         roots = [str(number) for number in range(len(self._task.mounts))]
         texts = {f"user/{Path(name).name}": text for name, text in self._user_files.items()}
         files.put_archive("/", _small_archive(roots, texts, self._uid))
-        for number, mount in enumerate(self._task.mounts):
-            # The engine refuses links out of the directory that it unpacks to.
-            with packed(mount, Form(self._uid, prefix=f"{number}/")) as archive:
-                if archive is not None:
+        digests = {}
+        for mount in self._task.mounts:
+            with self._packed(mount) as archive:
+                if archive:
                     with archive.open("rb") as content:
                         files.put_archive("/", content)
+                if archive and mount.read_only:
+                    digests[mount.target] = digest_of_file(archive)
             self._check()
+        return identity_of_inputs(digests)
 
-    def _options(self) -> dict[str, Any]:
+    def _identity(self) -> str:
+        """Return the identity of the inputs as they are now."""
+        digests = {}
+        for mount in self._task.mounts:
+            if mount.read_only:
+                with self._packed(mount) as archive:
+                    assert archive  # noqa: S101 -- only areas have none
+                    digests[mount.target] = digest_of_file(archive)
+        return identity_of_inputs(digests)
+
+    def _packed(self, mount: Mount) -> AbstractContextManager[Path | None]:
+        """Pack a mount for its volume: the engine refuses links out of the directory that it
+        unpacks to."""
+        number = self._task.mounts.index(mount)
+        return packed(mount, Form(self._uid, prefix=f"{number}/"))
+
+    def _options(self, identity: str) -> dict[str, Any]:
         mounts = [
             _volume_mount(
                 mount.target,
@@ -202,7 +240,8 @@ class _RemoteExecution(Execution):
             for name in self._user_files
         ]
         common = common_options(self._task, self._uid, self._uid)
-        return common | {"mounts": mounts, "log_config": _LOG, "labels": {LABEL: self._key}}
+        labels = {LABEL: self._key, _INPUTS: identity}
+        return common | {"mounts": mounts, "log_config": _LOG, "labels": labels}
 
     def _passed_seconds(self, container: Container) -> float:
         """Return for how long a container has run, by the clock of its machine."""

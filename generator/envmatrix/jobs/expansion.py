@@ -53,7 +53,8 @@ class CellRun:
 class Basis:
     """What all jobs of a plan are made from: the fingerprints of images, the `version` of
     envmatrix, the machine to run on, durations of earlier jobs, the number of `shards` in which
-    tests run, and the identity of the `baselines` that analyses compare with."""
+    tests run, and the identity of the `baselines` that analyses compare with. `builders` are the
+    processors that build images, where that is not the machine."""
 
     fingerprints: Mapping[Image, str]
     version: str
@@ -61,6 +62,13 @@ class Basis:
     durations: Durations
     shards: int = 1
     baselines: str = ""
+    builders: int | None = None
+
+    @property
+    def image_resources(self) -> Resources:
+        """Resources of the job of an image: one builder, as a part of the machine."""
+        builders = self.builders or self.machine.processors
+        return Resources(max(1, self.machine.processors // max(1, builders)), _MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +180,7 @@ class _Expansion:
                 "image",
                 (str(image),),
                 (),
-                Resources(1, _MEMORY),
+                self.basis.image_resources,
                 self._seconds("image"),
                 ("envmatrix", "build", "--select", cell.id),
             )

@@ -123,21 +123,30 @@ _OF_CLUSTERS: Mapping[str, type] = {
     "user": int,
     "node_selector": dict,
     "gpu_selector": dict,
+    "gpus": int,
+    "processors": int,
+    "memory": int,
     "queue_seconds": int,
     "most_seconds": int,
 }
 
 
+def has_cluster(file: Path) -> bool:
+    """Return whether the user's configuration has `[kubernetes]`."""
+    return bool(_setting(file, "kubernetes"))
+
+
 def configured_cluster(file: Path) -> Mapping[str, Any]:
-    """Return `[kubernetes]` of the user's configuration: the context of the kubeconfig, and how
-    jobs run in the cluster, as docs/executors.md explains."""
+    """Return `[kubernetes]` of the user's configuration: the context of the kubeconfig, how jobs
+    run in the cluster, and what they may take there, as docs/executors.md explains."""
     table = _setting(file, "kubernetes")
     hint = f"docs/executors.md has an example; keys are {', '.join(_OF_CLUSTERS)}"
     if not isinstance(table, dict) or not table:
         raise _error(file, "`[kubernetes]` does not say which cluster", hint)
     for name, value in table.items():
         kind = _OF_CLUSTERS.get(name)
-        if kind is None or type(value) is not kind:
+        is_valid = kind is not None and type(value) is kind
+        if not is_valid or (kind is int and value < 1):
             raise _error(file, f"`{one_line(name)}` of `[kubernetes]` is not valid", hint)
     if missing := [name for name in ("namespace", "repository", "tool_image") if name not in table]:
         raise _error(file, f"`[kubernetes]` lacks `{missing[0]}`", hint)

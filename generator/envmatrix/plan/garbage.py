@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeAlias
@@ -25,8 +25,11 @@ Kind = Literal[
     "venv",
     "compiler cache",
     "job record",
+    "job output",
+    "task result",
 ]
 
+_DAY_SECONDS = 24 * 3600.0
 # Younger things may belong to a run in progress.
 GRACE_SECONDS = 3600.0
 
@@ -95,3 +98,10 @@ def garbage(things: Iterable[Thing], used: Used) -> tuple[Thing, ...]:
     """Return the things that are not in use and at least GRACE_SECONDS old."""
     old = (thing for thing in things if thing.age >= GRACE_SECONDS)
     return tuple(thing for thing in old if (thing.kind, thing.key) not in used)
+
+
+def old_outputs(things: Iterable[Thing], recorded: Collection[str], days: int) -> tuple[Thing, ...]:
+    """Return the things that are older than so many days, and that no record has."""
+    return tuple(
+        thing for thing in things if thing.age > days * _DAY_SECONDS and thing.key not in recorded
+    )

@@ -112,11 +112,11 @@ class Registry:
         digest = reference if reference.startswith("sha256:") else None
         return self._read(f"manifests/{reference}", digest, headers={"Accept": _MANIFESTS})
 
-    def tags(self) -> frozenset[str] | None:
-        """Return all tags; None where the registry does not list them, or has too many."""
+    def tags(self, pages: int = _PAGES) -> frozenset[str] | None:
+        """Return all tags; None where the registry does not list them, or has more pages."""
         tags: set[str] = set()
         url = self._retry(lambda: httpx.URL(f"{self._root()}/tags/list", params={"n": _TAGS}))
-        for _ in range(_PAGES):
+        for _ in range(pages):
             try:
                 response = self._retry(partial(self._once, "GET", url))
             except LookupFailed as error:
@@ -178,6 +178,19 @@ class Registry:
             return self._once("PUT", url, headers=headers, content=manifest.content)
 
         return self._retry(put, is_transient=_is_unsettled)
+
+    def delete_manifest(self, digest: str) -> None:
+        """Delete a manifest with all its tags, unless it is gone."""
+        try:
+            self._ask("DELETE", f"manifests/{digest}")
+        except Absent:
+            return
+        except LookupFailed as error:
+            if _status_of(error) != httpx.codes.METHOD_NOT_ALLOWED:
+                raise
+            message = f"the registry `{self.host}` does not delete manifests"
+            hint = "its administrator has to allow that, or to delete tags by their age"
+            raise LookupFailed(message, hint=hint) from error
 
     def put_blob(self, content: bytes, media_type: str) -> dict[str, Any]:
         """Put `content` unless it exists; return its descriptor."""
@@ -335,6 +348,12 @@ def _is_unsettled(error: Exception) -> bool:
     while another client puts the same blob."""
     text = error.response.text if isinstance(error, httpx.HTTPStatusError) else ""
     return "MANIFEST_BLOB_UNKNOWN" in text
+
+
+def _status_of(error: LookupFailed) -> int | None:
+    """Return the status of the response that caused an error, if any."""
+    cause = error.__cause__
+    return cause.response.status_code if isinstance(cause, httpx.HTTPStatusError) else None
 
 
 def _answer(response: httpx.Response) -> Manifest:

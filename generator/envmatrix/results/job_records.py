@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,6 +109,14 @@ class JobRecords:
 
     def end_attempt(self, job: Job) -> None:
         _file(self.own, job.id).with_suffix(".attempt").unlink(missing_ok=True)
+
+    def outputs(self) -> Iterator[str]:
+        """Yield the digests of the outputs that records have, also of those that are not signed."""
+        for directory in (self.own, *self.trusted):
+            for file in directory.glob(f"*/*{_SUFFIX}"):
+                head = _content(file).partition(b"\n")[0].decode("utf-8", "replace")
+                if (match := _HEAD.fullmatch(head)) and match[2]:
+                    yield match[2]
 
     def lock(self, job: Job, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Lock a job against other processes of this user's."""

@@ -79,7 +79,8 @@ class BuildContext:
     `shares_cache` if a gateway to the cache that machines share answers at `cache_socket`;
     `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
     components that images have for other libraries. `jobs` compilations run at once; `memory` is
-    the limit of a container, in bytes."""
+    the limit of a container, in bytes, and `processors` as many as it keeps busy, where something
+    schedules it."""
 
     cell: Cell
     library: Library
@@ -98,6 +99,7 @@ class BuildContext:
     variant: Variant = PLAIN
     jobs: int = 1
     memory: int | None = None
+    processors: float | None = None
     shares_cache: bool = False
 
     @property

@@ -99,7 +99,9 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
         ],
         environment={"PYTHONPATH": REQUIRES} if wheels else {},
         directory=BUILD,
-        limits=Limits(library.build.timeout, context.memory, FREE_DISK, shared_memory),
+        limits=Limits(
+            library.build.timeout, context.memory, FREE_DISK, shared_memory, context.processors
+        ),
     )
 
 

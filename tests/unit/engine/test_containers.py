@@ -307,7 +307,7 @@ def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
     engine = ContainerEngine([], error=docker.errors.APIError("no such program"))
     with pytest.raises(EngineError, match="the container of `image` failed: no such program"):
         run(engine, PLAIN)
-    assert engine.events == ["create", "attach", "start", "close", "remove", "remove"]
+    assert engine.events == ["create", "attach", "start", "close", "remove"]
 
 
 def test_a_program_beyond_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

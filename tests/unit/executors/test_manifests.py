@@ -39,7 +39,9 @@ TASK = Task(
     gpus=Gpus(),
     limits=Limits(seconds=90.5, memory=4 << 30, free_disk=2 << 30, processors=2.5),
 )
-INPUTS = Inputs([f"sha256:{'3' * 64}", None], {"/etc/passwd": "user:x:1:1::/tmp:/bin/sh\n"})
+INPUTS = Inputs(
+    [f"sha256:{'3' * 64}", None], "4" * 40, {"/etc/passwd": "user:x:1:1::/tmp:/bin/sh\n"}
+)
 KEY = "0123456789abcdef0123456789abcdef01234567"
 VERSIONS = ["1.28", *(f"1.{minor}" for minor in range(29, 38))]
 
@@ -158,7 +160,7 @@ def test_nothing_of_this_machine_is_in_a_manifest() -> None:
 def test_resources_and_nodes_are_those_of_the_task() -> None:
     pod, task = pod_of(job_of()), containers_of(job_of())["task"]
     assert task["resources"] == {
-        "requests": {"memory": str(4 << 30), "cpu": "2500m"},
+        "requests": {"memory": str(4 << 30), "cpu": "2450m"},
         "limits": {"memory": str(4 << 30), "nvidia.com/gpu": "1"},
     }
     assert pod["nodeSelector"] == {
@@ -166,6 +168,17 @@ def test_resources_and_nodes_are_those_of_the_task() -> None:
         "kubernetes.io/arch": "arm64",
         "nvidia.com/gpu.present": "true",
     }
+
+
+def test_a_task_with_gpus_gets_as_many_as_the_cluster_gives() -> None:
+    task = containers_of(job_of(cluster=replace(CLUSTER, gpus=2)))["task"]
+    assert task["resources"]["limits"]["nvidia.com/gpu"] == "2"
+
+
+def test_a_pod_requests_as_many_processors_as_its_task_keeps_busy() -> None:
+    containers = containers_of(job_of())
+    requests = [containers[name]["resources"]["requests"] for name in ("task", "collect")]
+    assert sum(int(each["cpu"].removesuffix("m")) for each in requests) == 2500
 
 
 def test_a_job_runs_once_and_ends() -> None:

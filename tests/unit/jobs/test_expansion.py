@@ -140,6 +140,15 @@ def test_a_compilation_takes_half_the_processors_and_the_memory_of_all_its_compi
     assert the("source", jobs).resources == Resources()
 
 
+@pytest.mark.parametrize(("builders", "processors"), [(None, 1), (64, 1), (2, 32), (200, 1)])
+def test_no_more_images_are_built_at_once_than_their_builder_has_processors(
+    builders: int | None, processors: int
+) -> None:
+    basis = replace(BASIS, machine=Resources(64, 1 << 40), builders=builders)
+    takes = {job.resources for job in graph(basis=basis).jobs.values() if job.kind == "image"}
+    assert takes == {Resources(processors, 1 << 30)}
+
+
 def test_a_test_takes_half_the_machine_and_all_gpus_but_one_processor_under_emulation() -> None:
     basis = replace(BASIS, machine=Resources(4, 16 << 30, gpus=2))
     emulated = replace(RUN, is_emulated=True)

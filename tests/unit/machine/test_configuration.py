@@ -8,6 +8,7 @@ import pytest
 from envmatrix.errors import ConfigurationError
 from envmatrix.machine.configuration import (
     SharedCache,
+    configured_cluster,
     configured_compiler_cache,
     configured_keyring,
     configured_mirror,
@@ -188,3 +189,36 @@ def test_a_configuration_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="is not UTF-8"):
         configured_mirrors(tmp_path / "config.toml")
+
+
+CLUSTER = """\
+[kubernetes]
+namespace = "builds"
+repository = "registry.example/jobs"
+tool_image = "registry.example/tool"
+"""
+
+
+def test_a_cluster_is_what_its_table_says(tmp_path: Path) -> None:
+    settings = configured_cluster(write(tmp_path, f"{CLUSTER}gpus = 2\nprocessors = 64\n"))
+    assert (settings["namespace"], settings["gpus"], settings["processors"]) == ("builds", 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "`[kubernetes]` does not say which cluster"),
+        ('[kubernetes]\nnamespace = "builds"\n', "`[kubernetes]` lacks `repository`"),
+        (f"{CLUSTER}gpus = true\n", "`gpus` of `[kubernetes]` is not valid"),
+        (f"{CLUSTER}gpus = 0\n", "`gpus` of `[kubernetes]` is not valid"),
+        (f"{CLUSTER}memory = -1\n", "`memory` of `[kubernetes]` is not valid"),
+        (f"{CLUSTER}gpu = 1\n", "`gpu` of `[kubernetes]` is not valid"),
+        (f'{CLUSTER}node_selector = "ci"\n', "`node_selector` of `[kubernetes]` is not valid"),
+    ],
+)
+def test_a_mistake_about_a_cluster_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        configured_cluster(write(tmp_path, text))
+    (mistake,) = caught.value.problems
+    assert problem in str(mistake)
+    assert "docs/executors.md has an example" in str(mistake.hint)

@@ -20,6 +20,7 @@ from envmatrix.plan.garbage import (
     Used,
     garbage,
     images_made_of,
+    old_outputs,
     planned_images,
     used_by,
 )
@@ -102,3 +103,12 @@ def test_images_of_files_that_are_locked_may_be_needed(matrix: Matrix, lock: Loc
         "damaged": "{",
     }
     assert images_made_of(lock, records.items()) == {"locked", "steps"}
+
+
+def test_outputs_go_once_they_are_old_and_no_record_has_them() -> None:
+    day = 24 * 3600
+    young, old, recorded = (
+        Thing("job output", key, 1, age)
+        for key, age in (("young", 3 * day), ("old", 3 * day + 1), ("recorded", 9 * day))
+    )
+    assert old_outputs([young, old, recorded], {"recorded"}, 3) == (old,)

@@ -13,7 +13,7 @@ from envmatrix.matrix.library import LibraryBuild, LibraryTest
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BuildContext
 
-CONTEXT = replace(build_context(LibraryBuild(timeout=60)), memory=1 << 30)
+CONTEXT = replace(build_context(LibraryBuild(timeout=60)), memory=1 << 30, processors=1.5)
 
 
 @pytest.mark.parametrize("in_image", [tasks.in_compiler, tasks.in_runtime])
@@ -21,7 +21,7 @@ def test_a_task_has_the_limits_of_its_library_and_machine(
     in_image: Callable[[BuildContext, Sequence[str]], Task],
 ) -> None:
     task = in_image(CONTEXT, ["true"])
-    assert task.limits == Limits(60, 1 << 30, tasks.FREE_DISK, None)
+    assert task.limits == Limits(60, 1 << 30, tasks.FREE_DISK, None, 1.5)
     library = replace(CONTEXT.library, shm=64)
     shared = in_image(replace(CONTEXT, library=library), ["true"]).limits.shared_memory
     assert shared == 64 * 10**6

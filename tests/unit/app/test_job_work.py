@@ -1,0 +1,90 @@
+"""The work of jobs, in a place that runs no container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import pytest
+from tests.fakes import FakeExecutor
+from tests.unit.app.conftest import CELL
+
+from envmatrix.app.job_plan import JobSelection, plan_jobs
+from envmatrix.app.job_work import JobWork
+from envmatrix.app.places import Images
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine.gpu import NoGpu
+from envmatrix.engine.tasks import Executor, Gpus, Task
+from envmatrix.images.model import Image
+from envmatrix.jobs.model import Kind, Resources
+from envmatrix.results.job_records import JobRecords
+
+TESTED = """\
+libraries:
+  first:
+    path: first
+    build: {system: script, commands: ["true"]}
+    test: {framework: commands, run: ["true"]}
+"""
+
+
+@dataclass
+class Elsewhere:
+    """A place with these resources."""
+
+    total: Resources
+    executor: FakeExecutor = field(default_factory=FakeExecutor)
+    keeps_tasks: bool = True
+
+    @contextmanager
+    def open_executor(self) -> Iterator[Executor]:
+        yield self.executor
+
+    def digest(self, image: str) -> str:
+        return f"sha256:{image}"
+
+    def images(self, _: Workspace, required: Sequence[Image], __: Console) -> Images:
+        return Images({image: str(image) for image in required})
+
+    def resources(self) -> Resources:
+        return self.total
+
+    def choose_gpu(self) -> Gpus | NoGpu:
+        return Gpus() if self.total.gpus else NoGpu("there is none")
+
+
+def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:
+    """Do the jobs of a cell in a place; return the tasks of each kind."""
+    console = Console(-1)
+    plan = plan_jobs(workspace, JobSelection([CELL]), place.resources(), console)
+    required = workspace.images([CELL])
+    images, records = place.images(workspace, required, console), JobRecords(directory / "records")
+    work = JobWork(workspace, plan, place, images, records, None, date(2026, 1, 1))
+    tasks: dict[Kind, list[Task]] = {}
+    for job in plan.graph.jobs.values():
+        if job.kind in ("compile", "test"):
+            work.do(job, console)
+            tasks[job.kind] = [*place.executor.tasks]
+            place.executor.tasks.clear()
+    return tasks
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+def test_tasks_have_the_processors_of_their_job(engine: Workspace, tmp_path: Path) -> None:
+    place = Elsewhere(Resources(8, 32 << 30))
+    for tasks in tasks_of(engine, place, tmp_path).values():
+        assert [task.limits.processors for task in tasks] == [4]
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+@pytest.mark.parametrize(("count", "gpus"), [(0, None), (2, Gpus())])
+def test_tests_have_the_gpus_of_their_place(
+    engine: Workspace, tmp_path: Path, count: int, gpus: Gpus | None
+) -> None:
+    tasks = tasks_of(engine, Elsewhere(Resources(8, 32 << 30, count)), tmp_path)
+    assert [task.gpus for task in tasks["compile"]] == [None]
+    assert [task.gpus for task in tasks["test"]] == [gpus]
