@@ -145,7 +145,7 @@ def test_reasons_say_what_is_valuable_and_what_is_missing() -> None:
         "run within a day",
     ]
     assert {choice.reason for choice in case.select(5).left_out} == {
-        "takes 20 s with what it needs"
+        "takes too long with what it needs: 20 s"
     }
     assert {choice.reason for choice in case.select(25).left_out} == {"no time is left"}
 
@@ -174,7 +174,7 @@ def test_when_the_gpu_minutes_are_used_up_the_rest_runs_without() -> None:
     assert ids(selection) == ["test 0", "plain"]
     assert [choice.reason for choice in selection.left_out] == ["no GPU minutes are left"]
     assert {choice.reason for choice in case.select(gpu_seconds=6).left_out} == {
-        "takes 0.2 GPU minutes"
+        "takes too many GPU minutes: 0.2"
     }
 
 
