@@ -34,12 +34,12 @@ _COMPILING = ("configure", "compile")
 @dataclass(frozen=True, slots=True)
 class JobSelection:
     """The jobs to plan: those that compile and test libraries, or that analyse them, in cells by
-    patterns and tier; one `library` alone; those that changes `since` a revision affect; in how
-    many `shards`."""
+    patterns and tier; of the named `libraries`, or of all without a name; those that changes
+    `since` a revision affect; in how many `shards`."""
 
     patterns: Sequence[str] = ()
     tier: str | None = None
-    library: str | None = None
+    libraries: Sequence[str] = ()
     since: str | None = None
     shards: int = 1
     is_analysis: bool = False
@@ -53,7 +53,7 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
             left_out.append((cell, reason))
         else:
             images[cell] = job_images(cell, is_analysis=selection.is_analysis)
-    libraries = named_libraries(workspace.matrix, selection.library)
+    libraries = named_libraries(workspace.matrix, selection.libraries)
     require_directories(workspace.root, libraries)
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
     machine = Resources(processors(), available_memory() or 0, _usable_gpus())

@@ -24,7 +24,7 @@ class JobArguments(TypedDict):
 
     patterns: Sequence[str]
     tier: str | None
-    library: str | None
+    libraries: Sequence[str]
     since: str | None
     most: int | None
     fails_fast: bool
@@ -43,7 +43,7 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     selection = JobSelection(
         arguments["patterns"],
         arguments["tier"],
-        arguments["library"],
+        arguments["libraries"],
         arguments["since"],
         is_analysis=verb == "analyse",
     )

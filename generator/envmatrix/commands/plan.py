@@ -33,7 +33,13 @@ _MOST_REASONS = 5
 @click.option(
     "--jobs", "shows_jobs", is_flag=True, help="Show the jobs that test these cells instead."
 )
-@click.option("--library", metavar="NAME", help="With --jobs: only this library.")
+@click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    metavar="NAME",
+    help="With --jobs: only this library; may be given several times.",
+)
 @click.option(
     "--shards",
     type=click.IntRange(1, 9999),
@@ -54,7 +60,7 @@ def command(
     tier: str | None,
     revision: str | None,
     shows_jobs: bool,
-    library: str | None,
+    libraries: Sequence[str],
     shards: int,
     language: str | None,
     budget: Budget,
@@ -70,7 +76,7 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     if shows_jobs and revision is not None:
         raise click.UsageError("--jobs and --diff show different things; give one of them")
-    if not shows_jobs and (library or language or shards > 1 or budget.is_limited):
+    if not shows_jobs and (libraries or language or shards > 1 or budget.is_limited):
         names = "--library, --shards, --graph, --time and --gpu-minutes"
         raise click.UsageError(f"{names} need --jobs, which is not given")
     if language and as_json:
@@ -80,7 +86,7 @@ def command(
         from envmatrix.app.job_plan import JobSelection, plan_jobs
         from envmatrix.render import job_plan
 
-        plan = plan_jobs(workspace, JobSelection(patterns, tier, library, shards=shards), console)
+        plan = plan_jobs(workspace, JobSelection(patterns, tier, libraries, shards=shards), console)
         selection = None
         if budget.is_limited:
             from envmatrix.app.job_budget import plan_within

@@ -30,8 +30,8 @@ libraries:
 """
 
 
-def arguments(name: str = CELL, library: str | None = None) -> CellArguments:
-    return {"name": name, "library": library, "emulate": False, "jobs": 3, "memory": 64_000}
+def arguments(name: str = CELL) -> CellArguments:
+    return {"name": name, "libraries": (), "emulate": False, "jobs": 3, "memory": 64_000}
 
 
 def journals(workspace: Workspace) -> list[str]:
@@ -85,6 +85,12 @@ def test_a_named_library_is_the_only_one(envmatrix: Prompt, engine: Workspace) -
     assert '"second"' in journal
 
 
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_several_libraries_are_named(envmatrix: Prompt, engine: Workspace) -> None:
+    envmatrix("run", "compile", CELL, "--library", "second", "--library", "first")
+    assert len(journals(engine)) == 2
+
+
 @pytest.mark.parametrize("libraries", [TESTED], indirect=True)
 def test_a_revision_is_compared_once_for_all_libraries(
     engine: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +123,13 @@ def test_without_a_gpu_nothing_is_measured(envmatrix: Prompt, engine: Workspace)
     assert answer.status == 77
     assert answer.err.startswith(f"skipped: no GPU for `{CELL}`: ")
     assert not (engine.root / ".envmatrix").exists()
+
+
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_a_shell_is_for_one_library(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("run", "shell", CELL, "--library", "first", "--library", "second")
+    assert answer.status == 2
+    assert answer.err.splitlines()[0] == ("error: a shell is for one library; give --library once")
 
 
 @pytest.mark.parametrize(
