@@ -83,7 +83,7 @@ class ThisMachine:
 
 
 class _Elsewhere:
-    """An executor that all runs share. What is tested there is tested without GPUs."""
+    """An executor that all runs share. What runs there runs without GPUs."""
 
     keeps_tasks = True
 
@@ -98,7 +98,7 @@ class _Elsewhere:
     def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:  # noqa: ARG002
         from envmatrix.engine.gpu import NoGpu
 
-        return NoGpu("tests on other machines get none yet")
+        return NoGpu("jobs on other machines get no GPU yet")
 
 
 class _OtherEngine(_Elsewhere):

@@ -34,6 +34,7 @@ MANY = {
         f"matrix-{tier}": (("test", "--tier", tier), f"Compile and test the cells of tier {tier}.")
         for tier in TIERS
     },
+    "matrix-perf": (("perf",), "Measure the libraries in every cell on GPUs: `-- 'cuda13*'`."),
     "pull": (("pull",), "Pull published images by digest: `-- --select cuda12-aarch64`."),
 }
 # Those that have sessions of a single library as well, in cells with several.
@@ -52,7 +53,7 @@ def add_sessions(root: Path) -> None:
     ]
     names = {*cells, *(f"{cell}-{library}" for library, cell in shared)}
     for name, (arguments, text) in MANY.items():
-        _register(name, ("envmatrix", *arguments), text)
+        _register(name, ("envmatrix", *arguments), text, may_skip=arguments[0] != "pull")
     for name, cell in {**cells, **_missing_cells(sys.argv[1:], names)}.items():
         for prefix in VERBS:
             _add(prefix, name, cell)
@@ -64,7 +65,7 @@ def add_sessions(root: Path) -> None:
 
 
 def _is_skip(error: nox.command.CommandFailed) -> bool:
-    """Return whether a command of `envmatrix run` ended with the status of a skip."""
+    """Return whether a command ended with the status of a skip."""
     return str(error.reason).endswith(f" {SKIPPED}")
 
 

@@ -165,6 +165,12 @@ def test_a_goal_that_is_too_long_keeps_none_from_being_chosen() -> None:
     assert [choice.job for choice in selection.left_out] == [long]
 
 
+def test_measurements_cost_gpu_minutes() -> None:
+    jobs = [Job(name, "measure", (), (), Resources(4, 0, 1), 60) for name in ("one", "other")]
+    case = Case(Graph.of(jobs), [Goal(job, CELLS[0]) for job in jobs])
+    assert [len(case.select(gpu_seconds=limit).chosen) for limit in (59, 60, 120)] == [0, 1, 2]
+
+
 def test_when_the_gpu_minutes_are_used_up_the_rest_runs_without() -> None:
     case = case_of(NEW_FAILURE, NEW_FAILURE, takes=GPU)
     plain = Goal(Job("plain", "test", (), (), ONE, 10), CELLS[0], History(0))
