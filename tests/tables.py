@@ -66,8 +66,8 @@ def exit_codes() -> str:
     """Return the exit codes of the command line, as the docstring of `errors` explains them."""
     meanings = {
         0: "done",
-        errors.SKIPPED: "skipped: `run perf` without a GPU to measure on, or `run test` of a cell "
-        "whose programs run on hardware of their own only",
+        errors.SKIPPED: "skipped, as nothing can run here: `perf` and `run perf` without a GPU to "
+        "measure on, `run test` of a cell whose programs run on hardware of their own only",
         errors.INTERRUPTED: "interrupted",
     }
     for code, meaning in re.findall(r"\w +(\d+)  (.+)", str(errors.__doc__)):

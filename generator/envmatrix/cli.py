@@ -47,6 +47,7 @@ VERBS = {
     "images": "List and check published images.",
     "lock": "Resolve every package to a file and its sha256.",
     "mirror": "Copy all files of the lock, for machines without a network.",
+    "perf": "Measure libraries in many cells, one at a time.",
     "plan": "Show what `build` would do, and why.",
     "pull": "Pull published images by digest.",
     "push": "Publish built images.",

@@ -21,12 +21,12 @@ from envmatrix.text import one_line, safe, safe_json
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
+
+    from envmatrix.live_table import LiveTable
 
 _PLAIN_INTERVAL_SECONDS = 5.0
 _PLAIN_WIDTH = 70
-# The name of the line for the whole work: of no job.
-_TOTAL = ""
 
 Advance = Callable[[int], None]
 
@@ -104,17 +104,10 @@ class Console:
         if not self.is_live:
             yield Display(self)
             return
-        from rich import progress as bars
+        from envmatrix.live_table import LiveTable
 
-        columns = (
-            bars.SpinnerColumn(),
-            bars.TextColumn("{task.description}"),
-            bars.MofNCompleteColumn(),
-            bars.TimeElapsedColumn(),
-            bars.TextColumn("[dim]{task.fields[step]}[/dim]"),
-        )
-        with bars.Progress(*columns, console=self.rich, transient=True) as live:
-            yield Display(self, live)
+        with LiveTable(self.rich) as table:
+            yield Display(self, table)
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
@@ -160,7 +153,7 @@ class Display:
     """Shows the progress of parallel work: redrawn lines on a terminal, plain lines elsewhere, and
     with -v the output of subprocesses."""
 
-    def __init__(self, console: Console, live: Progress | None = None) -> None:
+    def __init__(self, console: Console, live: LiveTable | None = None) -> None:
         self._console = console
         self._live = live
         self._tasks: dict[str, TaskID] = {}
@@ -194,12 +187,13 @@ class Display:
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
         if self._live is not None:
-            text = _shorten(one_line(step), max(20, self._console.rich.width - 70))
-            escaped = text.replace("[", "\\[")
-            self._live.update(self._tasks[name], completed=done, total=total, step=escaped)
+            text = _without_options(one_line(step))
+            self._live.update(self._tasks[name], completed=done, total=total, step=text)
         elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
             self._line_times[name] = time.monotonic()
-            self._console.say(f"         {name}: {_shorten(step, _PLAIN_WIDTH)}")
+            text = _without_options(step)
+            cut = text if len(text) <= _PLAIN_WIDTH else f"{text[: _PLAIN_WIDTH - 1]}…"
+            self._console.say(f"         {name}: {cut}")
 
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")
@@ -212,12 +206,8 @@ class Display:
 
     def total(self, done: int, total: int, text: str) -> None:
         """Show how much of the whole work is done, below all else; on a terminal only."""
-        if self._live is None:
-            return
-        if _TOTAL in self._tasks:
-            self._live.remove_task(self._tasks.pop(_TOTAL))
-        name = self._live.add_task("all", total=total, completed=done, step=text, start=False)
-        self._tasks[_TOTAL] = name
+        if self._live is not None:
+            self._live.total = f"{done}/{total} jobs: {text}"
 
 
 class JobConsole(Console):
@@ -267,10 +257,9 @@ class _JobSteps(Display):
         self._display.step(self._name, text, done, total)
 
 
-def _shorten(text: str, width: int) -> str:
-    """Return `text` without the options of a Dockerfile's step, cut to `width` characters."""
-    words = " ".join(word for word in text.split() if not word.startswith("--"))
-    return words if len(words) <= width else f"{words[: width - 1]}…"
+def _without_options(step: str) -> str:
+    """Return a step without the options that one of a Dockerfile has."""
+    return " ".join(word for word in step.split() if not word.startswith("--"))
 
 
 def amount_of(value: int, unit: str) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import docker
@@ -76,11 +77,21 @@ def write(checkout: Checkout, name: str, **programs: str) -> None:
     (checkout.root / name / "word").write_text("a word\n")
 
 
-def states(checkout: Checkout, *arguments: str, expect: int = 0) -> Mapping[str, str]:
-    """Return the state of each job of `envmatrix test`, by kind and library."""
-    document = json.loads(checkout.run("test", "--json", *arguments, expect=expect).stdout)
-    rows = (row for row in document["jobs"] if row["kind"] != "image")
-    return {f"{row['kind']} {row['subject'][0]}": row["state"] for row in rows}
+def ends(
+    checkout: Checkout, verb: str, *arguments: str, expect: int = 0
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return what became of each job of a verb, by kind and library, but for images."""
+    document = json.loads(checkout.run(verb, "--json", *arguments, expect=expect).stdout)
+    jobs = (row for row in document["jobs"] if row["kind"] != "image")
+    return {f"{row['kind']} {row['subject'][0]}": row for row in jobs}
+
+
+def states(
+    checkout: Checkout, *arguments: str, expect: int = 0, verb: str = "test"
+) -> Mapping[str, str]:
+    """Return the state of each job of a verb, by kind and library."""
+    jobs = ends(checkout, verb, *arguments, expect=expect)
+    return {name: row["state"] for name, row in jobs.items()}
 
 
 def wait_for(condition: Callable[[], object], seconds: float = PATIENT) -> None:
@@ -364,6 +375,81 @@ def test_a_budget_postpones_what_does_not_fit(jobs: Checkout) -> None:
     ended = states(jobs, "--time", "1s")
     assert ended == dict.fromkeys(("test first", "test second"), "postponed")
     assert "postponed" not in states(jobs, "--time", "1h").values()
+
+
+# Compiles a benchmark, which counts how often it ran.
+BENCHMARK = """\
+cat > /build/bench <<'END'
+#!/bin/sh
+echo once >> /build/measured
+echo '{"measurements": [{"name": "speed", "value": 7, "unit": "GB/s", "direction": "higher"}]}'
+END
+chmod +x /build/bench; echo once >> /build/compiled"""
+
+
+def add_benchmark(checkout: Checkout, name: str) -> None:
+    file = checkout.root / "matrix.yaml"
+    line = f"    path: {name}\n"
+    file.write_text(file.read_text().replace(line, f"{line}    benchmark: bench\n"))
+    write(checkout, name, build=BENCHMARK)
+
+
+def test_without_a_gpu_nothing_is_measured_and_nothing_is_built_for_it(jobs: Checkout) -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU driver")
+    add_benchmark(jobs, "first")
+    ended = ends(jobs, "perf", expect=77)
+    reason = "no NVIDIA driver is loaded (there is no /proc/driver/nvidia)"
+    assert {name: (row["state"], row["message"]) for name, row in ended.items()} == {
+        "measure first": ("skipped", reason)
+    }
+    assert not (jobs.root / "build" / CELL).exists()
+    suites = ElementTree.parse(jobs.root / "build/junit.xml").getroot()  # noqa: S314 -- our own
+    assert [(suite.get("name"), suite.get("skipped")) for suite in suites] == [
+        (f"measure first {CELL}", "1")
+    ]
+
+
+@pytest.fixture
+def made_up_gpu(engine: docker.DockerClient) -> Iterator[None]:
+    """A device of NVIDIA's kind that is only a variable, where there is no real one."""
+    if "/var/run/cdi" not in (engine.info().get("CDISpecDirs") or ()):
+        pytest.skip("the engine's feature `cdi` is off")
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has a GPU driver")
+    device = {"name": "all", "containerEdits": {"env": ["GPU=made up"]}}
+    document = {"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": [device]}
+    file = Path("/var/run/cdi/envmatrix-nvidia.json")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document))
+    except PermissionError:
+        pytest.skip(f"only root can write to {file.parent}")
+    yield
+    file.unlink()
+
+
+@pytest.mark.alone
+@pytest.mark.usefixtures("made_up_gpu")
+def test_a_library_is_compiled_once_and_measured_every_time(jobs: Checkout) -> None:
+    add_benchmark(jobs, "first")
+    assert states(jobs, verb="perf") == {"compile first": "done", "measure first": "done"}
+    assert states(jobs, verb="perf") == {"measure first": "done"}
+    directory = jobs.root / "build" / CELL / "first"
+    assert (directory / "devel/compiled").read_text() == "once\n"
+    assert (directory / "devel/measured").read_text() == "once\n" * 2
+    assert '"GB/s"' in (directory / "perf.json").read_text()
+    (entry,) = json.loads(jobs.run("report", "--format", "json").stdout)["entries"]
+    assert [(run["verb"], run["state"]) for run in entry["runs"]][-1] == ("perf", "passed")
+    write(jobs, "first", build=f"{BENCHMARK}; echo exit 1 >> /build/bench")
+    ended = states(jobs, verb="perf", expect=1)
+    assert ended == {"compile first": "done", "measure first": "failed"}
+
+
+def test_libraries_are_named_several_times(jobs: Checkout) -> None:
+    add(jobs, "third")
+    ended = states(jobs, "--library", "first", "--library", "third", verb="compile")
+    assert ended == {"compile first": "done", "compile third": "done"}
 
 
 def test_the_picture_of_the_times_is_written(jobs: Checkout, tmp_path: Path) -> None:

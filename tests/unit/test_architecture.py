@@ -29,6 +29,7 @@ LAYERS = (
     "retries",
     "files",
     "confined",
+    "live_table",
     "console",
     "documents",
     "deb822",

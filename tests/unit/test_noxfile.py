@@ -72,7 +72,12 @@ def noxfile(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("session", "call"),
-    [("matrix", "test"), ("matrix-pr", "test --tier pr"), ("pull", "pull")],
+    [
+        ("matrix", "test"),
+        ("matrix-pr", "test --tier pr"),
+        ("matrix-perf", "perf"),
+        ("pull", "pull"),
+    ],
 )
 def test_sessions_of_many_cells_pass_their_arguments_on(
     tmp_path: Path, session: str, call: str

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.fakes import lock_of, write_repository
+from tests.repositories import committed
 from tests.unit.prompt import Prompt
 
 from envmatrix.app.workspace import Workspace
@@ -21,7 +23,7 @@ from envmatrix.sessions.outcomes import State, Step
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
 LIBRARIES = """\
 libraries:
-  own: {path: own, test: {framework: ctest}}
+  own: {path: own, test: {framework: ctest}, benchmark: bench}
   other: {path: other, test: none}
 """
 CELL = "cuda13.0-debian12-x86_64"
@@ -77,6 +79,50 @@ def test_cells_and_a_library_are_selected(envmatrix: Prompt) -> None:
     assert subjects(document, "compile") == {f"own {CELL}"}
 
 
+@pytest.mark.usefixtures("repository")
+def test_cells_are_named_as_for_the_verbs_and_libraries_several_times(envmatrix: Prompt) -> None:
+    document = jobs_of(envmatrix, "cuda13-x86_64", "--library", "own", "--library", "other")
+    assert subjects(document, "compile") == {f"own {CELL}", f"other {CELL}"}
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_jobs_of_other_verbs_are_planned(envmatrix: Prompt) -> None:
+    kinds = {
+        verb: {job["kind"] for job in jobs_of(envmatrix, CELL, "--verb", verb)["jobs"]}
+        for verb in ("compile", "test", "perf")
+    }
+    compiling = {"image", "source", "compile"}
+    assert kinds == {
+        "compile": compiling,
+        "test": compiling | {"test"},
+        "perf": compiling | {"measure"},
+    }
+
+
+@pytest.mark.usefixtures("repository")
+def test_measurements_are_planned_for_libraries_with_a_benchmark_on_their_own_machine(
+    envmatrix: Prompt,
+) -> None:
+    document = jobs_of(envmatrix, "--verb", "perf")
+    assert subjects(document, "compile") == subjects(document, "measure") == {f"own {CELL}"}
+    *_, last = document["critical_path"]
+    (job,) = (job for job in document["jobs"] if job["id"] == last)
+    assert (job["kind"], job["command"][:3]) == ("measure", ["envmatrix", "run", "perf"])
+    assert document["left_out"] == [
+        {
+            "cell": "cuda13.0-debian12-aarch64",
+            "reason": "can be measured only on a machine of its own architecture",
+        }
+    ]
+
+
+def test_only_what_a_change_affects_is_planned(envmatrix: Prompt, repository: Path) -> None:
+    committed(repository)
+    (repository / "own" / "main.cu").write_text("int main() {}\n")
+    document = jobs_of(envmatrix, "--since", "HEAD", "--verb", "compile")
+    assert {job["subject"][0] for job in document["jobs"] if job["kind"] == "compile"} == {"own"}
+
+
 def test_an_edit_makes_other_jobs_of_its_library_alone(envmatrix: Prompt, repository: Path) -> None:
     before = {job["id"]: job for job in jobs_of(envmatrix)["jobs"]}
     (repository / "own" / "main.cu").write_text("int main() {}\n")
@@ -116,9 +162,15 @@ def test_expected_durations_are_those_of_the_newest_run(
     location.prepare()
     record(location, "2", "compile", 2.0, configure=2.0, compile=40.0)
     record(location, "1", "test", 1.0, configure=9.0, compile=90.0, list=1.0, test=5.0)
-    jobs = jobs_of(envmatrix, "--select", CELL)["jobs"]
-    seconds = {job["kind"]: job["seconds"] for job in jobs if job["subject"][0] == "own"}
-    assert (seconds["compile"], seconds["test"]) == (42, 6)
+    record(location, "3", "perf", 3.0, perf=8.0)
+    record(location, "4", "analyse", 4.0, configure=1.0, coverage=9.0)
+
+    def seconds(verb: str) -> Mapping[str, float]:
+        jobs = jobs_of(envmatrix, "--select", CELL, "--verb", verb)["jobs"]
+        return {job["kind"]: job["seconds"] for job in jobs if job["subject"][0] == "own"}
+
+    assert (seconds("test")["compile"], seconds("test")["test"]) == (42, 6)
+    assert (seconds("perf")["compile"], seconds("perf")["measure"]) == (42, 8)
 
 
 @pytest.mark.usefixtures("repository")
@@ -147,7 +199,11 @@ def test_new_failures_are_planned_first_within_a_budget(
     assert first["reason"] == "failed, and passed before, covers 6 pairs"
     assert len(others) + len(budget["left_out"]) == 3
     text = envmatrix("plan", "--jobs", "--time", "2m").out
-    assert re.search(rf"^left out test own {CELL}: takes \d min .* needs$", text, re.MULTILINE)
+    assert re.search(
+        rf"^left out test own {CELL}: takes too long with what it needs: \d min .*$",
+        text,
+        re.MULTILINE,
+    )
     assert "0 of 4 are within the budget of 2 min 0 s" in text
 
 
@@ -166,6 +222,10 @@ def test_the_graph_is_drawn(envmatrix: Prompt) -> None:
     [
         (("--jobs", "--diff", "HEAD"), "--jobs and --diff"),
         (("--library", "own"), "need --jobs, which is not given"),
+        (("--verb", "perf"), "need --jobs, which is not given"),
+        (("--since", "HEAD"), "need --jobs, which is not given"),
+        (("--jobs", "--verb", "perf", "--shards", "2"), "--shards divides tests"),
+        (("--jobs", "--verb", "perf", "--library", "other"), "`other` has no `benchmark`"),
         (("--time", "1h"), "need --jobs, which is not given"),
         (("--jobs", "--time", "soon"), "`soon` is no duration; write for example 90s, 30m"),
         (("--jobs", "--library", "none"), "has no library `none`"),

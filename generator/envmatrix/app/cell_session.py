@@ -18,14 +18,14 @@ from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import find_cell, is_for
+from envmatrix.matrix.selection import find_cell, is_for, select_libraries
 
 
 class CellArguments(TypedDict):
     """The arguments of verbs that work in a cell; `memory` is a container's limit, in MB."""
 
     name: str
-    library: str | None
+    libraries: Sequence[str]
     emulate: bool
     jobs: int | None
     memory: int | None
@@ -57,7 +57,7 @@ def open_session(
     """Return the session of a cell with its images; without the runtime image if
     `only_compiler`."""
     workspace, machine, emulate = Workspace.here(), host_arch(), arguments["emulate"]
-    cell, libraries = find_libraries(workspace, arguments["name"], arguments["library"])
+    cell, libraries = find_libraries(workspace, arguments["name"], arguments["libraries"])
     if lacks_cross(cell, machine) and not emulate:
         raise EnvmatrixError(
             f"`{cell.id}` has no flavour `cross`: its CUDA is in an image of its own "
@@ -75,12 +75,12 @@ def open_session(
 
 
 def open_analysis(
-    name: str, library: str | None, jobs: int | None, console: Console
+    name: str, library_names: Sequence[str], jobs: int | None, console: Console
 ) -> CellSession:
     """Return the session of a cell with its analysis image, which has the cell's own
     architecture."""
     workspace = Workspace.here()
-    cell, libraries = find_libraries(workspace, name, library)
+    cell, libraries = find_libraries(workspace, name, library_names)
     if not workspace.matrix.has_analysis(cell):
         hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
         raise ConfigurationError("there is no flavour `analysis`", hint=hint)
@@ -112,26 +112,27 @@ def compiler_cache_of(
 
 
 def find_libraries(
-    workspace: Workspace, cell_name: str, name: str | None
+    workspace: Workspace, cell_name: str, names: Sequence[str]
 ) -> tuple[Cell, tuple[Library, ...]]:
-    """Return a cell with the named library, or with all that are for it; raise ConfigurationError
-    if there is none or its directory is missing."""
+    """Return a cell with the named libraries, or with all that are for it; raise ConfigurationError
+    if a named one is not for it, if there is none, or if the directory of one is missing."""
     matrix = workspace.matrix
-    cell, named = find_cell(matrix, cell_name), named_libraries(matrix, name)
+    cell, named = find_cell(matrix, cell_name), named_libraries(matrix, names)
     libraries = tuple(library for library in named if is_for(library, cell, matrix))
+    if names and len(libraries) < len(named):
+        others = (library for library in named if library not in libraries)
+        raise ConfigurationError(*(_not_for(library, cell) for library in others))
     if not libraries:
-        raise ConfigurationError(_no_library(name, matrix.libraries, cell))
+        every = ", ".join(f"`{library.name}`" for library in named)
+        raise ConfigurationError(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {every}")
     require_directories(workspace.root, libraries)
     return cell, libraries
 
 
-def named_libraries(matrix: Matrix, name: str | None) -> tuple[Library, ...]:
-    """Return the named library, or all; raise ConfigurationError if there is none."""
-    libraries = tuple(library for library in matrix.libraries if name in (None, library.name))
-    if not libraries and name is not None:
-        names = ", ".join(f"`{library.name}`" for library in matrix.libraries)
-        message = f"matrix.yaml has no library `{name}`"
-        raise ConfigurationError(message, hint=f"it has {names or 'none'}")
+def named_libraries(matrix: Matrix, names: Sequence[str]) -> tuple[Library, ...]:
+    """Return the named libraries, or all without a name; raise ConfigurationError for each name
+    that is unknown, and if there is none."""
+    libraries = select_libraries(matrix, names)
     if not libraries:
         hint = "add one under `libraries:`"
         raise ConfigurationError("matrix.yaml lists no libraries", hint=hint)
@@ -150,16 +151,10 @@ def require_directories(root: Path, libraries: Iterable[Library]) -> None:
         raise ConfigurationError(*problems)
 
 
-def _no_library(name: str | None, libraries: Sequence[Library], cell: Cell) -> Problem:
-    """Return why the named library, or every library, is not for a cell."""
-    named = next((library for library in libraries if library.name == name), None)
-    if named is None:
-        names = ", ".join(f"`{library.name}`" for library in libraries)
-        message, hint = f"no library is for `{cell.id}`", f"matrix.yaml has {names}"
-    elif named.suits(cell.arch):
-        message = f"library `{name}` is not for `{cell.id}`"
-        hint = "its `cells` in matrix.yaml say which"
-    else:
-        message = f"library `{name}` needs CUDA, and `{cell.id}` has none"
-        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
-    return Problem(message, hint=hint)
+def _not_for(library: Library, cell: Cell) -> Problem:
+    """Return why a library is not for a cell."""
+    if library.suits(cell.arch):
+        message = f"library `{library.name}` is not for `{cell.id}`"
+        return Problem(message, hint="its `cells` in matrix.yaml say which")
+    message = f"library `{library.name}` needs CUDA, and `{cell.id}` has none"
+    return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")

@@ -1,28 +1,23 @@
-"""Compile the libraries of a cell; measure them, or open a shell beside them."""
+"""Compile the libraries of a cell, or open a shell beside them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from envmatrix.app.cell_session import CellSession
-from envmatrix.app.library_runs import Part, build_context, lock_build, run_each_library
+from envmatrix.app.library_runs import build_context, lock_build
 from envmatrix.confined import Area
 from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
-from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
 from envmatrix.results.recorder import Recorder
-from envmatrix.results.records import ARGUMENTS
 from envmatrix.sessions import tasks
-from envmatrix.sessions.benchmark import measure
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
 from envmatrix.sessions.context import BUILD_ROOT, BuildContext
-from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.fatbins import device_code, difference
-from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.vcs.tree_identity import tree_state
@@ -77,29 +72,6 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
             f"`{context.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
             "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
         )
-
-
-def measure_libraries(
-    session: CellSession,
-    gpus: Gpus,
-    arguments: Sequence[str],
-    show: Callable[[Compilation | Sequence[Measurement]], None],
-) -> int:
-    """Compile and measure each library, and show the results; return the exit code."""
-
-    def measure_library(
-        runner: Runner, recorder: Recorder
-    ) -> Iterator[Compilation | Sequence[Measurement]]:
-        if runner.context.is_emulated:
-            cell = session.cell.id
-            raise Skipped(f"`{cell}` can be measured only on a machine of its own architecture")
-        yield from compile_recorded(runner, recorder)
-        measurements = measure(runner, gpus, arguments)
-        recorder.journal.write(*measurements)
-        yield measurements
-
-    part = Part(extent=ARGUMENTS if arguments else "")
-    return run_each_library(session, "perf", measure_library, show, part)
 
 
 def open_shell(session: CellSession) -> int:

@@ -27,6 +27,7 @@ _VERBS: Mapping[Kind, Sequence[str]] = {
     "compile": ("compile", "test"),
     "test": ("test",),
     "analyse": ("analyse",),
+    "measure": ("perf",),
 }
 
 # Earlier runs of jobs by kind, library and cell.

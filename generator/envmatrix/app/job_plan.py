@@ -11,12 +11,19 @@ from envmatrix import __version__
 from envmatrix.app.cell_session import named_libraries, require_directories
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.errors import EnvmatrixError
+from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.contents import content_hash
-from envmatrix.images.model import Image, analysis_image, can_compile_on, images_of, lacks_cross
-from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, analysis_graph, job_graph
-from envmatrix.jobs.model import Kind, Resources
+from envmatrix.images.model import (
+    Image,
+    analysis_image,
+    can_compile_on,
+    images_of,
+    lacks_cross,
+    runs_natively_on,
+)
+from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
+from envmatrix.jobs.model import GOALS, Kind, Resources, Verb
 from envmatrix.lock.model import source_set, wheels_set
 from envmatrix.machine.resources import host_arch, processors
 from envmatrix.matrix.cells import Cell
@@ -24,25 +31,27 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
 from envmatrix.results.location import Location
 from envmatrix.sessions.analysis.baselines import DIRECTORY as BASELINES
+from envmatrix.sessions.benchmark import FOREIGN, no_benchmark
 from envmatrix.sessions.context import BUILD_ROOT
 from envmatrix.vcs.tree_identity import tree_identity
 
-# Steps of a run that compile; the others test.
+# Steps that compile, of runs that do something else afterwards.
 _COMPILING = ("configure", "compile")
+# The kinds of jobs by the verbs of recorded runs.
+_KINDS: Mapping[str, Kind] = {str(verb): kind for verb, kind in GOALS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class JobSelection:
-    """The jobs to plan: those that compile and test libraries, or that analyse them, in cells by
-    patterns and tier; one `library` alone; those that changes `since` a revision affect; in how
-    many `shards`."""
+    """The jobs to plan: those of a `verb` in cells by patterns and tier; of the named `libraries`,
+    or of all without a name; those that changes `since` a revision affect; in how many `shards`."""
 
+    verb: Verb = "test"
     patterns: Sequence[str] = ()
     tier: str | None = None
-    library: str | None = None
+    libraries: Sequence[str] = ()
     since: str | None = None
     shards: int = 1
-    is_analysis: bool = False
 
 
 def plan_jobs(
@@ -50,14 +59,16 @@ def plan_jobs(
 ) -> JobPlan:
     """Return the jobs of the selected libraries in the selected cells, for a machine with these
     resources; images are built on this one."""
+    is_analysis = selection.verb == "analyse"
+    libraries = _libraries(workspace, selection)
+    require_directories(workspace.root, libraries)
+    libraries_of = dict(_libraries_of_cells(workspace, selection, libraries, console))
     images, left_out = {}, []
-    for cell in workspace.cells(selection.patterns, selection.tier):
-        if reason := _obstacle(workspace, cell, selection):
+    for cell in libraries_of:
+        if reason := _obstacle(workspace, cell, selection.verb):
             left_out.append((cell, reason))
         else:
-            images[cell] = job_images(cell, is_analysis=selection.is_analysis)
-    libraries = named_libraries(workspace.matrix, selection.library)
-    require_directories(workspace.root, libraries)
+            images[cell] = job_images(cell, is_analysis=is_analysis)
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
     basis = Basis(
         workspace.fingerprints(every),
@@ -65,16 +76,43 @@ def plan_jobs(
         machine,
         _durations(workspace, console),
         selection.shards,
-        tree_identity(workspace.root / BASELINES) if selection.is_analysis else "",
+        tree_identity(workspace.root / BASELINES) if is_analysis else "",
         processors(),
     )
     sources = {library.name: source_identity(workspace, library) for library in libraries}
-    runs = _runs(workspace, images, libraries, sources)
-    if selection.since is not None:
-        affected = _affected(workspace, selection, console)
-        runs = (run for run in runs if (run.library.name, run.cell.id) in affected)
-    graph = (analysis_graph if selection.is_analysis else job_graph)(runs, basis)
-    return JobPlan(graph, machine, left_out, sources)
+    runs = _runs(workspace, images, libraries_of, sources)
+    return JobPlan(job_graph(runs, basis, selection.verb), machine, left_out, sources)
+
+
+def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Library]:
+    """Return the selected libraries; of those to measure, the ones with a benchmark. Raise
+    ConfigurationError for a named one without, and if there is none."""
+    libraries = named_libraries(workspace.matrix, selection.libraries)
+    if selection.verb != "perf":
+        return libraries
+    measured = [library for library in libraries if library.benchmark is not None]
+    if not measured or (selection.libraries and len(measured) < len(libraries)):
+        others = (library for library in libraries if library.benchmark is None)
+        raise ConfigurationError(*map(no_benchmark, others))
+    return measured
+
+
+def _libraries_of_cells(
+    workspace: Workspace, selection: JobSelection, libraries: Sequence[Library], console: Console
+) -> Iterator[tuple[Cell, Sequence[Library]]]:
+    """Yield the selected cells with the libraries that are for them, and that changes affect if the
+    selection asks for these; no cell without a library."""
+    is_all = selection.since is None
+    affected = frozenset() if is_all else _affected(workspace, selection, console)
+    for cell in workspace.cells(selection.patterns, selection.tier):
+        suited = [
+            library
+            for library in libraries
+            if is_for(library, cell, workspace.matrix)
+            and (is_all or (library.name, cell.id) in affected)
+        ]
+        if suited:
+            yield cell, suited
 
 
 def job_images(cell: Cell, *, is_analysis: bool) -> Sequence[Image]:
@@ -82,15 +120,17 @@ def job_images(cell: Cell, *, is_analysis: bool) -> Sequence[Image]:
     return [analysis_image(cell)] if is_analysis else images_of(cell, host_arch())
 
 
-def _obstacle(workspace: Workspace, cell: Cell, selection: JobSelection) -> str | None:
-    """Return why this machine can do no jobs in a cell."""
+def _obstacle(workspace: Workspace, cell: Cell, verb: Verb) -> str | None:
+    """Return why this machine can do no jobs of a verb in a cell."""
     host = host_arch()
-    if not selection.is_analysis:
-        can_compile = can_compile_on(cell, host) and not lacks_cross(cell, host)
-        return None if can_compile else f"not cross-compiled on a machine of {host}"
-    if not workspace.matrix.has_analysis(cell):
-        return "no flavour `analysis`"
-    return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
+    if verb == "analyse":
+        if not workspace.matrix.has_analysis(cell):
+            return "no flavour `analysis`"
+        return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
+    if verb == "perf" and not runs_natively_on(cell, host):
+        return FOREIGN
+    can_compile = can_compile_on(cell, host) and not lacks_cross(cell, host)
+    return None if can_compile else f"not cross-compiled on a machine of {host}"
 
 
 def _affected(
@@ -106,7 +146,7 @@ def _affected(
 def _runs(
     workspace: Workspace,
     images: Mapping[Cell, Sequence[Image]],
-    libraries: Sequence[Library],
+    libraries_of: Mapping[Cell, Sequence[Library]],
     sources: Mapping[str, str],
 ) -> Iterator[CellRun]:
     """Yield the libraries of each cell, whose `images` are those to compile and to run in, with
@@ -116,13 +156,12 @@ def _runs(
         runtime = next(iter(others), None)
         is_emulated = runtime is not None and runtime.arch != host
         arches = sorted({image.arch for image in images[cell]})
-        for library in libraries:
-            if is_for(library, cell, workspace.matrix):
-                wheels = tuple(_wheels(workspace, library, cell, arches))
-                source, is_complete = sources[library.name], TARGETS[cell.arch].sdk is None
-                yield CellRun(
-                    library, cell, compiler, runtime, source, wheels, is_emulated, is_complete
-                )
+        for library in libraries_of[cell]:
+            wheels = tuple(_wheels(workspace, library, cell, arches))
+            source, is_complete = sources[library.name], TARGETS[cell.arch].sdk is None
+            yield CellRun(
+                library, cell, compiler, runtime, source, wheels, is_emulated, is_complete
+            )
 
 
 def source_identity(workspace: Workspace, library: Library) -> str:
@@ -144,7 +183,7 @@ def _wheels(
 
 
 def _durations(workspace: Workspace, console: Console) -> Durations:
-    """Return the seconds of the newest compilation and tests of each library in each cell."""
+    """Return the seconds of the newest job of each kind of each library in each cell."""
     location = Location.of(workspace.root)
     if location.is_empty:
         return {}
@@ -166,6 +205,12 @@ def _stored_durations(location: Location, console: Console) -> Durations:
     for run in runs:  # the newest last
         totals: defaultdict[Kind, float] = defaultdict(float)
         for step in steps.get(run.id, ()):
-            totals["compile" if step.name in _COMPILING else "test"] += step.seconds
+            totals[_kind_of(run.verb, step.name)] += step.seconds
         seconds |= {(kind, run.library, run.cell): total for kind, total in totals.items()}
     return seconds
+
+
+def _kind_of(verb: str, step: str) -> Kind:
+    """Return the kind of the job that a step of a run is part of."""
+    kind = _KINDS.get(verb, "test")
+    return "compile" if step in _COMPILING and kind != "analyse" else kind

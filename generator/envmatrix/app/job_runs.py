@@ -20,12 +20,13 @@ from envmatrix.app.library_runs import keep_results
 from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.engine.tasks import Gpus
 from envmatrix.executors.outputs import open_outputs
 from envmatrix.files import readable_text, write_whole
 from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
-from envmatrix.jobs.model import Graph, Job
+from envmatrix.jobs.model import Graph, Job, Verb
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.resources import host_arch
 from envmatrix.results.job_records import JobRecords
@@ -35,7 +36,6 @@ from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
 from envmatrix.sessions.junit import write_suites
 from envmatrix.sessions.outcomes import State, TestOutcome
 
-JobVerb = Literal["compile", "test", "analyse"]
 # Which jobs run although their result is on record: none, those that failed and no others, or all.
 Rerun = Literal["none", "failed", "all"]
 
@@ -65,7 +65,7 @@ class JobRuns:
 
     def run(
         self,
-        verb: JobVerb,
+        verb: Verb,
         options: JobOptions,
         today: date,
         console: Console,
@@ -77,6 +77,7 @@ class JobRuns:
         checked = _sample([*results], options.checked)
         for key in checked:
             del results[key]
+        results |= self._unmeasurable(goals)
         anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
         present = {*self._own_sources(), *(self._compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
@@ -123,7 +124,7 @@ class JobRuns:
         }
         return plan.graph, others
 
-    def _goals(self, verb: JobVerb, rerun: Rerun) -> Sequence[str]:
+    def _goals(self, verb: Verb, rerun: Rerun) -> Sequence[str]:
         goals = goals_of(self.plan.graph, verb)
         if rerun != "failed":
             return goals
@@ -159,6 +160,15 @@ class JobRuns:
             good = self.records.good(job)
             if good and (job.kind != "compile" or self._is_compiled(job)):
                 yield key, reused_result(good.record)
+
+    def _unmeasurable(self, goals: Iterable[str]) -> Mapping[str, JobResult]:
+        """Return the results of measurements in a place without a GPU: they are skipped, before
+        anything is built for them."""
+        measurements = [key for key in goals if self.plan.graph.jobs[key].kind == "measure"]
+        gpu = self.place.choose_gpu() if measurements else None
+        if gpu is None or isinstance(gpu, Gpus):
+            return {}
+        return dict.fromkeys(measurements, JobResult("skipped", message=gpu.reason))
 
     def _compiled(self, goals: Iterable[str]) -> set[str]:
         """Return the compilations that goals need, and whose outputs are in their directories."""
@@ -202,25 +212,26 @@ class JobRuns:
 
 def run_jobs(
     workspace: Workspace,
-    verb: JobVerb,
     selection: JobSelection,
     options: JobOptions,
     today: date,
     console: Console,
     observe: Callable[[Execution], Observer],
 ) -> Report:
-    """Do the jobs of a verb for the selected libraries and cells, and write their JUnit file."""
+    """Do the selected jobs, and write their JUnit file."""
     started = time.monotonic()
     with open_place(options.place) as place:
         plan = plan_jobs(workspace, selection, place.resources(), console)
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
-        results, is_interrupted = runs.run(verb, options, today, console, observe)
+        results, is_interrupted = runs.run(selection.verb, options, today, console, observe)
     try:
         runs.write_results(results)
     except OSError as error:  # as of a checkout that is read-only
         console.warn(f"results are not written: `{error.filename}`: {error.strerror}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
-    return Report(plan.graph.jobs, results, cells, time.monotonic() - started, is_interrupted)
+    goals = goals_of(plan.graph, selection.verb)
+    seconds = time.monotonic() - started
+    return Report(plan.graph.jobs, results, cells, seconds, is_interrupted, goals)
 
 
 _OUTCOMES: Mapping[JobState, State] = {

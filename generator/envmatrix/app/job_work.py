@@ -1,4 +1,4 @@
-"""The work of jobs on this machine: an image, a source, a compilation, tests."""
+"""The work of jobs on this machine: an image, a source, a compilation, tests, a measurement."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.images import provide
 from envmatrix.app.job_plan import job_images, source_identity
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
+from envmatrix.app.measurement import measure_recorded
 from envmatrix.app.places import Images, Place
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import Cancelled, EnvmatrixError
 from envmatrix.executors.outputs import Outputs, keep_outputs, restore_outputs
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
-from envmatrix.jobs.model import Job
+from envmatrix.jobs.model import VERB_OF, Job
 from envmatrix.lock.model import source_set
 from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
@@ -35,6 +37,7 @@ from envmatrix.results.records import End, Record
 from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
@@ -81,6 +84,8 @@ class JobWork:
                 return self._test(job, console)
             case "analyse":
                 return self._analyse(job, console)
+            case "measure":
+                return self._measure(job, console)
 
     @cached_property
     def _actions(self) -> Mapping[str, Action]:
@@ -146,11 +151,28 @@ class JobWork:
             if job.id not in self.anew and (result := self.records.good(job)):
                 return reused_result(result.record)
             with self._recorded(job, session, context, part) as run:
-                # Somebody may have compiled something else meanwhile, or written to the source.
-                if not is_marked(context.directory, context.build.name, self._compilation(job)):
-                    run.compile()
+                self._compile_again(job, context, run)
                 run.test(TestOptions(TestRequest(shard=shard)), self._waivers, self.today)
         return run.result
+
+    def _measure(self, job: Job, console: Console) -> JobResult:
+        session = self._session(job, console)
+        gpu = self.place.choose_gpu()
+        if not isinstance(gpu, Gpus):
+            raise Skipped(gpu.reason)
+        with (
+            locked_build(session, session.libraries[0], VERB_OF[job.kind]) as context,
+            self._recorded(job, session, context) as run,
+        ):
+            self._compile_again(job, context, run)
+            measure_recorded(run.runner, run.recorder, gpu)
+        return run.result
+
+    def _compile_again(self, job: Job, context: BuildContext, run: _JobRun) -> None:
+        """Compile what a job needs, unless its outputs are there: somebody may have compiled
+        something else meanwhile, or written to the source."""
+        if not is_marked(context.directory, context.build.name, self._compilation(job)):
+            run.compile()
 
     def _analyse(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
@@ -167,7 +189,7 @@ class JobWork:
         return self.records.lock(job, lambda: console.say(wait))
 
     def _compilation(self, job: Job) -> str:
-        """Return the id of the compilation whose outputs a test needs."""
+        """Return the id of the compilation whose outputs a job needs."""
         jobs = self.plan.graph.jobs
         return next(need for need in jobs[job.id].needs if jobs[need].kind == "compile")
 
@@ -209,7 +231,10 @@ class JobWork:
         run = None
         try:
             attempt = self.records.attempt(job) if self.place.keeps_tasks and is_planned else None
-            with recorded_run(session, context, job.kind, part, attempt) as (runner, recorder):
+            with recorded_run(session, context, VERB_OF[job.kind], part, attempt) as (
+                runner,
+                recorder,
+            ):
                 run = _JobRun(session, runner, recorder)
                 yield run
         except Exception as error:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
+from envmatrix.matrix.selection import select_libraries
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.report import Scope, compose
@@ -23,7 +24,6 @@ from envmatrix.results.server import server
 from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
 from envmatrix.results.summary import Report
 from envmatrix.results.waivers import load_waivers
-from envmatrix.suggestions import did_you_mean
 from envmatrix.vcs.git import commit_time
 
 # The file that marks a directory with a dashboard.
@@ -40,11 +40,7 @@ def scope_of(
     today: date,
 ) -> Scope:
     """Return the scope of a report; raise ConfigurationError for an unknown library."""
-    names = [library.name for library in workspace.matrix.libraries]
-    for name in libraries:
-        if name not in names:
-            hint = did_you_mean(name, names) or f"it has {', '.join(names) or 'none'}"
-            raise ConfigurationError(f"matrix.yaml has no library `{name}`", hint=hint)
+    select_libraries(workspace.matrix, libraries)
     cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
     return Scope(
         today=today,

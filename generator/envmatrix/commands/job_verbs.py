@@ -8,13 +8,14 @@ from typing import TypedDict, Unpack
 
 from envmatrix.app.job_plan import JobSelection
 from envmatrix.app.job_progress import JobProgress
-from envmatrix.app.job_runs import JobOptions, JobVerb, Rerun, run_jobs
+from envmatrix.app.job_runs import JobOptions, Rerun, run_jobs
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
-from envmatrix.errors import INTERRUPTED
+from envmatrix.errors import INTERRUPTED, SKIPPED
 from envmatrix.files import write_whole
 from envmatrix.jobs.budget import Budget
+from envmatrix.jobs.model import Verb
 from envmatrix.render.job_report import lines, report_document
 from envmatrix.render.timeline import timeline
 
@@ -24,7 +25,7 @@ class JobArguments(TypedDict):
 
     patterns: Sequence[str]
     tier: str | None
-    library: str | None
+    libraries: Sequence[str]
     since: str | None
     most: int | None
     fails_fast: bool
@@ -37,15 +38,15 @@ class JobArguments(TypedDict):
     console: Console
 
 
-def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
+def run_verb(verb: Verb, **arguments: Unpack[JobArguments]) -> int:
     """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
     console, as_json = arguments["console"], arguments["as_json"]
     selection = JobSelection(
+        verb,
         arguments["patterns"],
         arguments["tier"],
-        arguments["library"],
+        arguments["libraries"],
         arguments["since"],
-        is_analysis=verb == "analyse",
     )
     chosen = JobOptions(
         arguments["most"],
@@ -58,7 +59,6 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     with console.display() as lines_of_jobs:
         report = run_jobs(
             Workspace.here(),
-            verb,
             selection,
             chosen,
             options.today(),
@@ -71,4 +71,6 @@ def run_verb(verb: JobVerb, **arguments: Unpack[JobArguments]) -> int:
     display.show(report_document(report) if as_json else None, lines(report, verb), as_json=as_json)
     if report.is_interrupted:
         return INTERRUPTED
-    return 1 if report.is_bad else 0
+    if report.is_bad:
+        return 1
+    return SKIPPED if report.is_skipped else 0

@@ -31,10 +31,20 @@ select = click.option(
     metavar="PATTERN",
     help="Only these cells: ids, short names, environments, or patterns such as 'cuda13*'.",
 )
+library = click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    metavar="NAME",
+    help="Only this library; may be given several times.",
+)
 tier = click.option(
     "--tier",
     type=click.Choice(TIERS),
     help="Only the cells that run on this occasion; see docs/matrix.md.",
+)
+since = click.option(
+    "--since", metavar="REV", help="Only what changes since this git revision affect."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
@@ -95,7 +105,7 @@ def cell(command: Decorated) -> Decorated:
             help="Compile N at once; by default as many as processors and memory allow.",
         ),
         click.option("--emulate", is_flag=True, help="Compile under emulation."),
-        click.option("--library", metavar="NAME", help="Only this library."),
+        library,
         click.argument("name", metavar="CELL"),
     ):
         decorated = option(decorated)
@@ -146,10 +156,8 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             type=click.IntRange(1, 1024),
             help="At most N jobs at once; by default as many as the machine has resources for.",
         ),
-        click.option(
-            "--since", metavar="REV", help="Only what changes since this git revision affect."
-        ),
-        click.option("--library", metavar="NAME", help="Only this library."),
+        since,
+        library,
         tier,
         cells,
     ):

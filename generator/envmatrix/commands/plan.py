@@ -12,6 +12,7 @@ from envmatrix.app.images import plan_actions
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
+from envmatrix.jobs.model import GOALS, Verb
 from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _MOST_REASONS = 5
 
 
 @click.command(epilog="Example: envmatrix plan --select 'cuda13*' --json")
-@options.select
+@options.cells
 @options.tier
 @click.option(
     "--diff",
@@ -31,9 +32,27 @@ _MOST_REASONS = 5
     help="Show the cells that come, go or change since this git revision instead.",
 )
 @click.option(
-    "--jobs", "shows_jobs", is_flag=True, help="Show the jobs that test these cells instead."
+    "--jobs", "shows_jobs", is_flag=True, help="Show the jobs of a verb in these cells instead."
 )
-@click.option("--library", metavar="NAME", help="With --jobs: only this library.")
+@click.option(
+    "--verb",
+    type=click.Choice([*GOALS]),
+    default="test",
+    show_default=True,
+    help="With --jobs: show the jobs of this verb.",
+)
+@click.option(
+    "--library",
+    "libraries",
+    multiple=True,
+    metavar="NAME",
+    help="With --jobs: only this library; may be given several times.",
+)
+@click.option(
+    "--since",
+    metavar="REV",
+    help="With --jobs: only what changes since this git revision affect.",
+)
 @click.option(
     "--shards",
     type=click.IntRange(1, 9999),
@@ -54,7 +73,9 @@ def command(
     tier: str | None,
     revision: str | None,
     shows_jobs: bool,
-    library: str | None,
+    verb: Verb,
+    libraries: Sequence[str],
+    since: str | None,
     shards: int,
     language: str | None,
     budget: Budget,
@@ -70,9 +91,14 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     if shows_jobs and revision is not None:
         raise click.UsageError("--jobs and --diff show different things; give one of them")
-    if not shows_jobs and (library or language or shards > 1 or budget.is_limited):
-        names = "--library, --shards, --graph, --time and --gpu-minutes"
+    of_jobs = (verb != "test", libraries, since, shards > 1, language, budget.is_limited)
+    if not shows_jobs and any(of_jobs):
+        names = "--verb, --library, --since, --shards, --graph, --time and --gpu-minutes"
         raise click.UsageError(f"{names} need --jobs, which is not given")
+    if shards > 1 and verb != "test":
+        raise click.UsageError(
+            "--shards divides tests, and there are none; leave out --verb or --shards"
+        )
     if language and as_json:
         raise click.UsageError("--graph and --json are two languages; give one of them")
     workspace = Workspace.here()
@@ -81,14 +107,14 @@ def command(
         from envmatrix.app.places import THIS_MACHINE
         from envmatrix.render import job_plan
 
-        chosen = JobSelection(patterns, tier, library, shards=shards)
-        plan = plan_jobs(workspace, chosen, THIS_MACHINE.resources(), console)
+        of_verb = JobSelection(verb, patterns, tier, libraries, since, shards)
+        plan = plan_jobs(workspace, of_verb, THIS_MACHINE.resources(), console)
         selection = None
         if budget.is_limited:
             from envmatrix.app.job_budget import plan_within
             from envmatrix.jobs.execution import goals_of
 
-            goals = goals_of(plan.graph, "test")
+            goals = goals_of(plan.graph, verb)
             plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         lines = draw(plan.graph) if draw else job_plan.lines(plan, selection)

@@ -23,7 +23,7 @@ _PRINTERS: Mapping[str, Callable[[Report], str]] = {
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
 @options.select
-@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
+@options.library
 @click.option("--since", metavar="REV|DAY", help="Show what broke since a revision or a day.")
 @click.option(
     "--format",

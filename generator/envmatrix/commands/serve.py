@@ -14,7 +14,7 @@ from envmatrix.console import Console, output
 
 @click.command(epilog="Example: envmatrix serve --port 8000")
 @options.select
-@click.option("--library", "libraries", multiple=True, metavar="NAME", help="Only this library.")
+@options.library
 @click.option("--since", metavar="REV|DAY", help="Show what broke since a revision or a day.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @options.verbosity

@@ -79,6 +79,12 @@ def can_compile_on(cell: Cell, host_arch: str) -> bool:
     return TARGETS[cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
 
 
+def runs_natively_on(cell: Cell, host_arch: str) -> bool:
+    """Return whether programs of the cell run on a machine of `host_arch` without emulation."""
+    target = TARGETS[cell.arch]
+    return target.machine == host_arch and target.emulator is None
+
+
 def lacks_cross(cell: Cell, host_arch: str) -> bool:
     """Return whether the cell is foreign to a machine of `host_arch` and is not cross-compiled."""
     is_foreign = cell.arch != CROSS_HOST and host_arch != TARGETS[cell.arch].machine

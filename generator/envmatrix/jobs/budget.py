@@ -150,16 +150,17 @@ class _Limits:
     budget: Budget
 
     def refusal(self, job: Job) -> str:
-        """Return why a job is not within the budget even if it is the only goal; empty if it is."""
+        """Return why a job is not within the budget even if it is the only goal; empty if it is.
+        What follows a colon is of this job alone."""
         alone = self.graph.of_goals([job.id])
         gpu_seconds = self._work(alone.jobs).gpus
         if _exceeds(gpu_seconds, self.budget.gpu_seconds):
-            return f"takes {gpu_seconds / 60:.1f} GPU minutes"
+            return f"takes too many GPU minutes: {gpu_seconds / 60:.1f}"
         in_sequence = sum(job.seconds for job in alone.jobs.values())
         if _exceeds(in_sequence, self.budget.seconds):  # no order takes longer
             seconds = estimate(alone, [self.machine]).seconds
             if _exceeds(seconds, self.budget.seconds):
-                return f"takes {duration(seconds)} with what it needs"
+                return f"takes too long with what it needs: {duration(seconds)}"
         return ""
 
     def within_work(

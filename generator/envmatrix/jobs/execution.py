@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.jobs.model import GOALS, Graph, Job, Resources, Verb
 from envmatrix.jobs.schedule import Machine, Queue, next_job
 
 JobState = Literal[
@@ -123,13 +123,13 @@ class Execution:
         self.counts[result.state] += 1
 
 
-def goals_of(graph: Graph, verb: Literal["compile", "test", "analyse"]) -> tuple[str, ...]:
-    """Return the ids of the jobs that a verb is for: compilations; analyses; or tests, and the
-    compilations that nothing tests."""
+def goals_of(graph: Graph, verb: Verb) -> tuple[str, ...]:
+    """Return the ids of the jobs that a verb is for: compilations; analyses; measurements; or
+    tests, and the compilations that nothing tests."""
     return tuple(
         job.id
         for job in graph.jobs.values()
-        if job.kind == verb or (job.kind == "compile" and not graph.dependents[job.id])
+        if job.kind == GOALS[verb] or (job.kind == "compile" and not graph.dependents[job.id])
     )
 
 
@@ -137,13 +137,14 @@ def goals_of(graph: Graph, verb: Literal["compile", "test", "analyse"]) -> tuple
 class Report:
     """What became of the jobs of a graph: of the goals that were reused, and of those that were
     left. `cells` are those that this machine cannot compile for, with the reason; `seconds` is the
-    time until all was over, or interrupted."""
+    time until all was over, or interrupted; `goals` are the jobs that all others are for."""
 
     jobs: Mapping[str, Job]
     results: Mapping[str, JobResult]
     cells: Mapping[str, str]
     seconds: float
     is_interrupted: bool = False
+    goals: Collection[str] = ()
 
     @property
     def counts(self) -> Mapping[JobState, int]:
@@ -153,6 +154,12 @@ class Report:
     @property
     def is_bad(self) -> bool:
         return any(result.is_bad for result in self.results.values())
+
+    @property
+    def is_skipped(self) -> bool:
+        """Return whether this machine could do nothing of what there was to do."""
+        ends = {self.results[key].state for key in self.goals if key in self.results}
+        return ends == {"skipped"} or (not self.goals and bool(self.cells))
 
     def in_state(self, state: JobState) -> Iterator[tuple[Job, JobResult]]:
         """Yield the jobs that ended in a state."""

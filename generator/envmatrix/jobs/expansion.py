@@ -11,7 +11,7 @@ from typing import Literal
 
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import Image
-from envmatrix.jobs.model import Graph, Job, Kind, Resources
+from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 
@@ -22,6 +22,7 @@ _DEFAULT_SECONDS: Mapping[Kind, float] = {
     "compile": 60.0,
     "test": 30.0,
     "analyse": 120.0,
+    "measure": 60.0,
 }
 # More processors than these make few libraries compile faster.
 _MOST_PROCESSORS = 8
@@ -82,16 +83,18 @@ class JobPlan:
     sources: Mapping[str, str]
 
 
-def job_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
-    """Return the graph of the jobs that compile and test libraries in cells."""
-    expansion = _Expansion(basis, _medians(basis.durations))
-    return Graph.of(job for run in runs for job in expansion.jobs(run))
-
-
-def analysis_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
-    """Return the graph of the jobs that analyse libraries in cells, each in its `compiler`."""
-    expansion = _Expansion(basis, _medians(basis.durations))
-    return Graph.of(job for run in runs for job in expansion.analysis(run))
+def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Graph:
+    """Return the graph of the jobs of a verb for libraries in cells."""
+    # While a library is measured, no source is fetched.
+    fetching = Resources(1) if verb == "perf" else NOTHING
+    expansion = _Expansion(basis, _medians(basis.durations), fetching)
+    expand = {
+        "compile": expansion.compilation,
+        "test": expansion.tests,
+        "analyse": expansion.analysis,
+        "perf": expansion.measurement,
+    }[verb]
+    return Graph.of(job for run in runs for job in expand(run))
 
 
 def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
@@ -106,20 +109,24 @@ def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
 @dataclass(frozen=True, slots=True)
 class _Expansion:
     """Makes the jobs of libraries in cells; `images`, `sources` and `texts` are those that others
-    share."""
+    share, and `fetching` is what it takes to fetch a source."""
 
     basis: Basis
     medians: Mapping[tuple[str, ...], float]
+    fetching: Resources
     images: dict[Image, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def jobs(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that compile and test a library in a cell, each after those that it
-        needs."""
+    def compilation(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs that compile a library in a cell, each after those that it needs."""
+        return self._building(run, "compile")
+
+    def tests(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs that compile and test a library in a cell."""
         library, subject = run.library, (run.library.name, run.cell.id)
         _, test_text = self._texts(library)
-        building = tuple(self._building(run, "compile"))
+        building = tuple(self.compilation(run))
         yield from building
         compilation = building[-1]
         if library.tests and run.runtime:
@@ -139,8 +146,28 @@ class _Expansion:
                     run.is_complete,
                 )
 
+    def measurement(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs that compile and measure a library in a cell, if it has a benchmark. Every
+        measurement is another sample, so none is reused."""
+        if run.library.benchmark is None or run.runtime is None:
+            return
+        subject = (run.library.name, run.cell.id)
+        building = tuple(self.compilation(run))
+        runtime, compilation = self._image(run.runtime, run.cell), building[-1]
+        yield from (*building, runtime)
+        yield Job(
+            content_hash("measure", compilation.id, runtime.id),
+            "measure",
+            subject,
+            (compilation.id, runtime.id),
+            _measuring(self.basis.machine),
+            self._seconds("measure", *subject),
+            _command("measure", subject),
+            is_reusable=False,
+        )
+
     def analysis(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that analyse a library in a cell."""
+        """Yield the jobs that analyse a library in a cell, in its `compiler`."""
         _, test_text = self._texts(run.library)
         gpu = "on a GPU" if self.basis.machine.gpus else ""
         yield from self._building(run, "analyse", test_text, self.basis.baselines, gpu)
@@ -190,7 +217,8 @@ class _Expansion:
         name = run.library.name
         if name not in self.sources:
             key = content_hash("source", name, run.source)
-            self.sources[name] = Job(key, "source", (name,), seconds=self._seconds("source"))
+            seconds = self._seconds("source")
+            self.sources[name] = Job(key, "source", (name,), (), self.fetching, seconds)
         return self.sources[name]
 
     def _seconds(self, kind: Kind, library: str = "", cell: str = "") -> float:
@@ -229,10 +257,16 @@ def _testing(machine: Resources, *, is_emulated: bool) -> Resources:
     return Resources(processors, max(_MEMORY, memory), 0 if is_emulated else machine.gpus)
 
 
+def _measuring(machine: Resources) -> Resources:
+    """Return what a measurement takes: all processors, so that no other job disturbs it, and all
+    GPUs. It may use all memory that is left."""
+    return Resources(machine.processors, 0, machine.gpus)
+
+
 def _share(machine: Resources) -> int:
     return max(1, min(machine.processors // 2, _MOST_PROCESSORS))
 
 
-def _command(verb: str, subject: tuple[str, str], *options: str) -> tuple[str, ...]:
+def _command(kind: Kind, subject: tuple[str, str], *options: str) -> tuple[str, ...]:
     library, cell = subject
-    return ("envmatrix", "run", verb, cell, "--library", library, *options)
+    return ("envmatrix", "run", VERB_OF[kind], cell, "--library", library, *options)

@@ -8,7 +8,18 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
-Kind = Literal["image", "source", "compile", "test", "analyse"]
+Kind = Literal["image", "source", "compile", "test", "analyse", "measure"]
+# A verb that does jobs in many cells; `envmatrix run` has it for a single one.
+Verb = Literal["compile", "test", "analyse", "perf"]
+# The jobs that each verb is for: what else it does, these need.
+GOALS: Mapping[Verb, Kind] = {
+    "compile": "compile",
+    "test": "test",
+    "analyse": "analyse",
+    "perf": "measure",
+}
+# The verb of `envmatrix run` for each kind of job in a cell.
+VERB_OF: Mapping[Kind, Verb] = {kind: verb for verb, kind in GOALS.items()}
 
 
 # A tuple, because simulations of thousands of jobs compare and hash them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, product
@@ -49,6 +49,24 @@ def find_cell(matrix: Matrix, name: str) -> Cell:
     if cell := _cell(matrix, name):
         return cell
     raise ConfigurationError(_refusal(matrix, name))
+
+
+def select_libraries(matrix: Matrix, names: Collection[str]) -> tuple[Library, ...]:
+    """Return the libraries with these names, or all without names. Raise ConfigurationError for
+    each name that is unknown."""
+    by_name = {library.name: library for library in matrix.libraries}
+    every = ", ".join(f"`{name}`" for name in by_name) or "none"
+    problems = [
+        Problem(
+            f"matrix.yaml has no library `{name}`",
+            hint=did_you_mean(name, by_name) or f"it has {every}",
+        )
+        for name in dict.fromkeys(names)
+        if name not in by_name
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return tuple(library for library in matrix.libraries if not names or library.name in names)
 
 
 def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[Cell, ...]:

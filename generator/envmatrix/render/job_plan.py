@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.jobs.schedule import estimate
+from envmatrix.render.job_reasons import Reason, reason_lines
 from envmatrix.text import duration
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # Numbers of machines for which the time is estimated.
 _FLEETS = (1, 4, 16, 64)
+_WHOLE_LIST = "--json has all of them"
 
 
 def lines(plan: JobPlan, selection: Selection | None = None) -> Iterator[str]:
@@ -23,8 +25,8 @@ def lines(plan: JobPlan, selection: Selection | None = None) -> Iterator[str]:
     and the time that all take."""
     for job in plan.graph.jobs.values():
         yield f"{job.id[:12]} {duration(job.seconds):>10}  {job}"
-    for cell, reason in plan.left_out:
-        yield f"left out {cell.id}: {reason}"
+    cells = [Reason.of_cell(cell.id, reason) for cell, reason in plan.left_out]
+    yield from reason_lines("left out", cells, _WHOLE_LIST)
     if selection:
         yield from selection_lines(selection)
     path, machine = plan.graph.critical_path, plan.machine
@@ -40,8 +42,8 @@ def selection_lines(selection: Selection) -> Iterator[str]:
     """Yield the jobs that a budget has and those that it has not, with the reasons."""
     for choice in selection.chosen:
         yield f"chosen   {choice.job}: {choice.reason}"
-    for choice in selection.left_out:
-        yield f"left out {choice.job}: {choice.reason}"
+    left_out = [Reason.of_job(choice.job, choice.reason) for choice in selection.left_out]
+    yield from reason_lines("left out", left_out, _WHOLE_LIST)
     number, total = len(selection.chosen), len(selection.chosen) + len(selection.left_out)
     yield f"{number} of {total} are within the budget of {selection.budget}"
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from envmatrix.jobs.execution import JobResult, Report
+from envmatrix.jobs.execution import JobResult, JobState, Report
 from envmatrix.jobs.model import Job
+from envmatrix.render.job_reasons import Reason, reason_lines
 from envmatrix.text import duration, one_line
 
 # More failures than these are counted, not shown.
 _MOST = 20
+_WHOLE_LIST = "--json and build/junit.xml have all of them"
 
 
 def lines(report: Report, verb: str) -> Iterator[str]:
-    """Yield what people want to know at the end: the failures, the numbers, and what to do next."""
-    for cell, reason in report.cells.items():
-        yield f"left out  {cell}: {reason}"
-    for job, result in report.in_state("postponed"):
-        yield f"postponed {job}: {one_line(result.message)}"
+    """Yield what people want to know at the end: what was not done, the failures, the numbers, and
+    what to do next."""
+    cells = [Reason.of_cell(*row) for row in report.cells.items()]
+    yield from reason_lines("left out ", cells, "--json has all of them")
+    yield from reason_lines("skipped  ", _reasons(report, "skipped"), _WHOLE_LIST)
+    yield from reason_lines("postponed", _reasons(report, "postponed"), _WHOLE_LIST)
     failures = [*report.in_state("failed")]
     for job, result in failures[:_MOST]:
         yield f"failed    {job}: {one_line(result.message)}"
@@ -34,6 +37,10 @@ def lines(report: Report, verb: str) -> Iterator[str]:
         yield f"next      the same command goes on: `envmatrix {verb}` does no finished job again"
     elif failures:
         yield f"next      `envmatrix {verb} --rerun-failed`, or one of the commands above"
+
+
+def _reasons(report: Report, state: JobState) -> Sequence[Reason]:
+    return [Reason.of_job(job, result.message) for job, result in report.in_state(state)]
 
 
 def report_document(report: Report) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ _COLOURS: Mapping[Kind, str] = {
     "compile": "#b04e00",
     "test": "#007a58",
     "analyse": "#8a3b8f",
+    "measure": "#7a5c00",
 }
 _BAD = "#a00000"
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from envmatrix.engine.tasks import Gpus
-from envmatrix.errors import SKIPPED, ConfigurationError
+from envmatrix.errors import SKIPPED, ConfigurationError, Problem
+from envmatrix.matrix.library import Library
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import Measurement, measurements
 from envmatrix.sessions.runner import Runner
+
+# Why programs that do not run natively are not measured.
+FOREIGN = "can be measured only on a machine of its own architecture"
 
 
 def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measurement, ...]:
@@ -19,8 +23,7 @@ def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measu
     context = runner.context
     program = context.library.benchmark
     if program is None:
-        message = f"library `{context.library.name}` has no `benchmark`"
-        raise ConfigurationError(message, hint="name it in matrix.yaml")
+        raise ConfigurationError(no_benchmark(context.library))
     task = tasks.in_runtime(context, [f"{BUILD}/{program}", *arguments])
     completed = runner.run(replace(task, gpus=gpus, keeps_stdout=True), "perf")
     if completed.status == SKIPPED:
@@ -30,3 +33,8 @@ def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measu
     results = measurements(stdout)
     (context.directory / "perf.json").write_text(stdout, encoding="utf-8")
     return results
+
+
+def no_benchmark(library: Library) -> Problem:
+    """Return the problem that a library cannot be measured."""
+    return Problem(f"library `{library.name}` has no `benchmark`", hint="name it in matrix.yaml")

@@ -38,6 +38,7 @@ MANY = {
         f"matrix-{tier}": (("test", "--tier", tier), f"Compile and test the cells of tier {tier}.")
         for tier in TIERS
     },
+    "matrix-perf": (("perf",), "Measure the libraries in every cell on GPUs: `-- 'cuda13*'`."),
     "pull": (("pull",), "Pull published images by digest: `-- --select cuda12-aarch64`."),
 }
 # Those that have sessions of a single library as well, in cells with several.
@@ -59,7 +60,7 @@ def add_sessions(root: Path, always: Collection[str] = ()) -> None:
     for name in every if requested is None else dict.fromkeys((*requested, *always)):
         if name in MANY:
             arguments, text = MANY[name]
-            _register(name, arguments, text)
+            _register(name, arguments, text, may_skip=arguments[0] != "pull")
         elif name.partition("-")[0] in VERBS:
             _add(name, cells, libraries_of)
     # Thousands of sessions live until the end: the collector need not look for garbage in them.

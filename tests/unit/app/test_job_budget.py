@@ -47,14 +47,14 @@ def test_shards_are_compared_with_themselves() -> None:
     assert not any(history.is_new_failure for history in histories(*rows).values())
 
 
-def test_tests_count_as_compilations_but_not_the_reverse() -> None:
+def test_tests_count_as_compilations_but_nothing_counts_as_another_kind() -> None:
     days = {
         kind: history.days
         for (kind, _, _), history in histories(
             (1, "compile", "", "passed"), (2, "test", "", "passed"), (3, "perf", "", "passed")
         ).items()
     }
-    assert days == {"compile": 1, "test": 2}
+    assert days == {"compile": 1, "test": 2, "measure": 3}
 
 
 def test_a_run_of_a_clock_that_is_ahead_is_of_today() -> None:

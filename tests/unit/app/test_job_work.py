@@ -60,7 +60,7 @@ class Elsewhere:
 def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:
     """Do the jobs of a cell in a place; return the tasks of each kind."""
     console = Console(-1)
-    plan = plan_jobs(workspace, JobSelection([CELL]), place.resources(), console)
+    plan = plan_jobs(workspace, JobSelection("test", [CELL]), place.resources(), console)
     required = workspace.images([CELL])
     images, records = place.images(workspace, required, console), JobRecords(directory / "records")
     work = JobWork(workspace, plan, place, images, records, None, date(2026, 1, 1))

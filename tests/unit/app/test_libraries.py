@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,32 +28,43 @@ def workspace(root: Path, libraries: str = LIBRARIES) -> Workspace:
     return Workspace(root)
 
 
-def names(tree: Workspace, name: str | None, cell: str) -> list[str]:
-    _, libraries = find_libraries(tree, cell, name)
+def names(tree: Workspace, cell: str, *named: str) -> list[str]:
+    _, libraries = find_libraries(tree, cell, named)
     return [library.name for library in libraries]
 
 
-def test_all_libraries_of_a_cell_or_the_named_one(tmp_path: Path) -> None:
+def test_all_libraries_of_a_cell_or_the_named_ones(tmp_path: Path) -> None:
     tree = workspace(tmp_path / "repository")
-    assert names(tree, None, NEW) == ["everywhere", "new"]
-    assert names(tree, None, OLD) == ["everywhere"]
-    assert names(tree, "new", NEW) == ["new"]
+    assert names(tree, NEW) == ["everywhere", "new"]
+    assert names(tree, OLD) == ["everywhere"]
+    assert names(tree, NEW, "new") == ["new"]
+    assert names(tree, NEW, "new", "everywhere", "new") == ["everywhere", "new"]
 
 
 @pytest.mark.parametrize(
-    ("name", "cell", "message", "hint"),
+    ("named", "cell", "problems"),
     [
-        ("new", OLD, f"library `new` is not for `{OLD}`", "its `cells` in matrix.yaml say which"),
-        ("nex", NEW, "matrix.yaml has no library `nex`", "it has `everywhere`, `new`"),
+        (
+            ("everywhere", "new"),
+            OLD,
+            [(f"library `new` is not for `{OLD}`", "its `cells` in matrix.yaml say which")],
+        ),
+        (
+            ("nex", "other", "new", "nex"),
+            NEW,
+            [
+                ("matrix.yaml has no library `nex`", "did you mean `new`?"),
+                ("matrix.yaml has no library `other`", "it has `everywhere`, `new`"),
+            ],
+        ),
     ],
 )
-def test_a_named_library_that_is_not_for_the_cell_is_refused(
-    tmp_path: Path, name: str, cell: str, message: str, hint: str
+def test_each_named_library_that_is_not_for_the_cell_is_refused(
+    tmp_path: Path, named: Sequence[str], cell: str, problems: Sequence[tuple[str, str]]
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        names(workspace(tmp_path / "repository"), name, cell)
-    (problem,) = refused.value.problems
-    assert (problem.message, problem.hint) == (message, hint)
+        names(workspace(tmp_path / "repository"), cell, *named)
+    assert [(each.message, each.hint) for each in refused.value.problems] == problems
 
 
 @pytest.mark.parametrize(
@@ -64,7 +76,7 @@ def test_a_named_library_that_is_not_for_the_cell_is_refused(
 )
 def test_a_cell_without_libraries_is_refused(tmp_path: Path, libraries: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        names(workspace(tmp_path / "repository", libraries), None, OLD)
+        names(workspace(tmp_path / "repository", libraries), OLD)
     assert refused.value.problems[0].message == message
 
 
@@ -72,7 +84,7 @@ def test_a_library_without_its_directory_is_shown_with_its_position(tmp_path: Pa
     tree = workspace(tmp_path / "repository")
     (tree.root / "two").rmdir()
     with pytest.raises(ConfigurationError) as refused:
-        names(tree, None, NEW)
+        names(tree, NEW)
     (problem,) = refused.value.problems
     assert problem.message == "library `new`: there is no directory `two`"
     assert str(problem.position).startswith("matrix.yaml:")

@@ -23,6 +23,11 @@ from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.testing import Testing, TestRequest
 
 TWO = "libraries: {first: {path: first}, second: {path: second}}\n"
+MEASURED = """\
+libraries:
+  first: {path: first, benchmark: bench}
+  second: {path: second}
+"""
 TESTED = """\
 libraries:
   first: {path: first, test: {framework: ctest}}
@@ -30,8 +35,8 @@ libraries:
 """
 
 
-def arguments(name: str = CELL, library: str | None = None) -> CellArguments:
-    return {"name": name, "library": library, "emulate": False, "jobs": 3, "memory": 64_000}
+def arguments(name: str = CELL) -> CellArguments:
+    return {"name": name, "libraries": (), "emulate": False, "jobs": 3, "memory": 64_000}
 
 
 def journals(workspace: Workspace) -> list[str]:
@@ -85,6 +90,12 @@ def test_a_named_library_is_the_only_one(envmatrix: Prompt, engine: Workspace) -
     assert '"second"' in journal
 
 
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_several_libraries_are_named(envmatrix: Prompt, engine: Workspace) -> None:
+    envmatrix("run", "compile", CELL, "--library", "second", "--library", "first")
+    assert len(journals(engine)) == 2
+
+
 @pytest.mark.parametrize("libraries", [TESTED], indirect=True)
 def test_a_revision_is_compared_once_for_all_libraries(
     engine: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +128,47 @@ def test_without_a_gpu_nothing_is_measured(envmatrix: Prompt, engine: Workspace)
     assert answer.status == 77
     assert answer.err.startswith(f"skipped: no GPU for `{CELL}`: ")
     assert not (engine.root / ".envmatrix").exists()
+
+
+@pytest.mark.parametrize("libraries", [MEASURED], indirect=True)
+def test_without_a_gpu_nothing_is_built_to_measure_many_cells(
+    envmatrix: Prompt, engine: Workspace
+) -> None:
+    answer = envmatrix("perf", CELL, "--json")
+    document = json.loads(answer.out)
+    assert answer.status == 77
+    assert [(job["kind"], job["subject"], job["state"]) for job in document["jobs"]] == [
+        ("measure", ["first", CELL], "skipped")
+    ]
+    assert "NVIDIA" in document["jobs"][0]["message"]
+    assert not (engine.root / "build" / CELL).exists()
+
+
+@pytest.mark.parametrize("libraries", [MEASURED], indirect=True)
+def test_cells_of_another_machine_are_skipped_by_all_that_measures(
+    envmatrix: Prompt, engine: Workspace
+) -> None:
+    answer = envmatrix("perf", "cuda13-aarch64")
+    assert answer.status == 77
+    reason = "can be measured only on a machine of its own architecture"
+    assert f"left out  cuda13.0-debian12-aarch64: {reason}" in answer.out
+
+
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_measuring_needs_a_benchmark(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("perf")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "".join(
+        f"error: library `{name}` has no `benchmark`\nhint: name it in matrix.yaml\n"
+        for name in ("first", "second")
+    )
+
+
+@pytest.mark.parametrize("libraries", [TWO], indirect=True)
+def test_a_shell_is_for_one_library(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("run", "shell", CELL, "--library", "first", "--library", "second")
+    assert answer.status == 2
+    assert answer.err.splitlines()[0] == ("error: a shell is for one library; give --library once")
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_reasons_say_what_is_valuable_and_what_is_missing() -> None:
         "run within a day",
     ]
     assert {choice.reason for choice in case.select(5).left_out} == {
-        "takes 20 s with what it needs"
+        "takes too long with what it needs: 20 s"
     }
     assert {choice.reason for choice in case.select(25).left_out} == {"no time is left"}
 
@@ -165,6 +165,12 @@ def test_a_goal_that_is_too_long_keeps_none_from_being_chosen() -> None:
     assert [choice.job for choice in selection.left_out] == [long]
 
 
+def test_measurements_cost_gpu_minutes() -> None:
+    jobs = [Job(name, "measure", (), (), Resources(4, 0, 1), 60) for name in ("one", "other")]
+    case = Case(Graph.of(jobs), [Goal(job, CELLS[0]) for job in jobs])
+    assert [len(case.select(gpu_seconds=limit).chosen) for limit in (59, 60, 120)] == [0, 1, 2]
+
+
 def test_when_the_gpu_minutes_are_used_up_the_rest_runs_without() -> None:
     case = case_of(NEW_FAILURE, NEW_FAILURE, takes=GPU)
     plain = Goal(Job("plain", "test", (), (), ONE, 10), CELLS[0], History(0))
@@ -174,7 +180,7 @@ def test_when_the_gpu_minutes_are_used_up_the_rest_runs_without() -> None:
     assert ids(selection) == ["test 0", "plain"]
     assert [choice.reason for choice in selection.left_out] == ["no GPU minutes are left"]
     assert {choice.reason for choice in case.select(gpu_seconds=6).left_out} == {
-        "takes 0.2 GPU minutes"
+        "takes too many GPU minutes: 0.2"
     }
 
 

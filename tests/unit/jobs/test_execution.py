@@ -132,6 +132,35 @@ def test_the_goals_are_tests_and_compilations_without_tests() -> None:
     assert {*goals_of(graph, "compile")} == {"tested", "untested"}
 
 
+def test_the_goals_of_measuring_are_measurements_alone() -> None:
+    jobs = [
+        Job("compiled", "compile", ("a", "cell")),
+        Job("measured", "measure", ("a", "cell"), ("compiled",)),
+    ]
+    assert goals_of(Graph.of(jobs), "perf") == ("measured",)
+
+
+@pytest.mark.parametrize(
+    ("states", "cells", "is_skipped"),
+    [
+        (("skipped", "skipped"), {}, True),
+        (("skipped", "done"), {}, False),
+        (("skipped", "failed"), {}, False),
+        (("postponed",), {}, False),
+        ((), {"sbsa": "another machine"}, True),
+        ((), {}, False),
+        (("reused",), {"sbsa": "another machine"}, False),
+    ],
+)
+def test_a_report_is_skipped_if_no_goal_could_be_done_here(
+    states: Sequence[JobState], cells: Mapping[str, str], *, is_skipped: bool
+) -> None:
+    results = {str(number): JobResult(state) for number, state in enumerate(states)}
+    jobs = {key: job(key) for key in (*results, "needed")}
+    ended = {**results, "needed": JobResult("done")}
+    assert Report(jobs, ended, cells, 1.0, goals=tuple(results)).is_skipped == is_skipped
+
+
 def test_a_report_counts_in_the_order_of_reading() -> None:
     results = {"a": JobResult("failed"), "b": JobResult("done"), "c": JobResult("left out")}
     report = Report({key: job(key) for key in "abc"}, results, {}, 1.0)

@@ -8,6 +8,7 @@ import pytest
 from envmatrix.images.model import Image
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
 from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
@@ -147,6 +148,63 @@ def test_no_more_images_are_built_at_once_than_their_builder_has_processors(
     basis = replace(BASIS, machine=Resources(64, 1 << 40), builders=builders)
     takes = {job.resources for job in graph(basis=basis).jobs.values() if job.kind == "image"}
     assert takes == {Resources(processors, 1 << 30)}
+
+
+def measured(run: CellRun) -> CellRun:
+    return replace(run, library=replace(run.library, benchmark="bench"))
+
+
+def measurements(*runs: CellRun, basis: Basis = BASIS) -> Graph:
+    return job_graph(runs or (measured(RUN),), basis, "perf")
+
+
+def test_a_measurement_needs_the_compilation_and_the_image_to_run_in() -> None:
+    jobs = measurements()
+    job = the("measure", jobs)
+    assert (job.subject, str(job)) == (("ops", CELL.id), f"measure ops {CELL.id}")
+    assert job.command == ("envmatrix", "run", "perf", CELL.id, "--library", "ops")
+    assert [jobs.jobs[key].kind for key in job.needs] == ["compile", "image"]
+    assert sorted(entry.kind for entry in jobs.jobs.values()) == [
+        *("compile", "image", "image", "measure", "source")
+    ]
+    assert the("compile", jobs).id == the("compile", graph(measured(RUN))).id
+
+
+def test_no_measurement_is_reused_but_its_compilation_is() -> None:
+    assert not the("measure", measurements()).is_reusable
+    assert the("compile", measurements()).is_reusable
+
+
+def test_nothing_is_measured_without_a_benchmark_or_a_machine_for_it() -> None:
+    assert not measurements(RUN).jobs
+    assert not measurements(replace(measured(RUN), runtime=None)).jobs
+
+
+def test_a_measurement_takes_all_processors_and_gpus() -> None:
+    basis = replace(BASIS, machine=Resources(4, 16 << 30, gpus=2))
+    assert the("measure", measurements(basis=basis)).resources == Resources(4, 0, 2)
+
+
+def test_while_a_measurement_runs_nothing_else_does() -> None:
+    other = measured(replace(RUN, library=replace(RUN.library, name="more")))
+    jobs = measurements(measured(RUN), other)
+    starts = estimate(jobs, [BASIS.machine]).starts
+    times = {key: (start, start + jobs.jobs[key].seconds) for key, start in starts.items()}
+    for job in jobs.jobs.values():
+        if job.kind == "measure":
+            start, end = times.pop(job.id)
+            assert all(second <= start or first >= end for first, second in times.values())
+
+
+def test_the_expected_time_of_a_measurement_is_its_own() -> None:
+    durations: Durations = {("measure", "ops", CELL.id): 7.0, ("test", "ops", CELL.id): 9.0}
+    jobs = measurements(basis=replace(BASIS, durations=durations))
+    assert the("measure", jobs).seconds == 7
+
+
+def test_a_verb_that_compiles_has_no_jobs_that_test() -> None:
+    jobs = job_graph([RUN], BASIS, "compile")
+    assert {job.kind for job in jobs.jobs.values()} == {"image", "source", "compile"}
 
 
 def test_a_test_takes_half_the_machine_and_all_gpus_but_one_processor_under_emulation() -> None:

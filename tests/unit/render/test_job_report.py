@@ -52,6 +52,58 @@ def test_many_failures_are_counted() -> None:
     assert "and 515 more failed; --json and the JUnit file have all" in texts
 
 
+POSTPONED = {
+    f"{name}{number}": Job(f"{name}{number}", "test", (name, f"cell{number}"))
+    for name, count in (("ops", 40), ("more", 3))
+    for number in range(count)
+}
+
+
+def test_many_jobs_that_a_budget_leaves_out_are_a_line_for_each_library_and_reason() -> None:
+    def result(key: str) -> JobResult:
+        is_long = key in ("ops1", "ops2")
+        reason = f"takes too long: {key}" if is_long else "no time is left"
+        return JobResult("postponed", message=reason)
+
+    report = Report(POSTPONED, {key: result(key) for key in POSTPONED}, {}, 1.0)
+    assert [*lines(report, "test")] == [
+        "postponed test ops in 38 cells: no time is left",
+        "postponed test more in 3 cells: no time is left",
+        "postponed test ops in 2 cells: takes too long",
+        "          --json and build/junit.xml have all of them",
+        "43 jobs in 1.00 s: 43 postponed",
+    ]
+
+
+def test_few_jobs_that_are_left_out_have_a_line_each() -> None:
+    results = {key: JobResult("skipped", message="no GPU: why") for key in ("more0", "more1")}
+    assert [*lines(Report(POSTPONED, results, {}, 1.0), "perf")] == [
+        "skipped   test more cell0: no GPU: why",
+        "skipped   test more cell1: no GPU: why",
+        "2 jobs in 1.00 s: 2 skipped",
+    ]
+
+
+def test_what_is_left_out_takes_at_most_ten_lines() -> None:
+    jobs = {str(number): Job(str(number), "test", (str(number), "cell")) for number in range(99)}
+    results = dict.fromkeys(jobs, JobResult("postponed", message="no time is left"))
+    texts = [*lines(Report(jobs, results, {}, 1.0), "test")]
+    assert texts[0] == "postponed test 0 in 1 cell: no time is left"
+    assert (
+        texts[-2].strip() == "and 90 more such lines; --json and build/junit.xml have all of them"
+    )
+    assert len(texts) == 11
+
+
+def test_many_cells_of_another_machine_are_a_line() -> None:
+    cells = {f"cell{number}": "another machine" for number in range(200)}
+    assert [*lines(Report({}, {}, cells, 1.0), "test")] == [
+        "left out  all libraries in 200 cells: another machine",
+        "          --json has all of them",
+        "0 jobs in 1.00 s: nothing to do",
+    ]
+
+
 def test_programs_get_every_job() -> None:
     document = json.loads(json.dumps(report_document(REPORT)))
     assert [job["state"] for job in document["jobs"]] == ["failed", "left out"]

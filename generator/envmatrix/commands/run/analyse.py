@@ -21,7 +21,7 @@ _MOST = 50
 
 @click.command("analyse", epilog="Example: envmatrix run analyse cuda13-x86_64 --only asan")
 @click.argument("name", metavar="CELL")
-@click.option("--library", metavar="NAME", help="Only this library.")
+@options.library
 @click.option(
     "--only",
     "kinds",
@@ -35,14 +35,14 @@ _MOST = 50
 def command(
     *,
     name: str,
-    library: str | None,
+    libraries: Sequence[str],
     kinds: Sequence[str],
     update_baseline: bool,
     jobs: int | None,
     console: Console,
 ) -> int:
     """Examine the libraries in CELL; fail if a finding is not in the baseline."""
-    session = open_analysis(name, library, jobs, console)
+    session = open_analysis(name, libraries, jobs, console)
     return analyse_libraries(session, kinds, _show, update_baseline=update_baseline)
 
 

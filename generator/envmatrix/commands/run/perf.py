@@ -9,8 +9,9 @@ from typing import Unpack
 import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.compilation import Compilation, measure_libraries
+from envmatrix.app.compilation import Compilation
 from envmatrix.app.library_runs import skip
+from envmatrix.app.measurement import measure_libraries
 from envmatrix.app.places import THIS_MACHINE
 from envmatrix.commands import display, options
 from envmatrix.console import Console

@@ -15,5 +15,7 @@ from envmatrix.console import Console
 @click.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @options.cell
 def command(*, console: Console, **cell: Unpack[CellArguments]) -> int:
-    """Open a shell in the container that CELL compiles in."""
+    """Open a shell in the container that CELL compiles in, for a library: the first by default."""
+    if len(set(cell["libraries"])) > 1:
+        raise click.UsageError("a shell is for one library; give --library once")
     return open_shell(open_session(console, only_compiler=True, **cell))

@@ -1,0 +1,45 @@
+"""Compile the libraries of a cell, and measure them with their benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.compilation import Compilation, compile_recorded
+from envmatrix.app.library_runs import Part, run_each_library
+from envmatrix.engine.tasks import Gpus
+from envmatrix.results.recorder import Recorder
+from envmatrix.results.records import ARGUMENTS
+from envmatrix.sessions.benchmark import FOREIGN, measure
+from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.runner import Runner
+
+
+def measure_libraries(
+    session: CellSession,
+    gpus: Gpus,
+    arguments: Sequence[str],
+    show: Callable[[Compilation | Sequence[Measurement]], None],
+) -> int:
+    """Compile and measure each library, and show the results; return the exit code."""
+
+    def measure_library(
+        runner: Runner, recorder: Recorder
+    ) -> Iterator[Compilation | Sequence[Measurement]]:
+        if runner.context.is_emulated:
+            raise Skipped(f"`{session.cell.id}` {FOREIGN}")
+        yield from compile_recorded(runner, recorder)
+        yield measure_recorded(runner, recorder, gpus, arguments)
+
+    part = Part(extent=ARGUMENTS if arguments else "")
+    return run_each_library(session, "perf", measure_library, show, part)
+
+
+def measure_recorded(
+    runner: Runner, recorder: Recorder, gpus: Gpus, arguments: Sequence[str] = ()
+) -> Sequence[Measurement]:
+    """Run the benchmark of a compiled library; record its measurements, and return them."""
+    measurements = measure(runner, gpus, arguments)
+    recorder.journal.write(*measurements)
+    return measurements
