@@ -18,7 +18,13 @@ from envmatrix.images.model import Image, analysis_image, can_compile_on, images
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, analysis_graph, job_graph
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.lock.model import source_set, wheels_set
-from envmatrix.machine.resources import available_memory, gpus, host_arch, processors
+from envmatrix.machine.resources import (
+    DOWNLOADS,
+    available_memory,
+    gpus,
+    host_arch,
+    processors,
+)
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
@@ -56,9 +62,9 @@ def plan_jobs(workspace: Workspace, selection: JobSelection, console: Console) -
     libraries = named_libraries(workspace.matrix, selection.library)
     require_directories(workspace.root, libraries)
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
-    machine = Resources(processors(), available_memory() or 0, _usable_gpus())
+    machine = Resources(processors(), available_memory() or 0, _usable_gpus(), DOWNLOADS)
     basis = Basis(
-        workspace.fingerprints(every),
+        workspace.materials(every),
         __version__,
         machine,
         _durations(workspace, console),

@@ -14,9 +14,11 @@ from envmatrix.images.model import Image
 from envmatrix.jobs.model import Graph, Job, Kind, Resources
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
+from envmatrix.plan.materials import Materials
 
 # Seconds of jobs of which nothing is known.
 _DEFAULT_SECONDS: Mapping[Kind, float] = {
+    "base": 60.0,
     "image": 120.0,
     "source": 10.0,
     "compile": 60.0,
@@ -28,6 +30,8 @@ _MOST_PROCESSORS = 8
 # Memory of a job that does not compile, in bytes.
 _MEMORY = 1 << 30
 _MEGABYTE = 10**6
+# Bytes that are downloaded in a second.
+_BANDWIDTH = 10 * _MEGABYTE
 
 # Durations of earlier jobs in seconds, by kind, library and cell.
 Durations = Mapping[tuple[Kind, str, str], float]
@@ -51,11 +55,11 @@ class CellRun:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What all jobs of a plan are made from: the fingerprints of images, the `version` of
-    envmatrix, the machine to run on, durations of earlier jobs, the number of `shards` in which
-    tests run, and the identity of the `baselines` that analyses compare with."""
+    """What all jobs of a plan are made from: the materials of images, the `version` of envmatrix,
+    the machine to run on, durations of earlier jobs, the number of `shards` in which tests run, and
+    the identity of the `baselines` that analyses compare with."""
 
-    fingerprints: Mapping[Image, str]
+    materials: Materials
     version: str
     machine: Resources
     durations: Durations
@@ -77,13 +81,15 @@ class JobPlan:
 def job_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
     """Return the graph of the jobs that compile and test libraries in cells."""
     expansion = _Expansion(basis, _medians(basis.durations))
-    return Graph.of(job for run in runs for job in expansion.jobs(run))
+    jobs = [job for run in runs for job in expansion.jobs(run)]
+    return Graph.of([*expansion.shared, *jobs])
 
 
 def analysis_graph(runs: Iterable[CellRun], basis: Basis) -> Graph:
     """Return the graph of the jobs that analyse libraries in cells, each in its `compiler`."""
     expansion = _Expansion(basis, _medians(basis.durations))
-    return Graph.of(job for run in runs for job in expansion.analysis(run))
+    jobs = [*map(expansion.analysis, runs)]
+    return Graph.of([*expansion.shared, *jobs])
 
 
 def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
@@ -97,26 +103,32 @@ def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
-    """Makes the jobs of libraries in cells; `images`, `sources` and `texts` are those that others
-    share."""
+    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources` and `texts` are
+    those that others share."""
 
     basis: Basis
     medians: Mapping[tuple[str, ...], float]
     images: dict[Image, Job] = field(default_factory=dict)
+    sets: dict[str, Job] = field(default_factory=dict)
+    bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    @property
+    def shared(self) -> Iterator[Job]:
+        """The jobs that cells share, as far as a library in a cell needs them."""
+        rows = (self.sets, self.bases, self.images, self.sources)
+        return (job for row in rows for job in row.values())
+
     def jobs(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that compile and test a library in a cell, each after those that it
-        needs."""
+        """Yield the jobs that compile and test a library in a cell, without those that cells
+        share."""
         library, subject = run.library, (run.library.name, run.cell.id)
         _, test_text = self._texts(library)
-        building = tuple(self._building(run, "compile"))
-        yield from building
-        compilation = building[-1]
+        compilation = self._building(run, "compile")
+        yield compilation
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
-            yield runtime
             takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
             gpu = "on a GPU" if takes.gpus else ""
             for shard in _shards(self.basis.shards):
@@ -131,22 +143,18 @@ class _Expansion:
                     run.is_complete,
                 )
 
-    def analysis(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that analyse a library in a cell."""
+    def analysis(self, run: CellRun) -> Job:
+        """Return the job that analyses a library in a cell."""
         _, test_text = self._texts(run.library)
         gpu = "on a GPU" if self.basis.machine.gpus else ""
-        yield from self._building(run, "analyse", test_text, self.basis.baselines, gpu)
+        return self._building(run, "analyse", test_text, self.basis.baselines, gpu)
 
-    def _building(
-        self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str
-    ) -> Iterator[Job]:
-        """Yield the jobs of an image and of a source, and the one that builds the source there,
-        with these inputs beside."""
+    def _building(self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str) -> Job:
+        """Return the job that builds a source in an image, with these inputs beside."""
         subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
         compiler, source = self._image(run.compiler, run.cell), self._source(run)
         own = (text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
-        yield from (compiler, source)
-        yield Job(
+        return Job(
             content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
             kind,
             subject,
@@ -167,16 +175,49 @@ class _Expansion:
 
     def _image(self, image: Image, cell: Cell) -> Job:
         if image not in self.images:
+            parts = self.basis.materials.images[image]
+            command = ("envmatrix", "build", "--select", cell.id)
+            downloads = [self._download(key, command) for key in parts.needs.sets]
+            bases = [self._base(key, command) for key in parts.needs.bases]
             self.images[image] = Job(
-                content_hash("image", self.basis.fingerprints[image], image.platform),
+                content_hash("image", parts.fingerprint, image.platform),
                 "image",
                 (str(image),),
-                (),
+                _ids([*downloads, *bases]),
                 Resources(1, _MEMORY),
                 self._seconds("image"),
-                ("envmatrix", "build", "--select", cell.id),
+                command,
             )
         return self.images[image]
+
+    def _base(self, key: str, command: tuple[str, ...]) -> Job:
+        """Return the job that makes a base of downloaded packages."""
+        if key not in self.bases:
+            self.bases[key] = Job(
+                content_hash("base", key, self.basis.materials.layers[key]),
+                "base",
+                (key,),
+                (self._download(key, command).id,),
+                Resources(1, _MEMORY),
+                self._seconds("base"),
+                command,
+            )
+        return self.bases[key]
+
+    def _download(self, key: str, command: tuple[str, ...]) -> Job:
+        """Return the job that downloads the files of a set of the lock."""
+        if key not in self.sets:
+            files = self.basis.materials.sets[key]
+            self.sets[key] = Job(
+                content_hash("download", files.sha256),
+                "download",
+                (key,),
+                (),
+                Resources(downloads=1),
+                download_seconds(files.size),
+                command,
+            )
+        return self.sets[key]
 
     def _source(self, run: CellRun) -> Job:
         name = run.library.name
@@ -223,6 +264,16 @@ def _testing(machine: Resources, *, is_emulated: bool) -> Resources:
 
 def _share(machine: Resources) -> int:
     return max(1, min(machine.processors // 2, _MOST_PROCESSORS))
+
+
+def download_seconds(size: int) -> float:
+    """Return how long it takes to download so many bytes."""
+    return size / _BANDWIDTH
+
+
+def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Return the ids of jobs: sets with the same files are one job."""
+    return tuple(dict.fromkeys(job.id for job in jobs))
 
 
 def _command(verb: str, subject: tuple[str, str], *options: str) -> tuple[str, ...]:
