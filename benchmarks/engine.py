@@ -52,8 +52,7 @@ def host_base() -> str:
 
 def file_stages(environment: Environment, inputs: Inputs) -> tuple[FileStage, ...]:
     """Return the stages of locked files that the image is built from."""
-    names = {*inputs.contents.stages, f"unpacker-files-{host_arch()}"}
-    return tuple(stage for stage in environment.files if stage.stage in names)
+    return environment.files_of(inputs.contents.stages, host_arch())
 
 
 def build(

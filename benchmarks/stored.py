@@ -31,7 +31,7 @@ from benchmarks import engine, timing
 from tests import registries
 
 from envmatrix.app.workspace import Workspace
-from envmatrix.console import Console
+from envmatrix.console import Console, Display
 from envmatrix.engine import bases
 from envmatrix.images.environments import Environment
 from envmatrix.lock.model import Artifact
@@ -206,8 +206,9 @@ def _base_size(environment: Environment, inputs: Inputs) -> dict[str, int]:
     if base.key not in _BASES:
         workspace = Workspace(timing.ROOT)
         locked = workspace.lock.sets[base.key]
+        display = Display(Console(-1))
         layout = bases.base_layout(
-            cache_directory(), Store.of_user(), locked, workspace.lock.epoch, Console(-1)
+            cache_directory(), Store.of_user(), locked, workspace.lock.epoch, display
         )
         with layout.layer.open("rb") as layer:
             _BASES[base.key] = _compressed_size(layer)

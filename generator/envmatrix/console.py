@@ -171,9 +171,16 @@ class Display:
             raise
         self.finished(name, outcome)
 
+    def download(self, name: str) -> Meter:
+        """Return a meter that shows a download as a job, if there is anything to download."""
+        return _Download(self, name)
+
     @property
     def is_live(self) -> bool:
         return self._live is not None
+
+    def say(self, message: str) -> None:
+        self._console.say(message)
 
     def started(self, name: str, verb: str, reason: str) -> None:
         self._console.say(f"{verb:8} {name}: {reason}")
@@ -236,9 +243,42 @@ class JobConsole(Console):
         yield _JobSteps(self, self._display, self._name)
 
     @contextmanager
-    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:  # noqa: ARG002
-        self._display.step(self._name, name, 0, 0)
-        yield lambda _amount: None
+    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
+        def show(amount: str) -> None:
+            self._display.step(self._name, f"{name}: {amount}", 0, 0)
+
+        yield _counter(show, total, unit)
+
+
+class _Download:
+    """Shows a download as a job of a display."""
+
+    def __init__(self, display: Display, name: str) -> None:
+        self._display, self._name = display, name
+
+    @contextmanager
+    def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
+        if not total:
+            yield lambda _: None
+            return
+        with self._display.job(self._name, name, amount_of(total, unit), "fetched"):
+            yield _counter(lambda amount: self._display.step(self._name, amount, 0, 0), total, unit)
+
+
+def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
+    """Return a function that adds up amounts, and shows how much of `total` they are."""
+    done = 0
+    lock = threading.Lock()
+
+    def advance(amount: int) -> None:
+        nonlocal done
+        with lock:
+            done += amount
+            show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+
+    if total:
+        advance(0)
+    return advance
 
 
 class _JobSteps(Display):

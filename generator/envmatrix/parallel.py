@@ -3,9 +3,17 @@ events of which one thread takes care."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from contextlib import contextmanager
+from graphlib import TopologicalSorter
 from threading import Lock
 from typing import TypeVar
 
@@ -36,6 +44,38 @@ def run_parallel(
             on_failure(error)
             raise
     return tuple(future.result() for future in futures)
+
+
+def run_dependent(
+    function: Callable[[T], R],
+    needs: Mapping[T, Iterable[T]],
+    pool_of: Callable[[T], Executor],
+    on_failure: Callable[[BaseException], None] = lambda _: None,
+) -> Mapping[T, R]:
+    """Return the result of `function` for each item. An item begins in its pool once those that it
+    `needs` have ended; of several, the first in `needs` begins first.
+
+    After the first failure, which may be an interruption, no more items begin, and `on_failure` is
+    called with it. The failure is raised at once: leaving the pools waits for those that run.
+    """
+    order = TopologicalSorter(needs)
+    order.prepare()
+    running: dict[Future[R], T] = {}
+    results: dict[T, R] = {}
+    try:
+        while order.is_active():
+            for item in order.get_ready():
+                running[pool_of(item).submit(function, item)] = item
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(future)
+                results[item] = future.result()
+                order.done(item)
+    except BaseException as error:
+        for future in running:
+            future.cancel()
+        on_failure(error)
+        raise
+    return results
 
 
 class Once:

@@ -16,6 +16,7 @@ from envmatrix.engine.buildx import Build, Buildx
 from envmatrix.engine.resolver_backend import run_in_image
 from envmatrix.errors import EngineError
 from envmatrix.images.model import Image
+from envmatrix.parallel import INTERRUPTION
 
 IMAGE = Image("test", "broken", "amd64")
 
@@ -54,8 +55,9 @@ def test_an_interrupted_build_leaves_no_image(
     thread = threading.Thread(target=build)
     thread.start()
     assert started.wait(60)
-    buildx.interrupt()
+    INTERRUPTION.set()
     thread.join(60)
+    INTERRUPTION.clear()
 
     assert not thread.is_alive()
     assert failures

@@ -14,20 +14,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, ClassVar
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import docker
 import pytest
 from tests.engines import Engine
 from tests.executors import KUBECONFIG, kubernetes_configuration, kubernetes_site
-from tests.integration.conftest import CELL, Checkout, Program, key_pair
+from tests.integration.conftest import BASE, CELL, ENVIRONMENT, Checkout, Program, key_pair
+from tests.loopback import Handler, serving
 from tests.repositories import committed
 
 from envmatrix.confined import Area
 from envmatrix.executors.outputs import OUTPUTS, RegistryOutputs, keep_outputs
 from envmatrix.executors.storage import RegistryStorage
+from envmatrix.lock import lock_file
+from envmatrix.machine.cache import cache_directory
 from envmatrix.registry.client import open_registry
+from envmatrix.store.artifacts import Store
+from envmatrix.store.image_records import ImageRecords
 
 # Every library is a script that writes a file, and is tested by one that reads it.
 LIBRARY = """\
@@ -80,9 +87,10 @@ def write(checkout: Checkout, name: str, **programs: str) -> None:
 def ends(
     checkout: Checkout, verb: str, *arguments: str, expect: int = 0
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Return what became of each job of a verb, by kind and library, but for images."""
+    """Return what became of each job of a verb, by kind and library, but for images and what they
+    are made from."""
     document = json.loads(checkout.run(verb, "--json", *arguments, expect=expect).stdout)
-    jobs = (row for row in document["jobs"] if row["kind"] != "image")
+    jobs = (row for row in document["jobs"] if row["kind"] not in ("download", "base", "image"))
     return {f"{row['kind']} {row['subject'][0]}": row for row in jobs}
 
 
@@ -118,6 +126,98 @@ def test_what_passed_with_the_same_inputs_is_not_done_again(jobs: Checkout) -> N
     assert states(jobs) == {"test second": "reused", "compile first": "done", "test first": "done"}
     suites = ElementTree.parse(jobs.root / "build/junit.xml").getroot()  # noqa: S314 -- our own
     assert {suite.get("name"): len(suite) for suite in suites}[f"test second {CELL}"] == 1
+
+
+class SlowMirror(Handler):
+    """Answers with files of the store by their names, each once `condition` is true, or after
+    some seconds in vain."""
+
+    files: ClassVar[Mapping[str, Path]] = {}
+    condition: ClassVar[Path]
+    requests: ClassVar[list[str]]
+    is_in_vain: ClassVar[Event]
+
+    def do_GET(self) -> None:
+        name = unquote(self.path.rpartition("/")[2])
+        self.requests.append(name)
+        end = time.monotonic() + PATIENT
+        while not self.condition.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        if not self.condition.exists():
+            self.is_in_vain.set()
+        file = self.files.get(name)
+        self.answer(200 if file else 404, file.read_bytes() if file else b"")
+
+
+@pytest.fixture
+def mirror(jobs: Checkout, tmp_path: Path) -> Iterator[type[SlowMirror]]:
+    """A mirror that is slow until the first library is compiled, and a cache without files, whose
+    user has all images of the cell except one."""
+    (row,) = (
+        row
+        for row in json.loads(jobs.run("build", "--dry-run", "--json").stdout)
+        if ":runtime-" in row["image"]
+    )
+    cache = ImageRecords(tmp_path / "cache")
+    shutil.copytree(cache_directory() / "made", cache.cache / "made")
+    cache.forget(row["fingerprint"])
+    store, lock = Store.of_user(), lock_file.load(jobs.root)
+    attributes = {
+        "files": {item.filename: store.path(item) for item in lock.artifacts()},
+        "condition": jobs.root / "build" / CELL / "first/devel/word",
+        "requests": [],
+        "is_in_vain": Event(),
+    }
+    handler = type("SlowMirror", (SlowMirror,), attributes)
+    file = Path(jobs.variables["XDG_CONFIG_HOME"], "envmatrix/config.toml")
+    with serving(handler) as url:
+        rows = "".join(f'{origin} = ["{url}/{origin}"]\n' for origin in ("debian", "pypi"))
+        file.write_text(f"{file.read_text()}[mirrors]\n{rows}")
+        jobs.variables["ENVMATRIX_CACHE"] = str(cache.cache)
+        yield handler
+
+
+def test_files_and_bases_of_an_image_are_fetched_while_libraries_are_compiled_in_another(
+    jobs: Checkout, mirror: type[SlowMirror], base: str, tmp_path: Path
+) -> None:
+    ImageRecords(tmp_path / "cache").forget(base)
+    rows = json.loads(jobs.run("test", "--json").stdout)["jobs"]
+    assert {row["state"] for row in rows} == {"done"}
+    subjects = {(row["kind"], row["subject"][0]) for row in rows}
+    assert {name for kind, name in subjects if kind == "base"} == {BASE}
+    assert {name for kind, name in subjects if kind == "image"} == {f"{ENVIRONMENT}:runtime-amd64"}
+    assert BASE in {name for kind, name in subjects if kind == "download"}
+    assert not mirror.is_in_vain.is_set(), "compilations waited for the files of another image"
+    assert len(mirror.requests) == len({*mirror.requests}), "a file was downloaded twice"
+    # What is there is not fetched, whatever runs again.
+    mirror.requests.clear()
+    rows = json.loads(jobs.run("test", "--rerun", "--json").stdout)["jobs"]
+    assert {row["kind"] for row in rows} == {"compile", "test"}
+    assert mirror.requests == []
+
+
+def test_an_interruption_and_a_kill_lose_no_file_that_was_downloaded(
+    jobs: Checkout, mirror: type[SlowMirror], tmp_path: Path
+) -> None:
+    mirror.condition = tmp_path / "open"
+    process = jobs.start("test")
+    wait_for(lambda: mirror.requests)
+    process.send_signal(signal.SIGINT)
+    mirror.condition.touch()
+    assert process.wait(PATIENT) == 130
+    assert re.search(r"^interrupted download ", jobs.output, re.MULTILINE)
+    process = jobs.start("test")
+    wait_for(lambda: re.search(r"^done +download ", jobs.output, re.MULTILINE))
+    process.kill()
+    process.wait()
+    stored = {file.name for file in (tmp_path / "cache/artifacts/sha256").glob("*/*")}
+    names = {
+        item.filename for item in lock_file.load(jobs.root).artifacts() if item.sha256 in stored
+    }
+    assert names
+    mirror.requests.clear()
+    assert states(jobs)["test first"] == "done"
+    assert names.isdisjoint(mirror.requests)
 
 
 def test_an_answer_without_changes_needs_no_engine(jobs: Checkout) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envmatrix.console import Console, Display
+from envmatrix.console import Console, Display, JobConsole
 
 
 def stderr_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -42,6 +42,33 @@ def test_progress_is_shown_at_its_end_where_lines_are_not_redrawn(
         advance(1_000_000)
         advance(2_000_000)
     assert stderr_lines(capsys) == ["download: 3 MB of 3 MB"]
+
+
+def test_a_download_is_shown_as_a_job_if_there_is_anything_to_download(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Console().display() as display:
+        for name, total in (("here", 0), ("missing", 3_000_000)):
+            meter = display.download(name)
+            with meter.task("download", total=total, unit="bytes") as advance:
+                advance(total)
+    assert stderr_lines(capsys) == ["download missing: 3 MB", "fetched  missing"]
+
+
+def test_a_job_shows_how_much_of_its_work_is_done() -> None:
+    steps: list[str] = []
+
+    class Steps(Display):
+        def step(self, name: str, step: str, done: int, total: int) -> None:
+            steps.append(f"{name}: {step}")
+
+    console = JobConsole("job", Console(), Steps(Console()))
+    with console.task("download", total=3_000_000, unit="bytes") as advance:
+        advance(1_000_000)
+        advance(-1_000_000)
+    with console.task("download", total=0, unit="bytes"):
+        pass
+    assert steps == [f"job: download: {amount} of 3 MB" for amount in ("0 B", "1 MB", "0 B")]
 
 
 def test_work_without_anything_to_do_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from envmatrix.parallel import Once, run_parallel
+from envmatrix.parallel import Once, run_dependent, run_parallel
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -71,6 +74,61 @@ def test_an_interruption_while_work_is_handed_out_cancels_the_rest() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_parallel(work, numbers(), 1)
     assert len(started) < 100
+
+
+@given(
+    st.dictionaries(st.integers(0, 20), st.sets(st.integers(0, 20), max_size=3), max_size=20),
+    st.integers(1, 4),
+)
+def test_an_item_begins_after_those_that_it_needs_have_ended(
+    graph: Mapping[int, set[int]], jobs: int
+) -> None:
+    needs = {item: {need for need in rows if need < item} for item, rows in graph.items()}
+    ended: list[int] = []
+
+    def work(item: int) -> int:
+        assert needs.get(item, set()) <= {*ended}
+        ended.append(item)
+        return -item
+
+    with ThreadPoolExecutor(jobs) as pool:
+        results = run_dependent(work, needs, lambda _: pool)
+    assert results == {item: -item for item in ended}
+    assert needs.keys() <= results.keys()
+    assert len(ended) == len({*ended})
+
+
+def test_items_wait_only_for_those_of_their_pool_and_begin_in_their_order() -> None:
+    starts: list[str] = []
+    is_small = threading.Event()
+
+    def work(item: str) -> None:
+        starts.append(item)
+        if item == "large":
+            assert is_small.wait(10)
+        if item == "small":
+            is_small.set()
+
+    needs: dict[str, list[str]] = {"large": [], "larger": [], "small": []}
+    with ThreadPoolExecutor(1) as slow, ThreadPoolExecutor(1) as quick:
+        run_dependent(work, needs, lambda item: quick if item == "small" else slow)
+    assert [item for item in starts if item != "small"] == ["large", "larger"]
+
+
+def test_after_a_failure_nothing_else_begins_and_what_runs_may_be_ended() -> None:
+    stop = threading.Event()
+    starts: list[str] = []
+
+    def work(item: str) -> None:
+        starts.append(item)
+        if item == "broken":
+            raise ValueError("broken")
+        assert stop.wait(10)
+
+    needs: dict[str, list[str]] = {"runs": [], "broken": [], "dependent": ["broken"], "later": []}
+    with pytest.raises(ValueError, match="broken"), ThreadPoolExecutor(2) as pool:
+        run_dependent(work, needs, lambda _: pool, lambda _: stop.set())
+    assert {"runs", "broken"} <= {*starts} <= {"runs", "broken", "later"}
 
 
 def test_of_many_threads_one_takes_care_of_an_event() -> None:

@@ -133,6 +133,25 @@ def provide(
             builder.build(orders, jobs)
 
 
+def fetch_files(workspace: Workspace, key: str, console: Console) -> None:
+    """Download the files of a set of the lock that the store lacks."""
+    from envmatrix.store.mirrors import fetcher_of_user
+
+    record_checkout(cache_directory(), workspace.root)
+    with fetcher_of_user(workspace.lock.epoch) as fetcher:
+        fetcher.fetch(workspace.lock.sets[key].artifacts, console)
+
+
+def make_base(workspace: Workspace, key: str, console: Console) -> None:
+    """Bootstrap the base of a set of the lock, and have it in the engine."""
+    from envmatrix.engine.builder import local_builder
+
+    record_checkout(cache_directory(), workspace.root)
+    with local_builder(workspace.lock, console) as builder, console.display() as display:
+        builder.fetch([key], console)
+        builder.make_base(key, display)
+
+
 def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Mapping[Inputs, str]:
     """Return each image's published reference by digest; raise OutOfDate if one is not
     published."""

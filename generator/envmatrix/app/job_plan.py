@@ -25,7 +25,7 @@ from envmatrix.images.model import (
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
 from envmatrix.jobs.model import GOALS, Kind, Resources, Verb
 from envmatrix.lock.model import source_set, wheels_set
-from envmatrix.machine.resources import host_arch, processors
+from envmatrix.machine.resources import DOWNLOADS, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
@@ -70,8 +70,9 @@ def plan_jobs(
         else:
             images[cell] = job_images(cell, is_analysis=is_analysis)
     every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
+    machine = machine._replace(downloads=DOWNLOADS)  # which are made on this machine
     basis = Basis(
-        workspace.fingerprints(every),
+        workspace.materials(every),
         __version__,
         machine,
         _durations(workspace, console),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,6 +14,7 @@ from typing import Literal
 
 from envmatrix.app.job_budget import plan_within
 from envmatrix.app.job_execution import Observer, execute
+from envmatrix.app.job_materials import without_present
 from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
 from envmatrix.app.job_work import JobWork, reused_result
 from envmatrix.app.library_runs import keep_results
@@ -82,7 +83,8 @@ class JobRuns:
         present = {*self._own_sources(), *(self._compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
         images = self._images(left, console)
-        left = remaining(left, left.jobs, _present_images(left, images))
+        left, present = without_present(left, images.actions, self.workspace)
+        left = remaining(left, (key for key in goals if key in left.jobs), present)
         if options.budget.is_limited:
             left, postponed = self._within(options.budget, left, goals, console)
             results |= postponed
@@ -250,17 +252,6 @@ _OUTCOMES: Mapping[JobState, State] = {
 def _outcome_of(job: Job, result: JobResult) -> TestOutcome:
     """Return a job as a test."""
     return TestOutcome(job.kind, _OUTCOMES[result.state], result.seconds, result.message)
-
-
-def _present_images(graph: Graph, images: Images) -> Collection[str]:
-    """Return the jobs of images that are there under all their names."""
-    missing = {
-        str(action.inputs.image)
-        for action in images.actions
-        if action.verb != "reuse" or not action.is_current
-    }
-    jobs = graph.jobs.values()
-    return {job.id for job in jobs if job.kind == "image" and job.subject[0] not in missing}
 
 
 def _sample(keys: Sequence[str], part: float) -> set[str]:

@@ -1,4 +1,5 @@
-"""The work of jobs on this machine: an image, a source, a compilation, tests, a measurement."""
+"""The work of jobs on this machine: downloads, bases, images, sources, compilations, tests,
+measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from envmatrix.app import library_sources
 from envmatrix.app.analysis import AnalysisOptions, analyse_recorded
 from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.compilation import compile_recorded, source_state
-from envmatrix.app.images import provide
+from envmatrix.app.images import fetch_files, make_base, provide
 from envmatrix.app.job_plan import job_images, source_identity
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
 from envmatrix.app.measurement import measure_recorded
@@ -68,6 +69,14 @@ class JobWork:
     def do(self, job: Job, console: Console) -> JobResult:
         """Do the work of a job; return its result, without its times. Failures are raised."""
         match job.kind:
+            case "download":
+                (key,) = job.subject
+                fetch_files(self.workspace, key, console)
+                return JobResult("done")
+            case "base":
+                (key,) = job.subject
+                make_base(self.workspace, key, console)
+                return JobResult("done")
             case "image":
                 (name,) = job.subject
                 provide(self.workspace, [self._actions[name]], 1, console)

@@ -53,12 +53,8 @@ def _fetch(package_set: PackageSet, console: Console) -> Store:
     store = Store.of_user()
     if all(store.has(artifact) for artifact in package_set.artifacts):
         return store
-    from envmatrix.machine.http import http_client
-    from envmatrix.machine.origins import Origins
-    from envmatrix.store.downloads import Fetcher
-    from envmatrix.store.mirrors import mirror_of_user
+    from envmatrix.store.mirrors import fetcher_of_user
 
-    origins = Origins()
-    with http_client(origins) as client, mirror_of_user() as mirror:
-        Fetcher(store, origins, client, mirror=mirror).fetch(package_set.artifacts, console)
+    with fetcher_of_user() as fetcher:
+        fetcher.fetch(package_set.artifacts, console)
     return store

@@ -11,11 +11,8 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import Artifact, BootstrapRequest, ImageRequest, Lock, sets_below
 from envmatrix.lock.requests import sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
-from envmatrix.machine.http import http_client
-from envmatrix.machine.origins import Origins
-from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
-from envmatrix.store.mirrors import WritableMirror, mirror_of_user, open_mirror
+from envmatrix.store.mirrors import WritableMirror, fetcher_of_user, open_mirror
 
 
 def mirror_files(
@@ -35,14 +32,12 @@ def mirror_files(
         }
         if not dry_run:
             record_checkout(cache_directory(), workspace.root)
-            store, origins = Store.of_user(), Origins()
-            with http_client(origins) as client, mirror_of_user() as source:
-                fetcher = Fetcher(store, origins, client, mirror=source, epoch=lock.epoch)
+            with fetcher_of_user(lock.epoch) as fetcher:
                 fetcher.fetch(sorted(missing), console)
                 size = report["lacking_bytes"]
                 with console.task("mirror", total=size, unit="bytes") as advance:
                     for file in missing:
-                        mirror.put(file, store.path(file))
+                        mirror.put(file, fetcher.store.path(file))
                         advance(file.size)
                 for key in keys:
                     layers = _layers(lock, key, fetcher, mirror, console)
@@ -76,9 +71,10 @@ def _layers(
     if package_set.diff_id is None or not isinstance(request, BootstrapRequest):
         return
     fetcher.fetch(package_set.artifacts, console)
-    layout = bases.base_layout(
-        cache_directory(), fetcher.store, package_set, lock.epoch, console, mirror
-    )
+    with console.display() as display:
+        layout = bases.base_layout(
+            cache_directory(), fetcher.store, package_set, lock.epoch, display, mirror
+        )
     sha256, size = layout.diff_id.removeprefix("sha256:"), layout.layer.stat().st_size
     file = f"{request.suite}-{request.arch}.tar"
     layer = Artifact("envmatrix", file, request.suite, "", size, sha256)

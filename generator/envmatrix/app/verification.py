@@ -121,6 +121,9 @@ def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -
         package_set = builder.lock.sets[key]
         builder.fetcher.fetch(package_set.artifacts, console)
         store, epoch = builder.fetcher.store, builder.lock.epoch
-        with TemporaryDirectory(prefix="envmatrix-base-") as scratch:
-            bases.base_layout(Path(scratch), store, package_set, epoch, console)
+        with (
+            TemporaryDirectory(prefix="envmatrix-base-") as scratch,
+            console.display() as display,
+        ):
+            bases.base_layout(Path(scratch), store, package_set, epoch, display)
         console.say(f"equal    {key} {package_set.diff_id}")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipes
     from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
+    from envmatrix.plan.materials import Materials
 
 DOCKERFILES = "dockerfiles"
 
@@ -179,14 +180,16 @@ class Workspace:
         inputs = {name: self._inputs(name, scripts, environments) for name in names}
         return tuple(inputs[image.environment][image] for image in images)
 
-    def fingerprints(self, images: Sequence[Image]) -> Mapping[Image, str]:
-        """Return the fingerprint of each image, without what `plan` reads beside it."""
+    def materials(self, images: Sequence[Image]) -> Materials:
+        """Return what images are made from on this machine, without what `plan` reads beside it."""
 
-        def compute() -> Mapping[Image, str]:
-            return {inputs.image: inputs.fingerprint for inputs in self.plan(images)}
+        def compute() -> Materials:
+            from envmatrix.plan.materials import materials_of  # not when the cache answers
+
+            return materials_of(self.plan(images), self.lock)
 
         files = identity(self.dockerfiles.glob("*/*"))
-        name = f"fingerprints of {sorted(map(str, images))}"
+        name = f"materials on {host_arch()} of {sorted(map(str, images))}"
         return self.cached(name, compute, self._lock_identity + files)
 
     def _inputs(
@@ -194,6 +197,7 @@ class Workspace:
     ) -> Mapping[Image, Inputs]:
         """Return the inputs of all images of an environment; raise OutOfDate if a generated file of
         it is out of date with the lock. `scripts` is the identity of its scripts."""
+        host = host_arch()
 
         def compute() -> Mapping[Image, Inputs]:
             from envmatrix.images.definition import definition_of
@@ -202,13 +206,15 @@ class Workspace:
             texts = definition.files
             self._check_generated(texts)
             hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
-            return {
-                image: inputs_of(image, definition.contents(image.flavour, image.arch), hashes)
-                for image in definition.environment.images
-            }
+            inputs = {}
+            for image in definition.environment.images:
+                contents = definition.contents(image.flavour, image.arch)
+                needs = definition.environment.needs_of(contents.stages, image.arch, host)
+                inputs[image] = inputs_of(image, contents, hashes, needs)
+            return inputs
 
         files = scripts + identity([self.dockerfiles / name / "Dockerfile"])
-        return self.cached(f"inputs {name}", compute, self._lock_identity + files)
+        return self.cached(f"inputs on {host} of {name}", compute, self._lock_identity + files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():

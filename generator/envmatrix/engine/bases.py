@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from envmatrix.console import Console
+from envmatrix.console import Display
 from envmatrix.engine import docker_client, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
@@ -104,7 +104,7 @@ def base_layout(
     store: Store,
     package_set: PackageSet,
     epoch: int,
-    console: Console,
+    display: Display,
     mirror: Mirror | None = None,
 ) -> BaseLayout:
     """Return the base of `package_set`, built unless it is cached or in `mirror`; its artifacts are
@@ -118,13 +118,12 @@ def base_layout(
         if not (directory / "index.json").is_file():
             request = _request_of(package_set)
             name = f"{request.suite}-{request.arch}"
-            with console.display() as display:
-                if mirror and adopt(mirror, package_set, epoch, directory):
-                    console.say(f"base     {name}: from the mirror")
-                else:
-                    reason = f"bootstrapping {len(package_set.artifacts)} packages"
-                    with display.job(name, "base", reason, "made"):
-                        bootstrap(store, package_set, epoch, directory)
+            if mirror and adopt(mirror, package_set, epoch, directory):
+                display.say(f"base     {name}: from the mirror")
+            else:
+                reason = f"bootstrapping {len(package_set.artifacts)} packages"
+                with display.job(name, "base", reason, "made"):
+                    bootstrap(store, package_set, epoch, directory)
     layout = BaseLayout(directory)
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(

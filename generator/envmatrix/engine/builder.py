@@ -1,34 +1,36 @@
-"""Carries out build actions: prepares bases and files, then runs at most N builds at once."""
+"""Carries out build actions: at most N builds and bases at once, each when its files are there."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_native_id
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from envmatrix.console import Console, Display
+from envmatrix.console import Console, Display, Meter
 from envmatrix.engine import bases, docker_client, image_store
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, BuildOptions, Buildx, missing_caches
+from envmatrix.engine.image_store import recorded_images
 from envmatrix.engine.transfer import sweep_names
+from envmatrix.errors import Absent
 from envmatrix.images.contents import build_record
-from envmatrix.images.environments import BaseStage, Environment, FileStage
+from envmatrix.images.environments import BaseStage, Environment, FileStage, base_image
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.machine.cache import cache_directory
-from envmatrix.machine.http import http_client
-from envmatrix.machine.origins import Origins
-from envmatrix.parallel import run_parallel
+from envmatrix.machine.resources import DOWNLOADS
+from envmatrix.parallel import INTERRUPTION, run_dependent
 from envmatrix.plan.actions import Inputs
-from envmatrix.store.artifacts import Store, link_or_copy
+from envmatrix.store.artifacts import link_or_copy
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords
-from envmatrix.store.mirrors import mirror_of_user
+from envmatrix.store.mirrors import fetcher_of_user
 
 if TYPE_CHECKING:
     import docker
@@ -57,6 +59,17 @@ class Order:
         return self.inputs.image
 
 
+class Step(NamedTuple):
+    """A step of builds: the download of a set of the lock, the base of a set, or the image with a
+    reference."""
+
+    kind: Literal["download", "base", "image"]
+    name: str
+
+
+Needs = Mapping[Step, Sequence[Step]]
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     client: docker.DockerClient
@@ -69,94 +82,88 @@ class Builder:
     options: BuildOptions = field(default_factory=BuildOptions)
 
     def build(self, orders: Sequence[Order], jobs: int) -> Mapping[str, str]:
-        """Build all `orders` and return reference -> digest; the first failure is raised after
-        running builds have ended."""
+        """Build all `orders` and return reference -> digest. An image begins when its files and
+        bases are there; the first failure is raised after what runs has ended."""
         if not orders:
             return {}
         sweep_names(self.client, self.cache)
-        stages = {stage for order in orders for stage in self._file_stages(order)}
-        names = {stage.stage for stage in stages}
-        files = {item for stage in stages for item in stage.artifacts}
-        self.console.detail(f"{len(files)} files in {len(names)} stages")
-        layouts = {base.image: self._prepare_base(base) for base in self._missing_bases(orders)}
-        self.fetcher.fetch(sorted(files), self.console)
-        return self._run(orders, layouts, jobs)
+        missing = self._missing_bases(orders)
+        needs = self._needs(orders, missing)
+        try:
+            with self.console.display() as display:
+                steps = _Steps(self, display, {order.reference: order for order in orders})
+                return steps.run(needs, jobs)
+        except Absent:
+            # Name the files of all images that are gone, not only those of one set.
+            self.fetch([step.name for step in needs if step.kind == "download"], self.console)
+            raise
 
-    def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
-        """Return the stages that the image depends on and the unpackers of files: of this machine's
-        architecture, or of any where the builder is elsewhere."""
-        unpackers = "unpacker-files-" + ("" if self.options.builder else self.host_arch)
-        return tuple(
-            stage
-            for stage in order.environment.files
-            if stage.stage in order.inputs.contents.stages or stage.stage.startswith(unpackers)
-        )
+    def fetch(self, keys: Iterable[str], progress: Meter) -> None:
+        """Download the files of sets of the lock that the store lacks."""
+        files = {item for key in keys for item in self.lock.sets[key].artifacts}
+        self.fetcher.fetch(sorted(files), progress)
+
+    def make_base(self, key: str, display: Display) -> BaseLayout:
+        """Return the base of a set of the lock whose files are in the store; load it into this
+        engine, if that builds."""
+        package_set = self.lock.sets[key]
+        store, mirror, epoch = self.fetcher.store, self.fetcher.mirror, self.lock.epoch
+        layout = bases.base_layout(self.cache, store, package_set, epoch, display, mirror)
+        if self.options.builder is None:
+            bases.load_base(layout, base_image(key, package_set), self.records)
+        return layout
 
     def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
         """Return the bootstrapped bases of the images and of the unpackers on this machine, without
         duplicates."""
-        needed = {
-            base.key: base
-            for order in orders
-            for base in order.environment.bases
-            if base.arch in (order.image.arch, self.host_arch) or self.options.builder
-        }
-        return tuple(base for base in needed.values() if base.is_bootstrapped)
+        return tuple({base.key: base for order in orders for base in self._bases(order)}.values())
 
-    def _missing_bases(self, orders: Iterable[Order]) -> Iterator[BaseStage]:
-        """Yield the bases that the builder lacks; a builder other than this engine lacks all."""
-        needed = self.bases(orders)
-        existing = image_store.local_images([base.image for base in needed])
-        for base in needed:
-            image = existing.get(base.image)
-            if self.options.builder or not (image and self.records.has(base.image, image.id)):
-                yield base
+    @property
+    def _build_host(self) -> str | None:
+        """The architecture of the machine that builds; None if it may be any."""
+        return None if self.options.builder else self.host_arch
 
-    def _prepare_base(self, base: BaseStage) -> BaseLayout:
-        package_set = self.lock.sets[base.key]
-        self.fetcher.fetch(package_set.artifacts, self.console)
-        store, mirror, epoch = self.fetcher.store, self.fetcher.mirror, self.lock.epoch
-        layout = bases.base_layout(self.cache, store, package_set, epoch, self.console, mirror)
-        if self.options.builder is None:
-            bases.load_base(layout, base.image, self.records)
-        return layout
+    def _bases(self, order: Order) -> tuple[BaseStage, ...]:
+        return order.environment.bases_of(order.image.arch, self._build_host)
 
-    def _run(
-        self, orders: Sequence[Order], layouts: Mapping[str, BaseLayout], jobs: int
-    ) -> Mapping[str, str]:
-        buildx = Buildx()
-        pairs = [(self._build_of(order, layouts), order) for order in orders]
+    def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
+        return order.environment.files_of(order.inputs.contents.stages, self._build_host)
 
-        def interrupt(error: BaseException) -> None:
-            if isinstance(error, KeyboardInterrupt):
-                buildx.interrupt()
+    def _missing_bases(self, orders: Iterable[Order]) -> Collection[str]:
+        """Return the sets of the bases that the builder lacks; a builder other than this engine
+        lacks all."""
+        images = {base.image: base.key for base in self.bases(orders)}
+        present = () if self.options.builder else recorded_images([*images], self.records)
+        return [key for image, key in images.items() if image not in present]
 
-        with self.console.display() as display:
-            digests = run_parallel(
-                lambda pair: self._build_one(buildx, *pair, display), pairs, jobs, interrupt
-            )
-        return {order.reference: digest for order, digest in zip(orders, digests, strict=True)}
+    def _needs(self, orders: Iterable[Order], missing: Collection[str]) -> Needs:
+        """Return all steps, each with those that it needs. Downloads are in the order of the images
+        that need them: of each first the packages of bases, which have to be made, then the largest
+        set."""
+        downloads: dict[Step, Sequence[Step]] = {}
+        others: dict[Step, Sequence[Step]] = {}
+        for order in orders:
+            sets = {stage.key for stage in self._file_stages(order)}
+            bases = [base.key for base in self._bases(order) if base.key in missing]
+            for key in (*bases, *sorted(sets, key=self._largest_first)):
+                downloads.setdefault(Step("download", key), ())
+            others |= {Step("base", key): [Step("download", key)] for key in bases}
+            others[Step("image", order.reference)] = [
+                *(Step("download", key) for key in sets),
+                *(Step("base", key) for key in bases),
+            ]
+        return downloads | others
 
-    def _build_of(self, order: Order, layouts: Mapping[str, BaseLayout]) -> Build:
-        stages, environment = self._file_stages(order), order.environment
-        contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
-        if self.options.builder:
-            images = [base.image for base in environment.bases if base.image in layouts]
-            contexts |= {image: layouts[image].context for image in images}
-        return Build(
-            order.image,
-            environment.epoch,
-            order.context / environment.name / "Dockerfile",
-            order.context,
-            contexts,
-            order.inputs.labels,
-            order.names,
-            order.no_cache,
-            self.options,
-        )
+    def _largest_first(self, key: str) -> tuple[int, str]:
+        """Return a sort key of a set: the one with the largest files first."""
+        return -sum(item.size for item in self.lock.sets[key].artifacts), key
 
-    def _build_one(self, buildx: Buildx, build: Build, order: Order, display: Display) -> str:
-        """Build and return the digest, unless another process did so while this one waited."""
+    def build_image(
+        self, buildx: Buildx, order: Order, layouts: Mapping[str, BaseLayout], display: Display
+    ) -> str:
+        """Build an image, unless another process did so while this one waited; return its digest.
+        Its files and bases are there."""
+        build = self._build_of(order, layouts)
         name = str(build.image)
         with image_store.locked(self.cache, order.reference, name, self.console):
             fingerprint = order.inputs.fingerprint
@@ -179,6 +186,27 @@ class Builder:
                     self.records.note(fingerprint, now, is_ours=before is None)
             return digest
 
+    def _build_of(self, order: Order, layouts: Mapping[str, BaseLayout]) -> Build:
+        stages, environment = self._file_stages(order), order.environment
+        contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
+        if self.options.builder:
+            contexts |= {
+                base.image: layouts[base.key].context
+                for base in environment.bases
+                if base.key in layouts
+            }
+        return Build(
+            order.image,
+            environment.epoch,
+            order.context / environment.name / "Dockerfile",
+            order.context,
+            contexts,
+            order.inputs.labels,
+            order.names,
+            order.no_cache,
+            self.options,
+        )
+
     def _context(self, stage: FileStage) -> Path:
         """Return a directory of the stage's files, named by content: BuildKit sends only new ones.
 
@@ -193,7 +221,49 @@ class Builder:
                 scratch.unlink(missing_ok=True)
                 link_or_copy(source, scratch)
                 scratch.replace(link)
+                scratch.unlink(missing_ok=True)  # of two links to one file, `replace` keeps both
         return directory
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Does the steps of `orders`, by their references; `layouts` are those of the bases that were
+    made, by their sets."""
+
+    builder: Builder
+    display: Display
+    orders: Mapping[str, Order]
+    buildx: Buildx = field(default_factory=Buildx)
+    layouts: dict[str, BaseLayout] = field(default_factory=dict)
+
+    def run(self, needs: Needs, jobs: int) -> Mapping[str, str]:
+        """Do all steps; return reference -> digest."""
+        with ThreadPoolExecutor(DOWNLOADS) as downloads, ThreadPoolExecutor(jobs) as builds:
+            results = run_dependent(
+                self._do,
+                needs,
+                lambda step: downloads if step.kind == "download" else builds,
+                _interrupt,
+            )
+        return {reference: results[Step("image", reference)] for reference in self.orders}
+
+    def _do(self, step: Step) -> str:
+        """Do a step; return the digest of an image."""
+        match step.kind:
+            case "download":
+                self.builder.fetch([step.name], self.display.download(step.name))
+            case "base":
+                self.layouts[step.name] = self.builder.make_base(step.name, self.display)
+            case "image":
+                order = self.orders[step.name]
+                return self.builder.build_image(self.buildx, order, self.layouts, self.display)
+        return ""
+
+
+def _interrupt(error: BaseException) -> None:
+    """End all that runs if the user wants that: this program ends as well."""
+    if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
+        INTERRUPTION.set()
 
 
 def context_name(artifacts: Sequence[Artifact]) -> str:
@@ -207,13 +277,7 @@ def local_builder(
     lock: Lock, console: Console, options: BuildOptions | None = None
 ) -> Iterator[Builder]:
     """Yield a builder with this machine's engine, cache and mirrors, with `options`."""
-    origins = Origins()
-    with (
-        docker_client.connect() as client,
-        http_client(origins) as http,
-        mirror_of_user() as mirror,
-    ):
-        fetcher = Fetcher(Store.of_user(), origins, http, mirror=mirror, epoch=lock.epoch)
+    with docker_client.connect() as client, fetcher_of_user(lock.epoch) as fetcher:
         arch, records = image_store.architecture(client), ImageRecords.of_user()
         options = options or BuildOptions()
         yield Builder(client, cache_directory(), records, fetcher, lock, console, arch, options)

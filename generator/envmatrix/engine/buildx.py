@@ -124,10 +124,7 @@ def _csv(*fields: str) -> str:
 
 
 class Buildx:
-    """Runs builds, from several threads if need be; `interrupt` ends all of them."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[str]] = set()
+    """Runs builds, from several threads if need be."""
 
     def build(self, build: Build, progress: BuildProgress) -> str:
         """Build one image and return its digest; EngineError names the failing step, Absent a base
@@ -145,13 +142,10 @@ class Buildx:
                 run(["docker", "load", "--quiet", f"--input={archive}"], failing=EngineError)
             return str(json.loads(metadata.read_text())["containerimage.digest"])
 
-    def interrupt(self) -> None:
-        for process in tuple(self._running):
-            _interrupt(process)
-
     @contextmanager
     def _start(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:
-        """Start a child in its own session, so that Ctrl-C reaches it once, through `interrupt`."""
+        """Start a child in its own session, so that Ctrl-C reaches it once, as an
+        interruption."""
         with docker_client.program_required():
             process = subprocess.Popen(
                 argv,
@@ -162,13 +156,11 @@ class Buildx:
                 errors="replace",
                 start_new_session=True,
             )
-        with process:  # closes its pipe and waits for its end
-            self._running.add(process)
-            try:
-                with INTERRUPTION.ending(partial(_interrupt, process)):
-                    yield process
-            finally:
-                self._running.discard(process)
+        with (
+            process,  # closes its pipe and waits for its end
+            INTERRUPTION.ending(partial(_interrupt, process)),
+        ):
+            yield process
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from envmatrix.machine.cache import exclusive
 from envmatrix.machine.processes import complete
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Local
+from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:
     import docker
@@ -39,6 +40,13 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
     groups = [references[start::_REQUESTS] for start in range(min(_REQUESTS, len(references)))]
     batches = run_parallel(_inspect, groups, _REQUESTS)
     return {name: image for batch in batches for name, image in batch.items()}
+
+
+def recorded_images(names: Sequence[str], records: ImageRecords) -> Collection[str]:
+    """Return the names of images of the engine that are recorded under these names."""
+    return {
+        name for name, image in local_images(names).items() if records.has(name, image.id)
+    }.intersection(names)
 
 
 def _inspect(references: Sequence[str]) -> dict[str, Local]:

@@ -107,7 +107,8 @@ class LocalBackend:
         if isinstance(package_set.request, ImageRequest):
             return self._image(key, package_set.request)
         self.fetcher.fetch(package_set.artifacts, self.console)
-        layout = bases.base_layout(self.cache, self.fetcher.store, package_set, epoch, self.console)
+        with self.console.display() as display:
+            layout = bases.base_layout(self.cache, self.fetcher.store, package_set, epoch, display)
         self._layouts[key] = layout, base_image(key, replace(package_set, diff_id=layout.diff_id))
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 

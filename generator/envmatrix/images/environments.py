@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -13,7 +13,7 @@ from envmatrix.facts.systems import Compiler, Family
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
-from envmatrix.images.model import Image
+from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, SystemRequest
 from envmatrix.lock.requests import cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
@@ -25,14 +25,19 @@ if TYPE_CHECKING:
 # The package with the build configuration of Python, which differs by architecture.
 _PYTHON = re.compile(r"libpython3\.\d+-minimal")
 
+# The start of the names of stages with the programs that unpack files on a build host.
+_UNPACKERS = "unpacker-files-"
+
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FileStage:
-    """A stage with only `artifacts`; the builder replaces it by files of its store."""
+    """A stage with only `artifacts`, of the set `key` in the lock; the builder replaces it by files
+    of its store."""
 
+    key: str
     stage: str
     artifacts: tuple[Artifact, ...]
 
@@ -92,6 +97,30 @@ class Environment:
     def is_on_image(self) -> bool:
         """Return whether a base is a third-party image."""
         return not all(base.is_bootstrapped for base in self.bases)
+
+    def files_of(self, stages: Collection[str], host: str | None) -> tuple[FileStage, ...]:
+        """Return the stages of files that the build of an image with these `stages` needs: its own,
+        and the unpackers of a build host of the architecture `host`, or of any if that is None."""
+        unpackers = f"{_UNPACKERS}{host or ''}"
+        return tuple(
+            row for row in self.files if row.stage in stages or row.stage.startswith(unpackers)
+        )
+
+    def bases_of(self, arch: str, host: str | None) -> tuple[BaseStage, ...]:
+        """Return the bootstrapped bases that the build of an image for `arch` needs: its own, and
+        that of a build host of the architecture `host`, or of any if that is None."""
+        return tuple(
+            base
+            for base in self.bases
+            if base.is_bootstrapped and (host is None or base.arch in (arch, host))
+        )
+
+    def needs_of(self, stages: Collection[str], arch: str, host: str) -> BuildNeeds:
+        """Return what the build of an image for `arch` with these `stages` needs on `host`."""
+        return BuildNeeds(
+            tuple(row.key for row in self.files_of(stages, host) if row.artifacts),
+            tuple(base.key for base in self.bases_of(arch, host)),
+        )
 
     @property
     def stub_trees(self) -> Mapping[str, Tree]:
@@ -217,7 +246,7 @@ class _Stages:
         stage = BaseStage(keys.base, f"base-{machine}", machine, image, is_bootstrapped)
         self.bases[keys.base] = stage
         if keys.unpackers:
-            self._add_files(f"unpacker-files-{machine}", keys.unpackers)
+            self._add_files(f"{_UNPACKERS}{machine}", keys.unpackers)
 
     def _add_toolkit(self, cell: Cell) -> None:
         arch = cell.arch
@@ -261,7 +290,7 @@ class _Stages:
         )
 
     def _add_files(self, stage: str, key: str) -> None:
-        self.files[stage] = FileStage(stage, self.lock.sets[key].artifacts)
+        self.files[stage] = FileStage(key, stage, self.lock.sets[key].artifacts)
 
     def _add_part(self, cell: Cell, part: str, arch: str, components: tuple[str, ...]) -> None:
         key, target = toolkit_set(cell, part, arch), TARGETS[arch].cuda

@@ -40,6 +40,15 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildNeeds:
+    """The keys in the lock of what has to be there before an image is built: the sets of its files,
+    and bootstrapped bases."""
+
+    sets: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CompilerCache:
     """A compiler cache: its program, the hash of the compilers as its key, and the languages that
     it is used for, by CMake's names."""

@@ -14,9 +14,11 @@ from envmatrix.images.model import Image
 from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
+from envmatrix.plan.materials import Materials
 
 # Seconds of jobs of which nothing is known.
 _DEFAULT_SECONDS: Mapping[Kind, float] = {
+    "base": 60.0,
     "image": 120.0,
     "source": 10.0,
     "compile": 60.0,
@@ -29,6 +31,8 @@ _MOST_PROCESSORS = 8
 # Memory of a job that does not compile, in bytes.
 _MEMORY = 1 << 30
 _MEGABYTE = 10**6
+# Bytes that are downloaded in a second.
+_BANDWIDTH = 10 * _MEGABYTE
 
 # Durations of earlier jobs in seconds, by kind, library and cell.
 Durations = Mapping[tuple[Kind, str, str], float]
@@ -52,12 +56,12 @@ class CellRun:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What all jobs of a plan are made from: the fingerprints of images, the `version` of
-    envmatrix, the machine to run on, durations of earlier jobs, the number of `shards` in which
-    tests run, and the identity of the `baselines` that analyses compare with. `builders` are the
-    processors that build images, where that is not the machine."""
+    """What all jobs of a plan are made from: the materials of images, the `version` of envmatrix,
+    the machine to run on, durations of earlier jobs, the number of `shards` in which tests run, and
+    the identity of the `baselines` that analyses compare with. `builders` are the processors that
+    build images, where that is not the machine."""
 
-    fingerprints: Mapping[Image, str]
+    materials: Materials
     version: str
     machine: Resources
     durations: Durations
@@ -85,7 +89,7 @@ class JobPlan:
 
 def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Graph:
     """Return the graph of the jobs of a verb for libraries in cells."""
-    # While a library is measured, no source is fetched.
+    # While a library is measured, nothing is fetched.
     fetching = Resources(1) if verb == "perf" else NOTHING
     expansion = _Expansion(basis, _medians(basis.durations), fetching)
     expand = {
@@ -94,7 +98,8 @@ def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Gra
         "analyse": expansion.analysis,
         "perf": expansion.measurement,
     }[verb]
-    return Graph.of(job for run in runs for job in expand(run))
+    jobs = [job for run in runs for job in expand(run)]
+    return Graph.of([*expansion.shared, *jobs])
 
 
 def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
@@ -108,30 +113,36 @@ def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
-    """Makes the jobs of libraries in cells; `images`, `sources` and `texts` are those that others
-    share, and `fetching` is what it takes to fetch a source."""
+    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources` and `texts` are
+    those that others share, and `fetching` is what it takes to fetch files or a source."""
 
     basis: Basis
     medians: Mapping[tuple[str, ...], float]
     fetching: Resources
     images: dict[Image, Job] = field(default_factory=dict)
+    sets: dict[str, Job] = field(default_factory=dict)
+    bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    @property
+    def shared(self) -> Iterator[Job]:
+        """The jobs that cells share, as far as a library in a cell needs them."""
+        rows = (self.sets, self.bases, self.images, self.sources)
+        return (job for row in rows for job in row.values())
+
     def compilation(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that compile a library in a cell, each after those that it needs."""
-        return self._building(run, "compile")
+        """Yield the job that compiles a library in a cell, without those that cells share."""
+        yield self._building(run, "compile")
 
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
         library, subject = run.library, (run.library.name, run.cell.id)
         _, test_text = self._texts(library)
-        building = tuple(self.compilation(run))
-        yield from building
-        compilation = building[-1]
+        compilation = self._building(run, "compile")
+        yield compilation
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
-            yield runtime
             takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
             gpu = "on a GPU" if takes.gpus else ""
             for shard in _shards(self.basis.shards):
@@ -152,9 +163,9 @@ class _Expansion:
         if run.library.benchmark is None or run.runtime is None:
             return
         subject = (run.library.name, run.cell.id)
-        building = tuple(self.compilation(run))
-        runtime, compilation = self._image(run.runtime, run.cell), building[-1]
-        yield from (*building, runtime)
+        compilation = self._building(run, "compile")
+        runtime = self._image(run.runtime, run.cell)
+        yield compilation
         yield Job(
             content_hash("measure", compilation.id, runtime.id),
             "measure",
@@ -167,21 +178,17 @@ class _Expansion:
         )
 
     def analysis(self, run: CellRun) -> Iterator[Job]:
-        """Yield the jobs that analyse a library in a cell, in its `compiler`."""
+        """Yield the job that analyses a library in a cell, in its `compiler`."""
         _, test_text = self._texts(run.library)
         gpu = "on a GPU" if self.basis.machine.gpus else ""
-        yield from self._building(run, "analyse", test_text, self.basis.baselines, gpu)
+        yield self._building(run, "analyse", test_text, self.basis.baselines, gpu)
 
-    def _building(
-        self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str
-    ) -> Iterator[Job]:
-        """Yield the jobs of an image and of a source, and the one that builds the source there,
-        with these inputs beside."""
+    def _building(self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str) -> Job:
+        """Return the job that builds a source in an image, with these inputs beside."""
         subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
         compiler, source = self._image(run.compiler, run.cell), self._source(run)
         own = (text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
-        yield from (compiler, source)
-        yield Job(
+        return Job(
             content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
             kind,
             subject,
@@ -202,16 +209,49 @@ class _Expansion:
 
     def _image(self, image: Image, cell: Cell) -> Job:
         if image not in self.images:
+            parts = self.basis.materials.images[image]
+            command = ("envmatrix", "build", "--select", cell.id)
+            downloads = [self._download(key, command) for key in parts.needs.sets]
+            bases = [self._base(key, command) for key in parts.needs.bases]
             self.images[image] = Job(
-                content_hash("image", self.basis.fingerprints[image], image.platform),
+                content_hash("image", parts.fingerprint, image.platform),
                 "image",
                 (str(image),),
-                (),
+                _ids([*downloads, *bases]),
                 self.basis.image_resources,
                 self._seconds("image"),
-                ("envmatrix", "build", "--select", cell.id),
+                command,
             )
         return self.images[image]
+
+    def _base(self, key: str, command: tuple[str, ...]) -> Job:
+        """Return the job that makes a base of downloaded packages."""
+        if key not in self.bases:
+            self.bases[key] = Job(
+                content_hash("base", key, self.basis.materials.layers[key]),
+                "base",
+                (key,),
+                (self._download(key, command).id,),
+                self.basis.image_resources,
+                self._seconds("base"),
+                command,
+            )
+        return self.bases[key]
+
+    def _download(self, key: str, command: tuple[str, ...]) -> Job:
+        """Return the job that downloads the files of a set of the lock."""
+        if key not in self.sets:
+            files = self.basis.materials.sets[key]
+            self.sets[key] = Job(
+                content_hash("download", files.sha256),
+                "download",
+                (key,),
+                (),
+                self.fetching + Resources(downloads=1),
+                download_seconds(files.size),
+                command,
+            )
+        return self.sets[key]
 
     def _source(self, run: CellRun) -> Job:
         name = run.library.name
@@ -265,6 +305,16 @@ def _measuring(machine: Resources) -> Resources:
 
 def _share(machine: Resources) -> int:
     return max(1, min(machine.processors // 2, _MOST_PROCESSORS))
+
+
+def download_seconds(size: int) -> float:
+    """Return how long it takes to download so many bytes."""
+    return size / _BANDWIDTH
+
+
+def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
+    """Return the ids of jobs: sets with the same files are one job."""
+    return tuple(dict.fromkeys(job.id for job in jobs))
 
 
 def _command(kind: Kind, subject: tuple[str, str], *options: str) -> tuple[str, ...]:

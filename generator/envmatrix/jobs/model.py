@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
-Kind = Literal["image", "source", "compile", "test", "analyse", "measure"]
+Kind = Literal["download", "base", "image", "source", "compile", "test", "analyse", "measure"]
 # A verb that does jobs in many cells; `envmatrix run` has it for a single one.
 Verb = Literal["compile", "test", "analyse", "perf"]
 # The jobs that each verb is for: what else it does, these need.
@@ -24,21 +24,28 @@ VERB_OF: Mapping[Kind, Verb] = {kind: verb for verb, kind in GOALS.items()}
 
 # A tuple, because simulations of thousands of jobs compare and hash them.
 class Resources(NamedTuple):
-    """Resources of a machine, or of it those that a job takes: processors, memory in bytes, and
-    GPUs."""
+    """Resources of a machine, or of it those that a job takes: processors, memory in bytes, GPUs,
+    and downloads at a time."""
 
     processors: int = 0
     memory: int = 0
     gpus: int = 0
+    downloads: int = 0
 
     def __add__(self, other: Resources) -> Resources:  # type: ignore[override]
         return Resources(
-            self.processors + other.processors, self.memory + other.memory, self.gpus + other.gpus
+            self.processors + other.processors,
+            self.memory + other.memory,
+            self.gpus + other.gpus,
+            self.downloads + other.downloads,
         )
 
     def __sub__(self, other: Resources) -> Resources:
         return Resources(
-            self.processors - other.processors, self.memory - other.memory, self.gpus - other.gpus
+            self.processors - other.processors,
+            self.memory - other.memory,
+            self.gpus - other.gpus,
+            self.downloads - other.downloads,
         )
 
     def fits(self, total: Resources) -> bool:
@@ -48,6 +55,7 @@ class Resources(NamedTuple):
             (not self.processors or self.processors <= total.processors)
             and (not self.memory or self.memory <= total.memory)
             and (not self.gpus or self.gpus <= total.gpus)
+            and (not self.downloads or self.downloads <= total.downloads)
         )
 
     def at_most(self, total: Resources) -> Resources:
@@ -57,6 +65,7 @@ class Resources(NamedTuple):
             min(self.processors, total.processors),
             min(self.memory, total.memory),
             min(self.gpus, total.gpus),
+            min(self.downloads, total.downloads),
         )
 
 
@@ -64,15 +73,19 @@ NOTHING = Resources()
 
 
 class Work(NamedTuple):
-    """Seconds, each times the processors, the memory or the GPUs that are in use."""
+    """Seconds, each times the processors, the memory, the GPUs or the downloads that are in use."""
 
     processors: float = 0.0
     memory: float = 0.0
     gpus: float = 0.0
+    downloads: float = 0.0
 
     def __add__(self, other: Work) -> Work:  # type: ignore[override]
         return Work(
-            self.processors + other.processors, self.memory + other.memory, self.gpus + other.gpus
+            self.processors + other.processors,
+            self.memory + other.memory,
+            self.gpus + other.gpus,
+            self.downloads + other.downloads,
         )
 
     def seconds_on(self, total: Resources) -> float:
@@ -132,6 +145,18 @@ class Graph:
                 keys.setdefault(waiting.pop())
         return [*keys]
 
+    def without_needs_of(self, keys: Collection[str]) -> Graph:
+        """Return the graph in which these jobs need no others."""
+        return self._with({key: replace(self.jobs[key], needs=()) for key in keys})
+
+    def lasting(self, seconds: Mapping[str, float]) -> Graph:
+        """Return the graph in which these jobs take so many seconds."""
+        return self._with({key: replace(self.jobs[key], seconds=seconds[key]) for key in seconds})
+
+    def _with(self, jobs: Mapping[str, Job]) -> Graph:
+        """Return the graph with other jobs of the same ids, which need no more than before."""
+        return Graph({key: jobs.get(key, job) for key, job in self.jobs.items()})
+
     def of_goals(self, goals: Iterable[str]) -> Graph:
         """Return the graph of goals and of all jobs that they need."""
         return Graph({key: self.jobs[key] for key in self.needed_for(goals)})
@@ -159,9 +184,10 @@ class Graph:
         """The work of all jobs."""
         rows = [(job.seconds, *job.resources) for job in self.jobs.values()]
         return Work(
-            sum(seconds * processors for seconds, processors, _, _ in rows),
-            sum(seconds * memory for seconds, _, memory, _ in rows),
-            sum(seconds * gpus for seconds, _, _, gpus in rows),
+            sum(seconds * processors for seconds, processors, *_ in rows),
+            sum(seconds * memory for seconds, _, memory, *_ in rows),
+            sum(seconds * gpus for seconds, *_, gpus, _ in rows),
+            sum(seconds * downloads for seconds, *_, downloads in rows),
         )
 
     @property

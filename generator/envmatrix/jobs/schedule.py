@@ -103,13 +103,13 @@ def next_job(ready: Sequence[Job], machine: Machine, now: float) -> Job | None:
 
 def _delays(job: Job, blocked: Job, machine: Machine, now: float) -> bool:
     """Return whether a job that starts now delays a blocked one."""
-    needed = blocked.resources.at_most(machine.total)
+    needed, takes = (each.resources.at_most(machine.total) for each in (blocked, job))
     free = machine.free
     for end, claim in sorted(machine.running.values(), key=itemgetter(0)):
         free += claim
         if needed.fits(free):
             is_over = now + job.seconds <= end
-            return not is_over and not job.resources.fits(free - needed)
+            return not is_over and not takes.fits(free - needed)
     return False
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from envmatrix.facts.targets import machine_called
 from envmatrix.files import readable_text
 
+# How many sets of files are downloaded at once, each over several connections: more make the first
+# one come later.
+DOWNLOADS = 2
+
 
 def host_arch() -> str:
     """Return Docker's name of this machine's architecture."""

@@ -9,7 +9,7 @@ from itertools import groupby, zip_longest
 from typing import Literal, TypeAlias
 
 from envmatrix.images.contents import BuildContents, StageContents, StagePackage, contents_in
-from envmatrix.images.model import Image
+from envmatrix.images.model import BuildNeeds, Image
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"
@@ -19,18 +19,21 @@ DIGITS = 12
 
 _MAX_NAMED = 4
 
+_NO_NEEDS = BuildNeeds()
+
 _Stages: TypeAlias = Mapping[str, StageContents]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """An image and its identity before it is built: its contents; `files` are the sha256 (hex) of
-    the generated files that define it."""
+    the generated files that define it, and `needs` is what a build on this machine needs."""
 
     image: Image
     fingerprint: str
     contents: BuildContents = field(compare=False, repr=False)
     files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    needs: BuildNeeds = field(default=_NO_NEEDS, compare=False, repr=False)
 
     @property
     def reference(self) -> str:
@@ -87,9 +90,12 @@ class Existing:
 
 
 def inputs_of(
-    image: Image, contents: BuildContents, files: Mapping[str, str] | None = None
+    image: Image,
+    contents: BuildContents,
+    files: Mapping[str, str] | None = None,
+    needs: BuildNeeds = _NO_NEEDS,
 ) -> Inputs:
-    return Inputs(image, contents.fingerprint(image.arch), contents, files or {})
+    return Inputs(image, contents.fingerprint(image.arch), contents, files or {}, needs)
 
 
 def decide(

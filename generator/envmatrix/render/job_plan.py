@@ -87,6 +87,7 @@ def _row(job: Job) -> Mapping[str, object]:
         "processors": job.resources.processors,
         "memory": job.resources.memory,
         "gpus": job.resources.gpus,
+        "downloads": job.resources.downloads,
         "seconds": job.seconds,
         "command": job.command,
     }

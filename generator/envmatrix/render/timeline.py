@@ -13,6 +13,8 @@ from envmatrix.text import duration, printable
 _WIDTH, _LANE, _MARGIN = 1200, 22, 28
 # Fills, dark enough for white text, which people with colour blindness tell apart.
 _COLOURS: Mapping[Kind, str] = {
+    "download": "#7a6a00",
+    "base": "#00696d",
     "image": "#0072b2",
     "source": "#6b6b6b",
     "compile": "#b04e00",

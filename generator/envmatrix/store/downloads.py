@@ -35,6 +35,7 @@ from envmatrix.parallel import INTERRUPTION, run_parallel
 from envmatrix.store.artifacts import Store, sha256_of
 from envmatrix.store.package_index import index_entry, index_files
 
+# Connections of one download.
 JOBS = 6
 _CHUNK = 1 << 20
 # Characters of paths that URLs have as they are.
@@ -70,39 +71,37 @@ class Fetcher:
     sleep: Callable[[float], None] = time.sleep
     mirror: Mirror | None = None
     epoch: int | None = None
-    _stop: threading.Event = field(default_factory=threading.Event, init=False)
 
     def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
         """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
-        that are gone; it is raised at once where a server cannot be reached."""
-        self._stop.clear()
+        that are gone; it is raised at once where a server cannot be reached. Several threads may
+        download at once."""
         verified = run_parallel(self.store.verified, artifacts, JOBS)
         missing = [
             item for item, is_stored in zip(artifacts, verified, strict=True) if not is_stored
         ]
         total = sum(artifact.size for artifact in missing)
         with progress.task("download", total=total, unit="bytes") as advance:
+            transfer = _Transfer(advance)
             results = run_parallel(
-                lambda item: self._fetch_one(item, advance),
+                lambda item: self._fetch_one(item, transfer),
                 missing,
                 JOBS,
-                on_failure=lambda _: self._stop.set(),
+                on_failure=lambda _: transfer.failure.set(),
             )
         if gone := {item: tried for item, tried in zip(missing, results, strict=True) if tried}:
             raise _absence_error(gone, {item: self._newest_version(item) for item in gone})
 
-    def _fetch_one(
-        self, artifact: Artifact, advance: Callable[[int], None]
-    ) -> FailedAttempts | None:
+    def _fetch_one(self, artifact: Artifact, transfer: _Transfer) -> FailedAttempts | None:
         """Return the attempts where no server has the file, although all answered."""
         failed = FailedAttempts()
         with self.store.incoming(artifact) as partial:
             if self.store.verified(artifact):
-                advance(artifact.size)
+                transfer.advance(artifact.size)
                 return None
             for location, chunks in self._sources(artifact, failed):
                 try:
-                    self._take(chunks, artifact, partial, advance)
+                    self._take(chunks, artifact, partial, transfer)
                 except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
                     if isinstance(error, LookupFailed) and location != _MIRROR:
                         raise  # no server is reached in the configured way
@@ -164,45 +163,55 @@ class Fetcher:
         chunks: Callable[[], Iterator[bytes]],
         artifact: Artifact,
         partial: Path,
-        advance: Callable[[int], None],
+        transfer: _Transfer,
     ) -> None:
         def once() -> None:
             received = 0
-            self._check_stop()
+            transfer.check()
             try:
-                for count in self._write(chunks(), artifact, partial):
+                for count in _write(chunks(), artifact, partial):
                     received += count
-                    advance(count)
+                    transfer.advance(count)
+                    transfer.check()
             except (WrongContent, httpx.HTTPError):
-                advance(-received)
+                transfer.advance(-received)
                 raise
 
         retry_request(once, self.sleep)
 
-    def _write(self, chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
-        digest = hashlib.sha256()
-        received = 0
-        with partial.open("wb") as file:
-            for chunk in chunks:
-                self._check_stop()
-                received += len(chunk)
-                if received > artifact.size:
-                    raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
-                digest.update(chunk)
-                file.write(chunk)
-                yield len(chunk)
-        if received < artifact.size:
-            raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
-        if digest.hexdigest() != artifact.sha256:
-            raise WrongContent(
-                f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}"
-            )
 
-    def _check_stop(self) -> None:
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    """What the files of one download have in common: their progress, and whether one failed."""
+
+    advance: Callable[[int], None]
+    failure: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise an error if the download has to end."""
         if INTERRUPTION.is_set:
             raise KeyboardInterrupt
-        if self._stop.is_set():
+        if self.failure.is_set():
             raise Stopped
+
+
+def _write(chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
+    """Write the bytes of a file, and yield the number of each part; raise WrongContent if they are
+    not those of the lock."""
+    digest = hashlib.sha256()
+    received = 0
+    with partial.open("wb") as file:
+        for chunk in chunks:
+            received += len(chunk)
+            if received > artifact.size:
+                raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
+            digest.update(chunk)
+            file.write(chunk)
+            yield len(chunk)
+    if received < artifact.size:
+        raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
+    if digest.hexdigest() != artifact.sha256:
+        raise WrongContent(f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}")
 
 
 def _stream(client: httpx.Client, url: str) -> Iterator[bytes]:

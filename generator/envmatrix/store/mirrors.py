@@ -15,9 +15,11 @@ from pathlib import Path
 
 from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.machine.configuration import configured_mirror, user_configuration
+from envmatrix.machine.http import http_client
+from envmatrix.machine.origins import Origins
 from envmatrix.registry.client import Registry, open_registry
 from envmatrix.store.artifacts import Content, Store, link_or_copy
-from envmatrix.store.downloads import Mirror
+from envmatrix.store.downloads import Fetcher, Mirror
 
 SCHEME = "oci://"
 
@@ -118,3 +120,12 @@ def mirror_of_user() -> Iterator[Mirror | None]:
         raise ConfigurationError(f"the mirror `{location}` is no directory", hint=hint)
     with open_mirror(location) as mirror:
         yield mirror
+
+
+@contextmanager
+def fetcher_of_user(epoch: int | None = None) -> Iterator[Fetcher]:
+    """Yield a fetcher with the store, the origins and the mirror of this user, for a lock of this
+    epoch."""
+    origins = Origins()
+    with http_client(origins) as client, mirror_of_user() as mirror:
+        yield Fetcher(Store.of_user(), origins, client, mirror=mirror, epoch=epoch)

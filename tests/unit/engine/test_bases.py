@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import artifact
 
-from envmatrix.console import Console
+from envmatrix.console import Console, Display
 from envmatrix.engine.bases import (
     BaseLayout,
     adopt,
@@ -120,11 +120,11 @@ def test_a_base_that_is_not_locked_is_in_no_mirror(tmp_path: Path) -> None:
 
 
 def test_a_cached_base_is_taken_only_if_it_is_the_locked_one(tmp_path: Path) -> None:
-    store, console = Store(tmp_path / "store"), Console(-1)
-    layout = base_layout(tmp_path, store, BASE, 1, console, Mirror())
-    assert base_layout(tmp_path, store, BASE, 1, console) == layout
+    store, display = Store(tmp_path / "store"), Display(Console(-1))
+    layout = base_layout(tmp_path, store, BASE, 1, display, Mirror())
+    assert base_layout(tmp_path, store, BASE, 1, display) == layout
     with pytest.raises(EngineError, match="came out as"):
-        base_layout(tmp_path, store, replace(BASE, diff_id="sha256:0"), 1, console)
+        base_layout(tmp_path, store, replace(BASE, diff_id="sha256:0"), 1, display)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ fi
 
 
 def test_a_base_is_loaded_under_its_name_and_its_id_recorded(engine: Path, tmp_path: Path) -> None:
-    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
+    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Display(Console(-1)), Mirror())
     records = ImageRecords(tmp_path)
     load_base(layout, "envmatrix/base:x", records)
     with tarfile.open(engine / "loaded") as archive:
@@ -168,7 +168,7 @@ def test_a_base_is_loaded_under_its_name_and_its_id_recorded(engine: Path, tmp_p
 def test_a_base_that_is_not_loaded_is_an_error_with_what_docker_says(
     engine: Path, tmp_path: Path
 ) -> None:
-    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Console(-1), Mirror())
+    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Display(Console(-1)), Mirror())
     (engine / "error").write_text("no space left on device\n")
     with pytest.raises(EngineError, match="does not load the base") as caught:
         load_base(layout, "envmatrix/base:x", ImageRecords(tmp_path))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -13,13 +15,15 @@ from tests.fakes import lock_of, matrix_of
 
 from envmatrix.console import Console
 from envmatrix.engine.builder import Builder, Order, context_name
-from envmatrix.errors import EngineError
+from envmatrix.errors import Absent, EngineError
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.contents import BuildContents, StageContents
-from envmatrix.images.environments import Environment, FileStage, environments
+from envmatrix.images.environments import BaseStage, Environment, FileStage, environments
 from envmatrix.images.model import Image
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Artifact, BootstrapRequest, Lock, PackageSet
 from envmatrix.machine.origins import Origins
+from envmatrix.machine.resources import DOWNLOADS
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
@@ -28,7 +32,9 @@ from envmatrix.store.image_records import ImageRecords
 TEXT = b"the bytes of a package"
 PACKAGE = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
 
-# Builds every image except those whose flavour is in the file `broken`.
+REQUEST = BootstrapRequest("amd64", "bookworm", ())
+
+# Builds every image except those whose flavour is in the file `broken`, those in `slow` slowly.
 BUILDX = """#!/bin/sh
 directory=${0%/*}
 [ "$1" = buildx ] || exit 0
@@ -39,6 +45,7 @@ for word; do
     esac
 done
 echo "$@" >> "$directory/builds"
+grep -sqx "$target" "$directory/slow" && exec sleep 60
 grep -sqx "$target" "$directory/broken" && { echo "no space left" >&2; exit 1; }
 printf '{"containerimage.digest": "sha256:%s"}' "$target" > "$metadata"
 """
@@ -60,39 +67,60 @@ def builds(docker: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def wait_for_builds(docker: Path) -> None:
+    """Wait until an image is built; fail if none is."""
+    end = time.monotonic() + 10
+    while not builds(docker):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def lock_and_environment(tmp_path: Path) -> tuple[Lock, Environment]:
     axes = 'os: [debian12]\narch: [x86_64]\ncuda: ["13.0"]'
     matrix = matrix_of(tmp_path / "repository", axes)
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    lock = replace(lock, sets={**lock.sets, "set": PackageSet(REQUEST, (PACKAGE,))})
     return lock, replace(environment, bases=(), files=())
 
 
 Make = Callable[..., Builder]
+# Returns the file with a sha256.
+Read = Callable[[str], bytes]
 
 
 @pytest.fixture
 def make_builder(tmp_path: Path, lock_and_environment: tuple[Lock, Environment]) -> Make:
-    def make(ids: Mapping[str, str]) -> Builder:
-        """Return a builder with an engine whose images have `ids`."""
+    def make(ids: Mapping[str, str], read: Read | None = None) -> Builder:
+        """Return a builder with an engine whose images have `ids`, and with a mirror that reads
+        files so, if any."""
         answers: dict[str, object] = {
             f"GET /images/{name}/json": {"Id": image_id} for name, image_id in ids.items()
         }
         client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(404)))
         store = Store(tmp_path / "store")
+        (tmp_path / "config.toml").write_text('[mirrors]\ndebian = ["http://mirror.example"]\n')
         origins = Origins(tmp_path / "config.toml", {}, tmp_path, ("", ""))
         return Builder(
             DockerApi(ImageAnswers(answers)).client(),
             tmp_path / "cache",
             ImageRecords(tmp_path),
-            Fetcher(store, origins, client),
+            Fetcher(store, origins, client, mirror=FakeMirror(read) if read else None),
             lock_and_environment[0],
             Console(),
             "amd64",
         )
 
     return make
+
+
+@dataclass(frozen=True)
+class FakeMirror:
+    content: Read
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        yield self.content(sha256)
 
 
 class ImageAnswers(dict[str, object]):
@@ -178,10 +206,122 @@ def test_after_a_failure_nothing_more_is_built(
     assert "failed   " in capsys.readouterr().err
 
 
+def package(name: str) -> Artifact:
+    text = name.encode()
+    return Artifact(
+        "debian", f"pool/{name}.deb", name, "1", len(text), hashlib.sha256(text).hexdigest()
+    )
+
+
+def with_files(
+    builder: Builder, environment: Environment, **files: Sequence[str]
+) -> tuple[Builder, Environment]:
+    """Return a builder and an environment with packages of these names for images, by flavour."""
+    rows = {flavour: tuple(map(package, names)) for flavour, names in files.items()}
+    sets = {flavour: PackageSet(REQUEST, row) for flavour, row in rows.items()}
+    stages = tuple(FileStage(flavour, flavour, row) for flavour, row in rows.items())
+    return replace(builder, lock=Lock(1, sets)), replace(environment, files=stages)
+
+
+def test_an_image_is_built_while_files_of_another_are_downloaded(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    def read(sha256: str) -> bytes:
+        if sha256 == package("small").sha256:
+            return b"small"
+        wait_for_builds(docker)
+        return b"much larger"
+
+    builder, environment = with_files(
+        make_builder({}, read), lock_and_environment[1], devel=["much larger"], runtime=["small"]
+    )
+    orders = [order_of(environment, flavour) for flavour in ("devel", "runtime")]
+    digests = builder.build(orders, 1)
+    assert [*digests.values()] == ["sha256:devel", "sha256:runtime"]
+    targets = [word for line in builds(docker) for word in line if word.startswith("--target")]
+    assert targets == ["--target=runtime", "--target=devel"]
+
+
+def test_files_of_the_first_image_are_downloaded_first_and_the_largest_of_them(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    files = {
+        "runtime": ["small"],
+        "s": ["shared by both"],
+        "unpacker-files-amd64": ["quite small"],
+        "devel": ["the largest of all files"],
+    }
+    texts = {package(name).sha256: name for names in files.values() for name in names}
+    downloads: list[str] = []
+    together = Barrier(DOWNLOADS, timeout=10)
+
+    def read(sha256: str) -> bytes:
+        downloads.append(texts[sha256])
+        together.wait()
+        return texts[sha256].encode()
+
+    builder, environment = with_files(make_builder({}, read), lock_and_environment[1], **files)
+    builder.build([order_of(environment, flavour) for flavour in ("runtime", "devel")], 1)
+    assert {*downloads[:DOWNLOADS]} == {"shared by both", "quite small"}
+    assert {*downloads[DOWNLOADS:]} == {"small", "the largest of all files"}
+
+
+def test_packages_of_a_base_are_downloaded_before_larger_files(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    files = {"base": ["small"], "runtime": ["larger"], "s": ["the largest"]}
+    texts = {package(name).sha256: name for names in files.values() for name in names}
+    downloads: list[str] = []
+    together = Barrier(DOWNLOADS, timeout=10)
+
+    def read(sha256: str) -> bytes:
+        downloads.append(texts[sha256])
+        if len(downloads) <= DOWNLOADS:
+            together.wait()
+        raise Absent("the mirror does not have it")
+
+    builder, environment = with_files(make_builder({}, read), lock_and_environment[1], **files)
+    base = BaseStage("base", "base-amd64", "amd64", "envmatrix/base:1", is_bootstrapped=True)
+    with pytest.raises(Absent):
+        builder.build([order_of(replace(environment, bases=(base,)))], 1)
+    assert {*downloads[:DOWNLOADS]} == {"small", "the largest"}
+
+
+def test_all_files_that_are_gone_are_named_whichever_image_needs_them(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    builder, environment = with_files(
+        make_builder({}), lock_and_environment[1], runtime=["one"], devel=["two"]
+    )
+    with pytest.raises(Absent, match="no server has 2 files of the lock any more"):
+        builder.build([order_of(environment, flavour) for flavour in ("runtime", "devel")], 1)
+    assert builds(docker) == []
+
+
+def test_an_interruption_ends_running_builds(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    def read(_sha256: str) -> bytes:
+        wait_for_builds(docker)
+        raise KeyboardInterrupt
+
+    (docker / "slow").write_text("runtime\n")
+    builder, environment = with_files(
+        make_builder({}, read), lock_and_environment[1], devel=["package"]
+    )
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            builder.build([order_of(environment, name) for name in ("runtime", "devel")], 2)
+    finally:
+        INTERRUPTION.clear()
+    assert time.monotonic() - start < 30
+
+
 def test_builds_get_their_files_by_links_to_the_store(
     docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
 ) -> None:
-    environment = replace(lock_and_environment[1], files=(FileStage("s", (PACKAGE,)),))
+    environment = replace(lock_and_environment[1], files=(FileStage("set", "s", (PACKAGE,)),))
     builder = make_builder({})
     with builder.fetcher.store.incoming(PACKAGE) as partial:
         partial.write_bytes(TEXT)
@@ -197,7 +337,7 @@ def test_builds_get_their_files_by_links_to_the_store(
 def test_files_of_stages_that_no_image_depends_on_are_not_needed(
     docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
 ) -> None:
-    environment = replace(lock_and_environment[1], files=(FileStage("another", (PACKAGE,)),))
+    environment = replace(lock_and_environment[1], files=(FileStage("set", "another", (PACKAGE,)),))
     builder = make_builder({})
     builder.build([order_of(environment)], 1)
     assert "--build-context" not in " ".join(builds(docker)[0])

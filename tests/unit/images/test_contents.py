@@ -134,7 +134,7 @@ def test_another_library_or_another_cell_changes_nothing(
 
 def test_files_from_elsewhere_change_no_image_without_them(matrix: Matrix, lock: Lock) -> None:
     before = definition_in(matrix, lock)
-    more = FileStage("more", (replace(artifact("a"), origin="elsewhere"),))
+    more = FileStage("set", "more", (replace(artifact("a"), origin="elsewhere"),))
     environment = before.environment
     after = definition_of(replace(environment, files=(*environment.files, more)))
     assert "ARG ELSEWHERE_MIRROR" in after.stages["files"].text

@@ -266,7 +266,7 @@ def test_forward_compatibility_is_in_the_runtime_image_alone(tmp_path: Path) -> 
 
 
 def with_files(environment: Environment, files: Sequence[Artifact]) -> Definition:
-    stage = FileStage("runtime-files-amd64", tuple(files))
+    stage = FileStage("set", "runtime-files-amd64", tuple(files))
     others = tuple(
         file_stage for file_stage in environment.files if file_stage.stage != stage.stage
     )

@@ -256,11 +256,38 @@ def test_the_names_of_an_image() -> None:
     assert str(image) == f"{BOTH}:runtime-arm64"
 
 
+def test_a_build_needs_the_files_of_its_stages_and_the_unpackers_and_bases_of_two_machines(
+    planned: dict[str, Environment],
+) -> None:
+    environment = planned[BOTH]
+    stages = {"runtime-files-arm64", "cuda-runtime-files-arm64"}
+    needs = environment.needs_of(stages, "arm64", "amd64")
+    files = {stage.key: stage.stage for stage in environment.files}
+    assert {files[key] for key in needs.sets} == {*stages, "unpacker-files-amd64"}
+    assert needs.bases == ("debian12-amd64-base", "debian12-arm64-base")
+    assert environment.needs_of(stages, "amd64", "amd64").bases == ("debian12-amd64-base",)
+
+
+def test_a_build_on_any_machine_needs_the_unpackers_and_bases_of_all(
+    planned: dict[str, Environment],
+) -> None:
+    environment = planned[BOTH]
+    assert {stage.stage for stage in environment.files_of((), None)} == {
+        *("unpacker-files-amd64", "unpacker-files-arm64"),
+    }
+    assert environment.bases_of("amd64", None) == environment.bases
+
+
+def test_bases_by_digest_are_not_made(planned: dict[str, Environment]) -> None:
+    bases = tuple(replace(base, is_bootstrapped=False) for base in planned[ONE].bases)
+    assert replace(planned[ONE], bases=bases).bases_of("amd64", "amd64") == ()
+
+
 @pytest.mark.parametrize(
     ("count", "sizes"), [(0, []), (1, [1]), (100, [100]), (250, [100] * 2 + [50])]
 )
 def test_files_come_in_groups_that_one_stage_can_add(count: int, sizes: list[int]) -> None:
     files = tuple(replace(artifact("a"), name=f"{number}") for number in range(count))
-    groups = FileStage("files", files).groups
+    groups = FileStage("set", "files", files).groups
     assert [len(group) for group in groups] == sizes
     assert tuple(file for group in groups for file in group) == files

@@ -17,7 +17,7 @@ from envmatrix.jobs.execution import (
 )
 from envmatrix.jobs.model import Graph, Job, Resources
 
-MACHINE = Resources(3, 5, 1)
+MACHINE = Resources(3, 5, 1, 2)
 STATES: Sequence[JobState] = ("done", "flaky", "failed", "skipped")
 
 # A diamond: `top` needs `left` and `right`, which both need `base`.
@@ -117,6 +117,12 @@ def test_what_only_a_reused_job_needs_is_not_done() -> None:
     assert remaining(DIAMOND, ["top"], {"top"}).jobs == {}
     assert remaining(DIAMOND, ["top"], {"left"}).jobs.keys() == {"top", "right", "base"}
     assert remaining(DIAMOND, ["top"], {"left", "right"}).jobs["top"].needs == ()
+
+
+def test_jobs_that_need_nothing_more_keep_no_other_job() -> None:
+    graph = DIAMOND.without_needs_of(["left", "right"])
+    assert remaining(graph, ["top"], {"left"}).jobs.keys() == {"top", "right"}
+    assert DIAMOND.lasting({"left": 9.0}).urgency["base"] == 11
 
 
 def test_the_goals_are_tests_and_compilations_without_tests() -> None:

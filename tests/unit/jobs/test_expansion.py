@@ -2,22 +2,37 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from envmatrix.images.model import Image
+from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
+from envmatrix.plan.materials import FileSet, ImageParts, Materials
 
 MATRIX = load_matrix(Path(__file__).parents[3])
 CELL = find_cell(MATRIX, "cuda13.5-debian12-x86_64")
 OTHER = find_cell(MATRIX, "cuda13.5-debian12-aarch64")
 DEVEL, RUNTIME = (Image(CELL.environment, flavour, "amd64") for flavour in ("devel", "runtime"))
-BASIS = Basis({DEVEL: "d" * 64, RUNTIME: "e" * 64}, "1.0", Resources(4, 16 << 30), {})
+# Both images are built on one base, with the files of one set; one has those of another as well.
+MATERIALS = Materials(
+    {
+        DEVEL: ImageParts("d" * 64, BuildNeeds(("cuda", "tools"), ("base",))),
+        RUNTIME: ImageParts("e" * 64, BuildNeeds(("cuda",), ("base",))),
+    },
+    {
+        "base": FileSet("a" * 64, 30_000_000),
+        "cuda": FileSet("b" * 64, 500_000_000),
+        "tools": FileSet("c" * 64, 100_000_000),
+    },
+    {"base": "sha256:1"},
+)
+BASIS = Basis(MATERIALS, "1.0", Resources(4, 16 << 30, downloads=2), {})
 RUN = CellRun(
     Library("ops", test=LibraryTest("ctest")), CELL, DEVEL, RUNTIME, "tree", (), is_emulated=False
 )
@@ -27,22 +42,65 @@ def graph(*runs: CellRun, basis: Basis = BASIS) -> Graph:
     return job_graph(runs or (RUN,), basis)
 
 
-def the(kind: str, jobs: Graph) -> Job:
-    (job,) = (job for job in jobs.jobs.values() if job.kind == kind)
+def the(kind: str, jobs: Graph, *subject: str) -> Job:
+    (job,) = (
+        job
+        for job in jobs.jobs.values()
+        if job.kind == kind and job.subject[: len(subject)] == subject
+    )
     return job
+
+
+def needs_of(job: Job, jobs: Graph) -> set[str]:
+    return {str(jobs.jobs[key]) for key in job.needs}
 
 
 def test_a_test_needs_its_compilation_which_needs_source_and_image() -> None:
     jobs = graph()
-    kinds = {job.id: job.kind for job in jobs.jobs.values()}
-    needs = {job.kind: sorted(kinds[key] for key in job.needs) for job in jobs.jobs.values()}
-    assert needs == {
-        "image": [],
-        "source": [],
-        "compile": ["image", "source"],
-        "test": ["compile", "image"],
+    assert needs_of(the("source", jobs), jobs) == set()
+    assert needs_of(the("compile", jobs), jobs) == {f"image {DEVEL}", "source ops"}
+    assert needs_of(the("test", jobs), jobs) == {f"compile ops {CELL.id}", f"image {RUNTIME}"}
+
+
+def test_an_image_needs_its_files_and_its_base_which_needs_files_of_its_own() -> None:
+    jobs = graph()
+    assert needs_of(the("image", jobs, str(DEVEL)), jobs) == {
+        *("download cuda", "download tools", "base base"),
     }
-    assert sorted(kinds.values()) == ["compile", "image", "image", "source", "test"]
+    assert needs_of(the("image", jobs, str(RUNTIME)), jobs) == {"download cuda", "base base"}
+    assert needs_of(the("base", jobs), jobs) == {"download base"}
+    assert needs_of(the("download", jobs, "base"), jobs) == set()
+
+
+def test_sets_with_the_same_files_are_downloaded_once() -> None:
+    sets = {**MATERIALS.sets, "tools": MATERIALS.sets["cuda"]}
+    jobs = graph(basis=replace(BASIS, materials=replace(MATERIALS, sets=sets)))
+    assert needs_of(the("image", jobs, str(DEVEL)), jobs) == {"download cuda", "base base"}
+
+
+def test_a_download_takes_the_time_for_its_bytes_and_no_processor() -> None:
+    cuda, base = (the("download", graph(), name) for name in ("cuda", "base"))
+    assert cuda.seconds == 500_000_000 / 30_000_000 * base.seconds
+    assert cuda.resources == Resources(downloads=1)
+
+
+def test_files_are_downloaded_for_the_next_image_while_one_is_built_and_compiled_in() -> None:
+    names = [f"environment{number}" for number in range(3)]
+    images = {name: Image(name, "devel", "amd64") for name in names}
+    parts = {images[name]: ImageParts(name, BuildNeeds((name,))) for name in names}
+    runs = (
+        replace(RUN, library=Library(name), compiler=images[name], runtime=None) for name in names
+    )
+    machine = Resources(2, 16 << 30, downloads=1)
+    sets = {name: FileSet(name, 10**9) for name in names}
+    jobs = job_graph(runs, replace(BASIS, materials=Materials(parts, sets, {}), machine=machine))
+    starts = estimate(jobs, [machine]).starts
+    downloads, builds = (
+        sorted(starts[job.id] for job in jobs.jobs.values() if job.kind == kind)
+        for kind in ("download", "image")
+    )
+    assert downloads == [0, 100, 200]
+    assert builds == [100, 200, 300]
 
 
 def test_each_job_can_be_repeated_by_a_command() -> None:
@@ -71,7 +129,9 @@ def without_tests(run: CellRun) -> CellRun:
     ids=["no tests", "hardware of its own"],
 )
 def test_where_nothing_is_tested_there_are_no_tests(jobs: Graph) -> None:
-    assert {job.kind for job in jobs.jobs.values()} == {"image", "source", "compile"}
+    assert {job.kind for job in jobs.jobs.values()} == {
+        *("download", "base", "image", "source", "compile"),
+    }
 
 
 def test_shards_are_jobs_of_one_compilation() -> None:
@@ -91,7 +151,12 @@ def with_test(test: LibraryTest) -> CellRun:
 
 
 def with_image(image: Image) -> Basis:
-    return replace(BASIS, fingerprints={**BASIS.fingerprints, image: "0" * 64})
+    parts = replace(MATERIALS.images[image], fingerprint="0" * 64)
+    return with_materials(images={**MATERIALS.images, image: parts})
+
+
+def with_materials(**materials: Any) -> Basis:
+    return replace(BASIS, materials=replace(MATERIALS, **materials))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +165,12 @@ def with_image(image: Image) -> Basis:
         (replace(RUN, source="edited"), BASIS, {"source", "compile", "test"}),
         (RUN, with_image(DEVEL), {"image", "compile", "test"}),
         (RUN, with_image(RUNTIME), {"image", "test"}),
+        (RUN, with_materials(layers={"base": "sha256:2"}), {"base"}),
+        (
+            RUN,
+            with_materials(sets={**MATERIALS.sets, "cuda": FileSet("0" * 64, 1)}),
+            {"download"},
+        ),
         (RUN, replace(BASIS, version="2.0"), {"compile", "test"}),
         (replace(RUN, wheels=("a" * 64,)), BASIS, {"compile", "test"}),
         (replace(RUN, cell=OTHER), BASIS, {"compile", "test"}),
@@ -164,9 +235,7 @@ def test_a_measurement_needs_the_compilation_and_the_image_to_run_in() -> None:
     assert (job.subject, str(job)) == (("ops", CELL.id), f"measure ops {CELL.id}")
     assert job.command == ("envmatrix", "run", "perf", CELL.id, "--library", "ops")
     assert [jobs.jobs[key].kind for key in job.needs] == ["compile", "image"]
-    assert sorted(entry.kind for entry in jobs.jobs.values()) == [
-        *("compile", "image", "image", "measure", "source")
-    ]
+    assert [entry.kind for entry in jobs.jobs.values()].count("image") == 2
     assert the("compile", jobs).id == the("compile", graph(measured(RUN))).id
 
 
@@ -204,7 +273,8 @@ def test_the_expected_time_of_a_measurement_is_its_own() -> None:
 
 def test_a_verb_that_compiles_has_no_jobs_that_test() -> None:
     jobs = job_graph([RUN], BASIS, "compile")
-    assert {job.kind for job in jobs.jobs.values()} == {"image", "source", "compile"}
+    materials = {"download", "base", "image", "source"}
+    assert {job.kind for job in jobs.jobs.values()} == {*materials, "compile"}
 
 
 def test_a_test_takes_half_the_machine_and_all_gpus_but_one_processor_under_emulation() -> None:

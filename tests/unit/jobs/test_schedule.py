@@ -11,6 +11,7 @@ from envmatrix.jobs.schedule import Machine, Queue, estimate, next_job
 
 GIB = 1 << 30
 ONE = Resources(1, GIB)
+MACHINE = Resources(3, 5, 1, 2)
 
 
 def job(
@@ -25,7 +26,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         st.lists(
             st.tuples(
                 st.integers(0, 9),
-                st.builds(Resources, st.integers(0, 3), st.integers(0, 5), st.integers(0, 1)),
+                st.builds(Resources, *(st.integers(0, most) for most in MACHINE)),
                 st.sets(st.integers(1, 30), max_size=3),
             ),
             max_size=30,
@@ -46,17 +47,13 @@ def peak(graph: Graph, starts: dict[str, float]) -> Resources:
         for key, start in starts.items():
             if start <= moment < start + graph.jobs[key].seconds:
                 used += graph.jobs[key].resources
-        most = Resources(*map(max, zip(astuple(most), astuple(used), strict=True)))
+        most = Resources(*map(max, zip(most, used, strict=True)))
     return most
-
-
-def astuple(resources: Resources) -> tuple[int, int, int]:
-    return (resources.processors, resources.memory, resources.gpus)
 
 
 @given(graphs())
 def test_every_job_starts_once_and_after_its_needs(graph: Graph) -> None:
-    starts = estimate(graph, [Resources(3, 5, 1)]).starts
+    starts = estimate(graph, [MACHINE]).starts
     assert set(starts) == set(graph.jobs)
     for each in graph.jobs.values():
         assert all(
@@ -66,25 +63,23 @@ def test_every_job_starts_once_and_after_its_needs(graph: Graph) -> None:
 
 @given(graphs())
 def test_jobs_never_take_more_than_the_machine_has(graph: Graph) -> None:
-    total = Resources(3, 5, 1)
-    assert peak(graph, estimate(graph, [total]).starts).fits(total)
+    assert peak(graph, estimate(graph, [MACHINE]).starts).fits(MACHINE)
 
 
 @given(graphs(), st.integers(1, 4))
 def test_no_order_is_faster_than_the_bound(graph: Graph, count: int) -> None:
-    result = estimate(graph, [Resources(3, 5, 1)] * count)
+    result = estimate(graph, [MACHINE] * count)
     assert result.bound <= result.seconds + 1e-9
 
 
 @given(graphs())
 def test_one_job_at_a_time_takes_the_sum(graph: Graph) -> None:
-    whole = Resources(3, 5, 1)
     sequential = Graph.of(
-        Job(each.id, each.kind, each.subject, each.needs, whole, each.seconds)
+        Job(each.id, each.kind, each.subject, each.needs, MACHINE, each.seconds)
         for each in graph.jobs.values()
     )
     total = sum(each.seconds for each in graph.jobs.values())
-    assert estimate(sequential, [whole]).seconds == pytest.approx(total)
+    assert estimate(sequential, [MACHINE]).seconds == pytest.approx(total)
 
 
 def test_the_critical_path_is_the_longest_chain() -> None:
@@ -117,11 +112,20 @@ def test_what_ends_before_a_large_job_could_start_goes_ahead() -> None:
     assert next_job([large, job("modest", 11, resources=Resources(1, 2 * GIB))], machine, 0)
 
 
-def test_what_takes_no_processor_always_starts() -> None:
-    machine = Machine(Resources(1, GIB))
+DOWNLOAD = Resources(downloads=1)
+
+
+@pytest.mark.parametrize("takes", [Resources(), DOWNLOAD], ids=["nothing", "a download"])
+def test_what_takes_no_processor_starts_beside_what_waits_for_one(takes: Resources) -> None:
+    machine = Machine(Resources(1, GIB, downloads=1))
     machine.start(job("runs", 10), 0)
-    download = job("download", 99, resources=Resources())
+    download = job("download", 99, resources=takes)
     assert next_job([job("waits", 1), download], machine, 0) is download
+
+
+def test_as_many_downloads_as_a_machine_may_have_are_at_once() -> None:
+    graph = Graph.of(job(name, 10, resources=DOWNLOAD) for name in "abcd")
+    assert estimate(graph, [Resources(1, GIB, downloads=2)]).seconds == 20
 
 
 def test_a_job_for_a_larger_machine_runs_alone() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -242,6 +243,28 @@ def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(downloader: Down
         downloader.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
     assert downloader.has_nothing
     assert len(downloader.requests) < len(later)
+
+
+def test_a_download_goes_on_when_another_one_of_the_same_fetcher_fails(
+    downloader: Downloader,
+) -> None:
+    has_failed = threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "broken" in request.url.path:
+            return status(403)
+        assert has_failed.wait(10)
+        return ok(TEXT)
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        fetcher = Fetcher(downloader.store, downloader.origins, client)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(fetcher.fetch, [ITEM], Silent())
+            with pytest.raises(LookupFailed):
+                fetcher.fetch([item_of(b"broken", "broken")], Silent())
+            has_failed.set()
+            other.result()
+    assert downloader.store.verified(ITEM)
 
 
 def test_all_files_that_are_gone_are_told_at_once_with_what_is_offered(

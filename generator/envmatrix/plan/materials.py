@@ -1,0 +1,59 @@
+"""What images are made from: their fingerprints, and what has to be there before they are built:
+files and bases of the lock. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from envmatrix.images.contents import content_hash
+from envmatrix.images.model import BuildNeeds, Image
+from envmatrix.lock.model import Artifact, Lock
+from envmatrix.plan.actions import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class ImageParts:
+    """The fingerprint of an image, and what its build needs."""
+
+    fingerprint: str
+    needs: BuildNeeds
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """The files of a set of the lock: a hash of them, and their size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What images are made from. By the key in the lock: `sets` of files, and the `layers` of bases
+    by their diffID."""
+
+    images: Mapping[Image, ImageParts]
+    sets: Mapping[str, FileSet]
+    layers: Mapping[str, str]
+
+
+def materials_of(images: Iterable[Inputs], lock: Lock) -> Materials:
+    """Return what images are made from, with the files and bases of a lock."""
+    needs: dict[BuildNeeds, BuildNeeds] = {}  # equal ones are one value, and small in a cache
+    parts = {
+        inputs.image: ImageParts(inputs.fingerprint, needs.setdefault(inputs.needs, inputs.needs))
+        for inputs in images
+    }
+    bases = sorted({key for each in needs for key in each.bases})
+    sets = sorted({*bases, *(key for each in needs for key in each.sets)})
+    return Materials(
+        parts,
+        {key: _file_set(lock.sets[key].artifacts) for key in sets},
+        {key: str(lock.sets[key].diff_id) for key in bases},
+    )
+
+
+def _file_set(files: Iterable[Artifact]) -> FileSet:
+    by_hash = {file.sha256: file.size for file in files}
+    return FileSet(content_hash(*sorted(by_hash)), sum(by_hash.values()))
