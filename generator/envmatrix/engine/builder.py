@@ -19,7 +19,7 @@ from envmatrix.engine.transfer import sweep_names
 from envmatrix.images.contents import build_record
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import Image
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Excerpt, Lock, StageFile
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -76,10 +76,10 @@ class Builder:
         sweep_names(self.client, self.cache)
         stages = {stage for order in orders for stage in self._file_stages(order)}
         names = {stage.stage for stage in stages}
-        files = {item for stage in stages for item in stage.artifacts}
+        files = {item for stage in stages for item in stage.files}
         self.console.detail(f"{len(files)} files in {len(names)} stages")
         layouts = {base.image: self._prepare_base(base) for base in self._missing_bases(orders)}
-        self.fetcher.fetch(sorted(files), self.console)
+        self.fetcher.fetch(sorted(files, key=lambda item: item.sha256), self.console)
         return self._run(orders, layouts, jobs)
 
     def _file_stages(self, order: Order) -> tuple[FileStage, ...]:
@@ -182,12 +182,15 @@ class Builder:
     def _context(self, stage: FileStage) -> Path:
         """Return a directory of the stage's files, named by content: BuildKit sends only new ones.
 
-        Each file is a link to the verified file of the store, replaced atomically.
+        Each file is a link to the verified file of the store, replaced atomically. The whole file
+        is there where its excerpt could not be made.
         """
-        directory = self.cache / "contexts" / context_name(stage.artifacts)
+        store = self.fetcher.store
+        directory = self.cache / "contexts" / context_name(stage.files)
         directory.mkdir(parents=True, exist_ok=True)
-        for item in stage.artifacts:
-            source, link = self.fetcher.store.path(item), directory / item.filename
+        for file in stage.files:
+            item = file.artifact if isinstance(file, Excerpt) and not store.has(file) else file
+            source, link = store.path(item), directory / item.filename
             if not (link.exists() and link.samefile(source)):
                 scratch = directory.with_name(f"{directory.name}.{item.sha256}.{get_native_id()}")
                 scratch.unlink(missing_ok=True)
@@ -196,9 +199,9 @@ class Builder:
         return directory
 
 
-def context_name(artifacts: Sequence[Artifact]) -> str:
-    """Return the name of the cache directory with exactly `artifacts`."""
-    names = "\n".join(item.sha256 for item in artifacts)
+def context_name(files: Sequence[StageFile]) -> str:
+    """Return the name of the cache directory with exactly `files`."""
+    names = "\n".join(item.sha256 for item in files)
     return hashlib.sha256(names.encode()).hexdigest()[:24]
 
 
