@@ -178,7 +178,9 @@ class Fetcher:
             return True
         if self._download(artifact, self._mirrored(artifact), failed, advance):
             return False
-        return has_all(lambda part: self._on_servers(artifact, failed, part))
+        return has_all(
+            lambda part: chain(self._mirrored(part), self._on_servers(artifact, failed, part))
+        )
 
     def _download(
         self,
