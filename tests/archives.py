@@ -6,6 +6,7 @@ import hashlib
 import io
 import lzma
 import struct
+import sys
 import tarfile
 import zipfile
 from binascii import crc32
@@ -13,6 +14,11 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from envmatrix.lock.model import Artifact
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Entry(tarfile.TarInfo):
@@ -77,6 +83,11 @@ def xz_of(blocks: Sequence[bytes]) -> bytes:
         index[2 : _end_of_number(index, _end_of_number(index, 2))] for index in indexes
     )
     return b"".join((streams[0][:12], *bodies, xz_end(streams[0], number(len(blocks)) + records)))
+
+
+def zstd_of(frames: Sequence[bytes]) -> bytes:
+    """Return a stream of zstd with these frames, as pzstd makes it."""
+    return b"".join(map(zstd.compress, frames))
 
 
 def xz_end(stream: bytes, records: bytes) -> bytes:

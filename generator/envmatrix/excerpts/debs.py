@@ -74,7 +74,10 @@ def member_spans(files: DecodedBlocks, patterns: Sequence[str]) -> tuple[Span, .
     """Return the spans of the members that patterns select, with their headers, in the tar."""
     if files.size > LARGEST_TAR:
         raise Unsuitable(f"its tar has {files.size} bytes")
-    return joined(span for name, span in _members(files) if is_selected(name, patterns))
+    spans = joined(span for name, span in _members(files) if is_selected(name, patterns))
+    if not spans:
+        raise Unsuitable("no member is selected")
+    return spans
 
 
 def _members(files: DecodedBlocks) -> Iterator[tuple[str, Span]]:

@@ -38,6 +38,8 @@ def _opened(reader: Reader) -> Iterator[zipfile.ZipFile]:
 
 def _selected(archive: zipfile.ZipFile, patterns: Sequence[str]) -> list[zipfile.ZipInfo]:
     infos = [info for info in archive.infolist() if is_selected(info.filename, patterns)]
+    if not infos:
+        raise Unsuitable("no member is selected")
     if sum(info.file_size for info in infos) > LARGEST_READ:
         raise Unsuitable("its members are too large")
     return infos

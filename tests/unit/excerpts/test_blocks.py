@@ -3,8 +3,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from tests.archives import noise, number, xz_end, xz_of
-from tests.unit.excerpts.test_planning import zstd_of
+from tests.archives import noise, number, xz_end, xz_of, zstd_of
 
 from envmatrix.excerpts import xz, zstd
 from envmatrix.excerpts.blocks import DecodedBlocks

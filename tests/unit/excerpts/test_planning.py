@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.archives import Entry, ar, entry, noise, package, pieces, tar, xz_of, zipped
+from tests.archives import Entry, ar, entry, noise, package, pieces, tar, xz_of, zipped, zstd_of
 
 from envmatrix.excerpts.planning import (
     LEAST_SAVED,
@@ -23,19 +22,10 @@ from envmatrix.excerpts.planning import (
 from envmatrix.excerpts.reading import BytesReader, RangesReader, Unsuitable
 from envmatrix.lock.model import Excerpt
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 BLOCK = 300_000
 HEADERS = ("usr/include/*",)
 
 Compress = Callable[[Sequence[bytes]], bytes]
-
-
-def zstd_of(blocks: Sequence[bytes]) -> bytes:
-    return b"".join(map(zstd.compress, blocks))
 
 
 def file_of(name: str, content: bytes) -> Entry:
@@ -152,7 +142,9 @@ def test_an_excerpt_of_a_wheel_has_the_selected_members_alone(method: int) -> No
     ("content", "patterns", "name"),
     [
         pytest.param(deb_of(*FILES), ("usr/*",), "a.deb", id="all of it is used"),
-        pytest.param(deb_of(*FILES), ("var/*",), "a.rpm", id="another kind"),
+        pytest.param(deb_of(*FILES), HEADERS, "a.rpm", id="another kind"),
+        pytest.param(deb_of(*FILES), ("var/*",), "a.deb", id="a package without such members"),
+        pytest.param(wheel_of(), ("var/*",), "a.whl", id="a wheel without such members"),
         pytest.param(wheel_of(), ("p/lib/*",), "a.whl", id="most of it is used"),
         pytest.param(ar(data_tar_gz=b""), HEADERS, "a.deb", id="no blocks"),
         pytest.param(b"no archive", HEADERS, "a.deb", id="no package"),
