@@ -47,7 +47,7 @@ def excerpt_of(content: bytes, patterns: Sequence[str], name: str = "a_1_amd64.d
     return excerpt
 
 
-def made(excerpt: Excerpt, content: bytes) -> bytes:
+def composed(excerpt: Excerpt, content: bytes) -> bytes:
     """Make an excerpt of its ranges alone."""
     rows = [
         (part.offset, BytesReader(content[part.offset : part.offset + part.size]))
@@ -81,7 +81,7 @@ FILES = (
 def test_an_excerpt_has_the_selected_members_alone(compress: Compress, suffix: str) -> None:
     content = deb_of(*FILES, compress=compress, suffix=suffix)
     excerpt = excerpt_of(content, HEADERS)
-    assert members_of(made(excerpt, content)) == {
+    assert members_of(composed(excerpt, content)) == {
         "./usr/include/a.h": b"a",
         "./usr/include/deep/b.h": b"b" * 5000,
     }
@@ -91,8 +91,8 @@ def test_an_excerpt_has_the_selected_members_alone(compress: Compress, suffix: s
 def test_an_excerpt_of_ranges_is_that_of_the_whole_file() -> None:
     content = deb_of(*FILES)
     excerpt = excerpt_of(content, HEADERS)
-    assert made(excerpt, content) == compose(excerpt, BytesReader(content))
-    assert package(made(excerpt, content), "x").sha256 == excerpt.sha256
+    assert composed(excerpt, content) == compose(excerpt, BytesReader(content))
+    assert package(composed(excerpt, content), "x").sha256 == excerpt.sha256
 
 
 def test_an_excerpt_is_a_package(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_excerpt_is_a_package(tmp_path: Path) -> None:
         ar(control_tar_xz=b"control")[8:], ar(control_tar_xz=control)[8:]
     )
     file = tmp_path / "a.deb"
-    file.write_bytes(made(excerpt_of(content, HEADERS), content))
+    file.write_bytes(composed(excerpt_of(content, HEADERS), content))
     subprocess.run(["dpkg-deb", "-x", file, tmp_path], check=True)
     assert (tmp_path / "usr/include/a.h").read_text() == "a"
 
@@ -111,7 +111,7 @@ def test_a_long_name_stays_with_its_member(form: int) -> None:
     name = f"usr/include/{'x' * 200}/{'y' * 200}"
     data = tar(file_of("large", library()), file_of(name, b"c"), file_of("z", b"z"), format=form)
     content = ar(data_tar_xz=xz_of([*pieces(data, BLOCK)]))
-    assert members_of(made(excerpt_of(content, HEADERS), content)) == {f"./{name}": b"c"}
+    assert members_of(composed(excerpt_of(content, HEADERS), content)) == {f"./{name}": b"c"}
 
 
 def test_a_member_may_be_in_several_blocks() -> None:
@@ -119,7 +119,7 @@ def test_a_member_may_be_in_several_blocks() -> None:
     large = (file_of(f"large{number}", library()) for number in range(3))
     first, *others = large
     content = deb_of(first, file_of("usr/include/m.h", middle), *others)
-    assert members_of(made(excerpt_of(content, HEADERS), content)) == {"./usr/include/m.h": middle}
+    assert members_of(composed(excerpt_of(content, HEADERS), content)) == {"./usr/include/m.h": middle}
 
 
 def wheel_of(method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -131,7 +131,7 @@ def wheel_of(method: int = zipfile.ZIP_DEFLATED) -> bytes:
 def test_an_excerpt_of_a_wheel_has_the_selected_members_alone(method: int) -> None:
     content = wheel_of(method)
     excerpt = excerpt_of(content, ("p/include/*",), "a.whl")
-    with zipfile.ZipFile(io.BytesIO(made(excerpt, content))) as archive:
+    with zipfile.ZipFile(io.BytesIO(composed(excerpt, content))) as archive:
         assert archive.namelist() == ["p/include/a.h"]
         assert archive.read("p/include/a.h") == b"a" * 100
         assert archive.infolist()[0].external_attr >> 16 == 0o644
@@ -186,6 +186,6 @@ def test_ranges_of_another_file_are_unsuitable() -> None:
     excerpt = excerpt_of(content, HEADERS)
     other = deb_of(*FILES[::-1])
     with pytest.raises(Unsuitable):
-        made(replace(excerpt, spans=((0, 1 << 30),)), content)
+        composed(replace(excerpt, spans=((0, 1 << 30),)), content)
     with pytest.raises(Unsuitable):
-        made(excerpt, other[: len(other) // 2])
+        composed(excerpt, other[: len(other) // 2])
