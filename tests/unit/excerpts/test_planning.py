@@ -119,7 +119,9 @@ def test_a_member_may_be_in_several_blocks() -> None:
     large = (file_of(f"large{number}", library()) for number in range(3))
     first, *others = large
     content = deb_of(first, file_of("usr/include/m.h", middle), *others)
-    assert members_of(composed(excerpt_of(content, HEADERS), content)) == {"./usr/include/m.h": middle}
+    assert members_of(composed(excerpt_of(content, HEADERS), content)) == {
+        "./usr/include/m.h": middle
+    }
 
 
 def wheel_of(method: int = zipfile.ZIP_DEFLATED) -> bytes:
