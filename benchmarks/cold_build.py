@@ -85,8 +85,8 @@ def _build_locked(environment: Environment, inputs: Inputs, directory: Path) -> 
 
     def build() -> None:
         for stage in engine.file_stages(environment, inputs):
-            for artifact in stage.artifacts:
-                assert store.verified(artifact), f"{artifact.filename} is not in the store"
+            for file in stage.files:
+                assert store.verified(file), f"{file.filename} is not in the store"
         order = engine.build(environment, inputs, directory, LOCKED, cold=True)
         timing.run(command(order, directory / "metadata.json"))
 

@@ -68,8 +68,8 @@ def build(
     for stage in stages:
         context = directory / "files" / stage.stage
         context.mkdir(parents=True)
-        for artifact in stage.artifacts:
-            link_or_copy(store.path(artifact), context / artifact.filename)
+        for file in stage.files:
+            link_or_copy(store.path(file), context / file.filename)
     recipe = directory / "recipe"
     for name in (environment.name, SCRIPTS):
         shutil.copytree(source / name, recipe / name)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import httpx
-from tests.archives import entry, link, tar, zipped
+from tests.archives import ar, entry, link, package, pieces, tar, xz_of, zipped, zstd_of
 from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
 from tests.unit.results.examples import record
@@ -26,11 +26,14 @@ from tests.unit.sessions.test_fatbins import BOTH
 from envmatrix.app import generated_files
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
+from envmatrix.excerpts.planning import compose, is_promising, plan_excerpt
+from envmatrix.excerpts.reading import BytesReader, Unsuitable
 from envmatrix.executors.archives import unpack_into
 from envmatrix.executors.results import lines_of, read_pieces, read_result
 from envmatrix.executors.storage import size_and_time
 from envmatrix.images import contents
 from envmatrix.lock import cuda_in_image, images_lock, lock_file
+from envmatrix.lock.model import Excerpt, Range
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
 from envmatrix.matrix.loading import load_matrix
@@ -59,6 +62,26 @@ from envmatrix.vcs import archives
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda12.4-debian12-aarch64"
+
+
+# Archives in several blocks.
+_FILES = tar(entry("./usr/include/a.h"), entry("./usr/lib/a"), entry("./usr/include/b.h"))
+_PACKAGE = ar(control_tar_xz=b"control", data_tar_xz=xz_of([*pieces(_FILES, 1000)]))
+_PACKAGE_OF_FRAMES = ar(data_tar_zst=zstd_of([*pieces(_FILES, 1000)]))
+_WHEEL = zipped(("a/a.h", b"a", 0o644), ("b", b"b" * 50, 0o644), method=zipfile.ZIP_DEFLATED)
+
+
+def _excerpt(name: str) -> Callable[[Path, bytes], object]:
+    def read(_: Path, content: bytes) -> object:
+        item, reader, patterns = package(content, name), BytesReader(content), ("*a.h",)
+        is_promising(item, reader, patterns)
+        plan_excerpt(item, reader, patterns, 0)
+        whole = (Range(0, len(content), ""),)
+        with suppress(Unsuitable):
+            compose(Excerpt(item, patterns, 0, "", whole, ((0, 1024), (3000, 100))), reader)
+        return None
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -439,6 +462,8 @@ def readers() -> Sequence[Reader]:
             _file(images_lock.FILE, images_lock.load),
         ),
         Reader("build record", [_build_record()], _text(contents.contents_in)),
+        Reader("ranges of a package", [_PACKAGE, _PACKAGE_OF_FRAMES], _excerpt("a.deb")),
+        Reader("ranges of a wheel", [_WHEEL], _excerpt("a.whl")),
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
         Reader("journal", [_lines_of_a_journal()], _file(f"{record(1).run.id}.jsonl", _journal)),

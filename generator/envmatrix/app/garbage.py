@@ -86,7 +86,7 @@ def used_in(root: Path) -> Used:
     return used_by(
         lock,
         _images_of(root, lock),
-        [context_name(package_set.artifacts) for package_set in package_sets],
+        [context_name(package_set.files) for package_set in package_sets],
         [bases.base_identity(base, lock.epoch) for base in package_sets if base.diff_id],
     )
 

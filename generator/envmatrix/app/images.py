@@ -139,7 +139,7 @@ def fetch_files(workspace: Workspace, key: str, console: Console) -> None:
 
     record_checkout(cache_directory(), workspace.root)
     with fetcher_of_user(workspace.lock.epoch) as fetcher:
-        fetcher.fetch(workspace.lock.sets[key].artifacts, console)
+        fetcher.fetch(workspace.lock.sets[key].files, console)
 
 
 def make_base(workspace: Workspace, key: str, console: Console) -> None:

@@ -11,6 +11,7 @@ from envmatrix.jobs.model import Graph, Job, Kind
 from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Action
 from envmatrix.store.artifacts import Store
+from envmatrix.store.excerpts import missing_size
 from envmatrix.store.image_records import ImageRecords
 
 
@@ -45,9 +46,7 @@ def _jobs(graph: Graph, kind: Kind) -> Sequence[Job]:
 def _missing_sizes(downloads: Iterable[Job], lock: Lock, store: Store) -> Mapping[str, int]:
     """Return by job the bytes of the files that the store lacks."""
     return {
-        job.id: sum(
-            item.size for item in lock.sets[job.subject[0]].artifacts if not store.has(item)
-        )
+        job.id: sum(missing_size(store, file) for file in lock.sets[job.subject[0]].files)
         for job in downloads
     }
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from envmatrix.app.excerpts import Search, with_current_excerpts
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
@@ -51,23 +52,29 @@ def update_lock(
     resolved = journal.find()
     if resolved:
         console.say("resuming: what the last run resolved before it failed is kept")
-    with _resolution(matrix.facts, console) as resolution:
-        lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+    with _local_fetcher() as fetcher:
+        with _resolution(fetcher, matrix.facts, console) as resolution:
+            lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+        search = Search(fetcher, console)
+        lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
     _write(root / FILE, lock, len(matrix.cells), console)
     journal.forget()
 
 
 @contextmanager
-def _resolution(facts: Facts, console: Console) -> Iterator[Resolution]:
+def _local_fetcher() -> Iterator[Fetcher]:
+    """Yield a fetcher with the store and the mirrors of this machine."""
+    origins = Origins()
+    with http_client(origins) as client, mirror_of_user() as mirror:
+        yield Fetcher(Store.of_user(), origins, client, mirror=mirror)
+
+
+@contextmanager
+def _resolution(fetcher: Fetcher, facts: Facts, console: Console) -> Iterator[Resolution]:
     """Yield a resolution that looks up with the programs and mirrors of this machine."""
-    origins, store = Origins(), Store.of_user()
-    with (
-        TemporaryDirectory(prefix="envmatrix-apt-") as name,
-        http_client(origins) as client,
-        mirror_of_user() as mirror,
-    ):
+    origins, store, client = fetcher.origins, fetcher.store, fetcher.client
+    with TemporaryDirectory(prefix="envmatrix-apt-") as name:
         directory = Path(name)
-        fetcher = Fetcher(store, origins, client, mirror=mirror)
         backend = LocalBackend(directory, cache_directory(), fetcher, console, facts, host_arch())
         first, keyring = origins.nvidia[:1], configured_keyring(origins.configuration)
         read_first = partial(fetch_bytes, client, first)

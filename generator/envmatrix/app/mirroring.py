@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import bases
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.model import Artifact, BootstrapRequest, ImageRequest, Lock, sets_below
+from envmatrix.lock.model import (
+    Artifact,
+    BootstrapRequest,
+    Excerpt,
+    ImageRequest,
+    Lock,
+    StageFile,
+    sets_below,
+)
 from envmatrix.lock.requests import sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.store.artifacts import Content, Store
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.mirrors import WritableMirror, fetcher_of_user, open_mirror
 
@@ -22,27 +31,57 @@ def mirror_files(
     files and of bytes, and how many the mirror lacked."""
     lock, keys = workspace.lock, _keys(workspace, patterns)
     with open_mirror(target) as mirror:
-        files = {file.sha256: file for key in keys for file in lock.sets[key].artifacts}
-        missing = [file for file in files.values() if not mirror.has(file)]
+        files = {file.sha256: file for key in keys for file in lock.sets[key].files}
+        contents = {item.sha256: item for file in files.values() for item in _contents(file)}
+        missing = {item.sha256: item for item in contents.values() if not mirror.has(item)}
         report = {
-            "files": len(files),
-            "bytes": sum(file.size for file in files.values()),
+            "files": len(contents),
+            "bytes": sum(item.size for item in contents.values()),
             "lacking": len(missing),
-            "lacking_bytes": sum(file.size for file in missing),
+            "lacking_bytes": sum(item.size for item in missing.values()),
         }
         if not dry_run:
             record_checkout(cache_directory(), workspace.root)
             with fetcher_of_user(lock.epoch) as fetcher:
-                fetcher.fetch(sorted(missing), console)
+                store = fetcher.store
+                lacking = [
+                    file
+                    for file in files.values()
+                    if any(item.sha256 in missing for item in _contents(file))
+                ]
+                fetcher.fetch(lacking, console)
                 size = report["lacking_bytes"]
                 with console.task("mirror", total=size, unit="bytes") as advance:
-                    for file in missing:
-                        mirror.put(file, fetcher.store.path(file))
-                        advance(file.size)
+                    for file in lacking:
+                        for item in _stored(file, store):
+                            if not mirror.has(item):
+                                mirror.put(item, store.path(item))
+                                advance(item.size)
                 for key in keys:
                     layers = _layers(lock, key, fetcher, mirror, console)
-                    mirror.name([*lock.sets[key].artifacts, *layers])
+                    mirror.name([*_mirrored(lock.sets[key].files, mirror), *layers])
     return report
+
+
+def _contents(file: StageFile) -> Sequence[Content]:
+    """Return what a mirror has of a file: an excerpt is made of its ranges anywhere."""
+    return file.ranges if isinstance(file, Excerpt) else (file,)
+
+
+def _stored(file: StageFile, store: Store) -> Sequence[Content]:
+    """Return what the store has of a fetched file: the whole file instead of ranges that no server
+    has."""
+    if isinstance(file, Excerpt) and not all(map(store.has, file.ranges)):
+        return (file.artifact,)
+    return _contents(file)
+
+
+def _mirrored(files: Iterable[StageFile], mirror: WritableMirror) -> Iterator[Content]:
+    for file in files:
+        contents = _contents(file)
+        if isinstance(file, Excerpt) and not all(map(mirror.has, contents)):
+            contents = (file.artifact,)
+        yield from contents
 
 
 def _keys(workspace: Workspace, patterns: Sequence[str]) -> Sequence[str]:

@@ -12,6 +12,7 @@ from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.images.environments import environments
 from envmatrix.lock.audit import Audit
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.requests import require_current
@@ -58,7 +59,11 @@ def command(
         display.show(asdict(result), _audit_lines(result), as_json=as_json)
         require_good(result)
     elif check:
-        require_current(load(root), matrix, shipped_recipes())
+        lock, recipes = load(root), shipped_recipes()
+        require_current(lock, matrix, recipes)
+        environments(
+            matrix, lock, recipes, matrix.cells
+        )  # raises for excerpts that are not current
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
     else:
         update_lock(root, matrix, names if upgrade else None, console)

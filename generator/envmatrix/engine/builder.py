@@ -22,7 +22,7 @@ from envmatrix.errors import Absent
 from envmatrix.images.contents import build_record
 from envmatrix.images.environments import BaseStage, Environment, FileStage, base_image
 from envmatrix.images.model import Image
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Excerpt, Lock, StageFile
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.parallel import INTERRUPTION, run_dependent
@@ -100,8 +100,8 @@ class Builder:
 
     def fetch(self, keys: Iterable[str], progress: Meter) -> None:
         """Download the files of sets of the lock that the store lacks."""
-        files = {item for key in keys for item in self.lock.sets[key].artifacts}
-        self.fetcher.fetch(sorted(files), progress)
+        files = {item for key in keys for item in self.lock.sets[key].files}
+        self.fetcher.fetch(sorted(files, key=lambda item: item.sha256), progress)
 
     def make_base(self, key: str, display: Display) -> BaseLayout:
         """Return the base of a set of the lock whose files are in the store; load it into this
@@ -156,7 +156,7 @@ class Builder:
 
     def _largest_first(self, key: str) -> tuple[int, str]:
         """Return a sort key of a set: the one with the largest files first."""
-        return -sum(item.size for item in self.lock.sets[key].artifacts), key
+        return -sum(item.downloaded for item in self.lock.sets[key].files), key
 
     def build_image(
         self, buildx: Buildx, order: Order, layouts: Mapping[str, BaseLayout], display: Display
@@ -210,12 +210,15 @@ class Builder:
     def _context(self, stage: FileStage) -> Path:
         """Return a directory of the stage's files, named by content: BuildKit sends only new ones.
 
-        Each file is a link to the verified file of the store, replaced atomically.
+        Each file is a link to the verified file of the store, replaced atomically. The whole file
+        is there where its excerpt could not be made.
         """
-        directory = self.cache / "contexts" / context_name(stage.artifacts)
+        store = self.fetcher.store
+        directory = self.cache / "contexts" / context_name(stage.files)
         directory.mkdir(parents=True, exist_ok=True)
-        for item in stage.artifacts:
-            source, link = self.fetcher.store.path(item), directory / item.filename
+        for file in stage.files:
+            item = file.artifact if isinstance(file, Excerpt) and not store.has(file) else file
+            source, link = store.path(item), directory / item.filename
             if not (link.exists() and link.samefile(source)):
                 scratch = directory.with_name(f"{directory.name}.{item.sha256}.{get_native_id()}")
                 scratch.unlink(missing_ok=True)
@@ -266,9 +269,9 @@ def _interrupt(error: BaseException) -> None:
         INTERRUPTION.set()
 
 
-def context_name(artifacts: Sequence[Artifact]) -> str:
-    """Return the name of the cache directory with exactly `artifacts`."""
-    names = "\n".join(item.sha256 for item in artifacts)
+def context_name(files: Sequence[StageFile]) -> str:
+    """Return the name of the cache directory with exactly `files`."""
+    names = "\n".join(item.sha256 for item in files)
     return hashlib.sha256(names.encode()).hexdigest()[:24]
 
 

@@ -33,6 +33,12 @@ class Unpacking:
         )
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The patterns of all members that it may unpack, sorted."""
+        texts = {text.removeprefix("?") for _, patterns in self.places for text in patterns}
+        return tuple(sorted(texts))
+
+    @property
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield each directory with a pattern, after `=` if another pattern unpacks its files."""
         left = set(self.patterns)

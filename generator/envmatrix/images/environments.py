@@ -9,12 +9,23 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from envmatrix.errors import OutOfDate
 from envmatrix.facts.systems import Compiler, Family
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
 from envmatrix.images.model import BuildNeeds, Image
-from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, SystemRequest
+from envmatrix.lock.lock_file import FILE
+from envmatrix.lock.model import (
+    Artifact,
+    Excerpt,
+    ImageRequest,
+    Lock,
+    PackageSet,
+    StageFile,
+    SystemRequest,
+    with_excerpts,
+)
 from envmatrix.lock.requests import cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
@@ -34,12 +45,17 @@ _ADDS_PER_STAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class FileStage:
-    """A stage with only `artifacts`, of the set `key` in the lock; the builder replaces it by files
-    of its store."""
+    """A stage with only `artifacts`, of the set `key` in the lock; the builder replaces it by
+    `files` of its store."""
 
     key: str
     stage: str
     artifacts: tuple[Artifact, ...]
+    excerpts: tuple[Excerpt, ...] = ()
+
+    @property
+    def files(self) -> tuple[StageFile, ...]:
+        return with_excerpts(self.artifacts, self.excerpts)
 
     @property
     def groups(self) -> tuple[tuple[Artifact, ...], ...]:
@@ -88,6 +104,15 @@ class Environment:
         """The toolchain of its images, as text."""
         cudnn = f", cuDNN {self.cudnn}" if self.cudnn else ""
         return f"CUDA {self.cuda}{cudnn}, GCC {self.gcc}"
+
+    def members(self, stage: FileStage) -> Mapping[str, tuple[str, ...]]:
+        """Return the patterns of the members that trees take of the files in a stage, by the names
+        of these files."""
+        members: dict[str, set[str]] = {}
+        trees = (tree for tree in self.trees if tree.files == stage.stage)
+        for unpacking in (row for tree in trees for row in tree.unpackings):
+            members.setdefault(unpacking.file, set()).update(unpacking.members)
+        return {file: tuple(sorted(patterns)) for file, patterns in members.items()}
 
     @property
     def has_analysis(self) -> bool:
@@ -149,13 +174,32 @@ def base_image(key: str, base: PackageSet) -> str:
 def environments(
     matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[Cell]
 ) -> Iterator[Environment]:
-    """Yield the environments of `cells`, each with all its architectures in the matrix."""
+    """Yield the environments of `cells`, each with all its architectures in the matrix; raise
+    OutOfDate if an excerpt in the lock is not of the files that images use."""
     names = {cell.environment for cell in cells}
     ordered = sorted(matrix.cells, key=sort_key)
     shared_trees: dict[Tree, Tree] = {}
     for name, group in groupby(ordered, key=attrgetter("environment")):
         if name in names:
-            yield _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
+            environment = _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
+            _require_current_excerpts(environment)
+            yield environment
+
+
+def _require_current_excerpts(environment: Environment) -> None:
+    """Raise OutOfDate if images use other members of a file than those in its excerpt."""
+    stale = {
+        f"`{stage.key}`: its excerpt of `{excerpt.artifact.name}` has other files than images use"
+        for stage in environment.files
+        for excerpt in stage.excerpts
+        if environment.members(stage).get(excerpt.filename) != excerpt.patterns
+    }
+    if stale:
+        raise OutOfDate(
+            f"`{FILE}` is out of date with what images use of packages",
+            details=sorted(stale),
+            hint="bring it up to date: `envmatrix lock`",
+        )
 
 
 def _requirement(cuda: str, policy: str) -> str | None:
@@ -290,7 +334,9 @@ class _Stages:
         )
 
     def _add_files(self, stage: str, key: str) -> None:
-        self.files[stage] = FileStage(key, stage, self.lock.sets[key].artifacts)
+        package_set = self.lock.sets[key]
+        excerpts = package_set.excerpts or ()
+        self.files[stage] = FileStage(key, stage, package_set.artifacts, excerpts)
 
     def _add_part(self, cell: Cell, part: str, arch: str, components: tuple[str, ...]) -> None:
         key, target = toolkit_set(cell, part, arch), TARGETS[arch].cuda

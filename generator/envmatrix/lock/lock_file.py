@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,12 +19,15 @@ from envmatrix.facts.packages import PackageSpec
 from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
 from envmatrix.lock.model import (
+    LARGEST_TAR,
     REQUESTS,
     SHA256,
     Artifact,
     BootstrapRequest,
+    Excerpt,
     Lock,
     PackageSet,
+    Range,
     ReleaseRequest,
     RepositoryRequest,
     Request,
@@ -82,7 +85,8 @@ def _canonical(package_set: PackageSet, firsts: Mapping[str, Artifact]) -> Packa
     artifacts = package_set.artifacts
     if not isinstance(package_set.request, SourceRequest):
         artifacts = tuple(firsts[item.sha256] for item in artifacts)
-    return replace(package_set, artifacts=tuple(sorted(artifacts)))
+    excerpts = package_set.excerpts and tuple(sorted(package_set.excerpts))
+    return replace(package_set, artifacts=tuple(sorted(artifacts)), excerpts=excerpts)
 
 
 def _set_text(package_set: PackageSet, epoch: int) -> str:
@@ -96,6 +100,9 @@ def _set_text(package_set: PackageSet, epoch: int) -> str:
         groups = groupby(package_set.artifacts, key=lambda item: item.origin)
         texts_of_origins = (_origin_text(origin, group) for origin, group in groups)
         lines.append(f'   "artifacts": {{{", ".join(texts_of_origins)}}}')
+    if package_set.excerpts is not None:
+        rows = [f"\n    {json.dumps(_excerpt_row(item))}" for item in package_set.excerpts]
+        lines.append(f'   "excerpts": [{",".join(rows)}]')
     return "{\n" + ",\n".join(lines) + "\n  }"
 
 
@@ -103,6 +110,17 @@ def _origin_text(origin: str, artifacts: Iterable[Artifact]) -> str:
     rows = (json.dumps([getattr(item, column) for column in COLUMNS]) for item in artifacts)
     lines = ",\n".join(f"    {row}" for row in rows)
     return f"{json.dumps(origin)}: [\n{lines}\n   ]"
+
+
+def _excerpt_row(excerpt: Excerpt) -> dict[str, object]:
+    return {
+        "file": excerpt.artifact.sha256,
+        "patterns": excerpt.patterns,
+        "size": excerpt.size,
+        "sha256": excerpt.sha256,
+        "ranges": [[part.offset, part.size, part.sha256] for part in excerpt.ranges],
+        "spans": excerpt.spans,
+    }
 
 
 def _request_row(request: Request) -> dict[str, object]:
@@ -194,11 +212,13 @@ def _package_set(document: Any) -> PackageSet:
     request = _request(strict.mapping(row["request"]))
     if isinstance(request, BootstrapRequest) != ("diff_id" in row):
         raise ValueError("a bootstrapped base has a `diff_id`, and no other set")
+    files = tuple(sorted(artifacts))
     return PackageSet(
         request,
-        tuple(sorted(artifacts)),
+        files,
         strict.word(row["diff_id"]) if "diff_id" in row else None,
         {name: strict.string(version) for name, version in versions.items()},
+        _excerpts(row["excerpts"], files) if "excerpts" in row else None,
     )
 
 
@@ -212,6 +232,49 @@ def _artifact(origin: str, row: object) -> Artifact:
         raise ValueError(f"{path!r} is no path within an origin")
     size, sha256 = strict.count(columns[3]), strict.matching(SHA256, columns[4])
     return Artifact(origin, path, name, version, size, sha256)
+
+
+def _excerpts(value: object, artifacts: Iterable[Artifact]) -> tuple[Excerpt, ...]:
+    files = {item.sha256: item for item in artifacts}
+    excerpts = tuple(_excerpt(strict.mapping(row), files) for row in strict.sequence(value))
+    if len({excerpt.artifact for excerpt in excerpts}) < len(excerpts):
+        raise ValueError("a file has two excerpts in one set")
+    return tuple(sorted(excerpts))
+
+
+def _excerpt(row: Mapping[str, Any], files: Mapping[str, Artifact]) -> Excerpt:
+    sha256 = strict.matching(SHA256, row["file"])
+    if sha256 not in files:
+        raise ValueError(f"an excerpt is of {sha256}, which is no file of its set")
+    artifact, ranges = files[sha256], tuple(map(_range, strict.sequence(row["ranges"])))
+    _require_apart([part.span for part in ranges], artifact.size)
+    spans = tuple(map(_span, strict.sequence(row["spans"])))
+    _require_apart(spans, LARGEST_TAR)
+    patterns = tuple(map(strict.word, strict.sequence(row["patterns"])))
+    if not ranges or not patterns:
+        raise ValueError(f"the excerpt of {artifact.filename!r} has no ranges, or no patterns")
+    size, digest = strict.count(row["size"]), strict.matching(SHA256, row["sha256"])
+    return Excerpt(artifact, patterns, size, digest, ranges, spans)
+
+
+def _range(row: object) -> Range:
+    offset, size, sha256 = strict.sequence(row)
+    return Range(strict.count(offset), strict.count(size), strict.matching(SHA256, sha256))
+
+
+def _span(row: object) -> tuple[int, int]:
+    offset, size = strict.sequence(row)
+    return strict.count(offset), strict.count(size)
+
+
+def _require_apart(spans: Sequence[tuple[int, int]], most: int) -> None:
+    """Raise ValueError unless spans are sorted, apart from each other, and within `most` bytes."""
+    ends = [0, *(offset + size for offset, size in spans)]
+    starts = [*(offset for offset, _ in spans), most]
+    if any(start < end for start, end in zip(starts, ends, strict=True)):
+        raise ValueError(f"ranges overlap, are not sorted, or end after {most} bytes")
+    if not all(size for _, size in spans):
+        raise ValueError("a range has no bytes")
 
 
 def _request(row: Mapping[str, Any]) -> Request:

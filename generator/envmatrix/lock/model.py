@@ -26,6 +26,9 @@ SUBMODULE = "submodule "
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
+# The most bytes of a decoded tar that excerpts are made of.
+LARGEST_TAR = 1 << 36
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Artifact:
@@ -41,6 +44,65 @@ class Artifact:
     @property
     def filename(self) -> str:
         return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def downloaded(self) -> int:
+        """The bytes of the file."""
+        return self.size
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Range:
+    """Consecutive bytes of a file from `offset` on, `size` of them, identified by their sha256."""
+
+    offset: int
+    size: int
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        return f"{self.sha256[:12]}-{self.offset}"
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.offset, self.size
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Excerpt:
+    """The members of an archive that a set's images use, as an archive of its own with `size` bytes
+    and its sha256. It is made of `ranges` of the whole file; `patterns` select its members.
+
+    A tar in the archive is cut at `spans`: offsets and sizes in its decoded bytes.
+    """
+
+    artifact: Artifact
+    patterns: tuple[str, ...]
+    size: int
+    sha256: str
+    ranges: tuple[Range, ...]
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def filename(self) -> str:
+        return self.artifact.filename
+
+    @property
+    def downloaded(self) -> int:
+        """The bytes of its ranges."""
+        return sum(part.size for part in self.ranges)
+
+
+# A file that a stage gets: a whole file of the lock, or an excerpt of it.
+StageFile = Artifact | Excerpt
+
+
+def with_excerpts(
+    artifacts: Iterable[Artifact], excerpts: Iterable[Excerpt]
+) -> tuple[StageFile, ...]:
+    """Return artifacts in their order, each as its excerpt if there is one."""
+    replacements = {excerpt.artifact: excerpt for excerpt in excerpts}
+    return tuple(replacements.get(item, item) for item in artifacts)
 
 
 # Characters of paths and URLs, without those that Dockerfiles and shells interpret.
@@ -189,12 +251,18 @@ def describe(request: Request) -> str:
 @dataclass(frozen=True, slots=True)
 class PackageSet:
     """A resolved request; `diff_id` is the layer of a bootstrapped base, `versions` maps components
-    of an image to their versions ("" if unknown), and parts of a source to their revisions."""
+    of an image to their versions ("" if unknown), and parts of a source to their revisions.
+    `excerpts` are of the artifacts that images use little of; None if nobody looked for them."""
 
     request: Request
     artifacts: tuple[Artifact, ...]
     diff_id: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    excerpts: tuple[Excerpt, ...] | None = None
+
+    @property
+    def files(self) -> tuple[StageFile, ...]:
+        return with_excerpts(self.artifacts, self.excerpts or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +271,11 @@ class Lock:
 
     epoch: int
     sets: Mapping[str, PackageSet] = field(default_factory=dict)
+
+    @property
+    def excerpts(self) -> tuple[Excerpt, ...]:
+        rows = (package_set.excerpts or () for package_set in self.sets.values())
+        return tuple(sorted({excerpt for row in rows for excerpt in row}))
 
     def artifacts(self, keys: Iterable[str] | None = None) -> tuple[Artifact, ...]:
         chosen = self.sets if keys is None else keys

@@ -25,6 +25,8 @@ _REFUSED = {401, 403, 407}
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_PAUSE_SECONDS = 60.0
 _CHUNK = 1 << 20
+# An offset and a number of bytes.
+_Span = tuple[int, int]
 # The limit of a response in memory, in bytes.
 _MOST_BYTES = 1 << 28
 
@@ -218,3 +220,23 @@ def read_body(
             if len(content) > most:
                 raise WrongContent(f"it has more than {most >> 20} MiB")
     return response.url, bytes(content)
+
+
+def stream_range(client: httpx.Client, url: str, span: _Span, size: int) -> Iterator[bytes]:
+    """Yield the bytes at a span of a file that has `size` bytes; WrongContent where the server
+    answers with others, or with the whole file."""
+    offset, length = span
+    position = f"{offset}-{offset + length - 1}"
+    headers = {"Range": f"bytes={position}", "Accept-Encoding": "identity"}
+    with client.stream("GET", url, headers=headers) as response:
+        response.raise_for_status()
+        answer = response.headers.get("Content-Range", "")
+        is_partial = response.status_code == httpx.codes.PARTIAL_CONTENT
+        if not is_partial or answer not in (f"bytes {position}/{size}", f"bytes {position}/*"):
+            status = f"{response.status_code} {answer}".strip()
+            raise WrongContent(f"it does not answer with bytes {position} of {size}: {status}")
+        for chunk in response.iter_bytes(_CHUNK):
+            length -= len(chunk)
+            if length < 0:
+                raise WrongContent(f"it answers with more than bytes {position}")
+            yield chunk

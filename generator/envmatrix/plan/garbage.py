@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeAlias
@@ -86,12 +86,20 @@ def used_by(
         "image": images,
         "build record": images,
         "note": images | base_images,
-        "artifact": (item.sha256 for item in lock.artifacts()),
+        "artifact": _files_of(lock),
         "context": contexts,
         "base": bases,
         "base image": base_images,
     }
     return frozenset((kind, key) for kind, group in keys.items() for key in group)
+
+
+def _files_of(lock: Lock) -> Iterator[str]:
+    """Yield the sha256 of each file of a lock, of its excerpts, and of their ranges."""
+    yield from (item.sha256 for item in lock.artifacts())
+    for excerpt in lock.excerpts:
+        yield excerpt.sha256
+        yield from (part.sha256 for part in excerpt.ranges)
 
 
 def garbage(things: Iterable[Thing], used: Used) -> tuple[Thing, ...]:

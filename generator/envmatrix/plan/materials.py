@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import BuildNeeds, Image
-from envmatrix.lock.model import Artifact, Lock
+from envmatrix.lock.model import Lock, StageFile
 from envmatrix.plan.actions import Inputs
 
 
@@ -22,7 +22,7 @@ class ImageParts:
 
 @dataclass(frozen=True, slots=True)
 class FileSet:
-    """The files of a set of the lock: a hash of them, and their size in bytes."""
+    """The files of a set of the lock: a hash of them, and how many bytes are downloaded."""
 
     sha256: str
     size: int
@@ -49,11 +49,11 @@ def materials_of(images: Iterable[Inputs], lock: Lock) -> Materials:
     sets = sorted({*bases, *(key for each in needs for key in each.sets)})
     return Materials(
         parts,
-        {key: _file_set(lock.sets[key].artifacts) for key in sets},
+        {key: _file_set(lock.sets[key].files) for key in sets},
         {key: str(lock.sets[key].diff_id) for key in bases},
     )
 
 
-def _file_set(files: Iterable[Artifact]) -> FileSet:
-    by_hash = {file.sha256: file.size for file in files}
+def _file_set(files: Iterable[StageFile]) -> FileSet:
+    by_hash = {file.sha256: file.downloaded for file in files}
     return FileSet(content_hash(*sorted(by_hash)), sum(by_hash.values()))

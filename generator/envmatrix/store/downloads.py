@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
@@ -19,7 +20,7 @@ import httpx
 from envmatrix.console import Meter
 from envmatrix.deb822 import dpkg_key
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.lock.model import URL, Artifact
+from envmatrix.lock.model import URL, Artifact, Excerpt, Range, StageFile
 from envmatrix.machine.configuration import PYPI
 from envmatrix.machine.http import (
     FailedAttempts,
@@ -29,10 +30,12 @@ from envmatrix.machine.http import (
     message_of,
     read_body,
     retry_request,
+    stream_range,
 )
 from envmatrix.machine.origins import Origins
 from envmatrix.parallel import INTERRUPTION, run_parallel
-from envmatrix.store.artifacts import Store, sha256_of
+from envmatrix.store.artifacts import Content, Store, sha256_of
+from envmatrix.store.excerpts import cut_ranges, is_complete, make_excerpt, missing_size
 from envmatrix.store.package_index import index_entry, index_files
 
 # Connections of one download.
@@ -46,11 +49,31 @@ _MOST_OF_A_LISTING = 1 << 22
 _SHOWN = 3
 _MIRROR = "the mirror"
 
+# Where a file may be, and a function that begins to read it there.
+_Source = tuple[str, Callable[[], Iterator[bytes]]]
+
 
 class Mirror(Protocol):
     """A source of bytes by sha256 (hex), unverified; LookupFailed where it does not have them."""
 
     def read(self, sha256: str) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of `size` bytes on a server, read in ranges. Nothing verifies what it reads."""
+
+    client: httpx.Client
+    url: str
+    size: int
+
+    def read(self, offset: int, size: int) -> bytes:
+        if size == 0:
+            return b""
+        content = b"".join(stream_range(self.client, self.url, (offset, size), self.size))
+        if len(content) < size:
+            raise httpx.RemoteProtocolError(f"ended after {len(content)} of {size} bytes")
+        return content
 
 
 class Stopped(Exception):
@@ -72,15 +95,17 @@ class Fetcher:
     mirror: Mirror | None = None
     epoch: int | None = None
 
-    def fetch(self, artifacts: Sequence[Artifact], progress: Meter) -> None:
-        """Download all `artifacts` that the store lacks, verified. LookupFailed names all files
+    def fetch(self, files: Sequence[StageFile], progress: Meter) -> None:
+        """Download all `files` that the store lacks, verified. LookupFailed names all files
         that are gone; it is raised at once where a server cannot be reached. Several threads may
-        download at once."""
-        verified = run_parallel(self.store.verified, artifacts, JOBS)
-        missing = [
-            item for item, is_stored in zip(artifacts, verified, strict=True) if not is_stored
-        ]
-        total = sum(artifact.size for artifact in missing)
+        download at once.
+
+        Of an excerpt, only ranges are downloaded. Where that is not possible, the store has the
+        whole file instead of it.
+        """
+        stored = run_parallel(self._is_stored, files, JOBS)
+        missing = [item for item, is_stored in zip(files, stored, strict=True) if not is_stored]
+        total = sum(missing_size(self.store, item) for item in missing)
         with progress.task("download", total=total, unit="bytes") as advance:
             transfer = _Transfer(advance)
             results = run_parallel(
@@ -89,38 +114,102 @@ class Fetcher:
                 JOBS,
                 on_failure=lambda _: transfer.failure.set(),
             )
-        if gone := {item: tried for item, tried in zip(missing, results, strict=True) if tried}:
+        whole = [item.artifact if isinstance(item, Excerpt) else item for item in missing]
+        if gone := {item: tried for item, tried in zip(whole, results, strict=True) if tried}:
             raise _absence_error(gone, {item: self._newest_version(item) for item in gone})
 
-    def _fetch_one(self, artifact: Artifact, transfer: _Transfer) -> FailedAttempts | None:
+    def _is_stored(self, file: StageFile) -> bool:
+        if isinstance(file, Excerpt):
+            return is_complete(self.store, file)
+        return self.store.verified(file)
+
+    def _fetch_one(self, file: StageFile, transfer: _Transfer) -> FailedAttempts | None:
         """Return the attempts where no server has the file, although all answered."""
+        if isinstance(file, Excerpt):
+            return self._fetch_excerpt(file, transfer)
+        return self._fetch_whole(file, transfer)
+
+    def _fetch_whole(self, artifact: Artifact, transfer: _Transfer) -> FailedAttempts | None:
         failed = FailedAttempts()
-        with self.store.incoming(artifact) as partial:
-            if self.store.verified(artifact):
-                transfer.advance(artifact.size)
-                return None
-            for location, chunks in self._sources(artifact, failed):
-                try:
-                    self._take(chunks, artifact, partial, transfer)
-                except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
-                    if isinstance(error, LookupFailed) and location != _MIRROR:
-                        raise  # no server is reached in the configured way
-                    failed.add(location, error)
-                else:
-                    self.store.keep(artifact, partial)
-                    return None
+        sources = chain(self._mirrored(artifact), self._on_servers(artifact, failed))
+        if self._download(artifact, sources, failed, transfer):
+            return None
         if hint := hint_of(failed.errors):
             message = f"{_describe(artifact)} was not downloaded"
             raise LookupFailed(message, details=failed.details, hint=hint)
         return failed
 
-    def _sources(
-        self, artifact: Artifact, failed: FailedAttempts
-    ) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    def _fetch_excerpt(self, excerpt: Excerpt, transfer: _Transfer) -> FailedAttempts | None:
+        """Make an excerpt of ranges. Where the store has the whole file, or gets it because there
+        are no such ranges, they are cut from it; an excerpt that it does not have is not made."""
+        artifact = excerpt.artifact
+        if not self.store.verified(artifact):
+            if self._fetch_ranges(excerpt, transfer) and make_excerpt(self.store, excerpt):
+                return None
+            if failed := self._fetch_whole(artifact, transfer):
+                return failed
+        if cut_ranges(self.store, excerpt):
+            make_excerpt(self.store, excerpt)
+        return None
+
+    def _fetch_ranges(self, excerpt: Excerpt, transfer: _Transfer) -> bool:
+        """Download the ranges that the store lacks, and return whether it has all then. A mirror
+        that has the whole file instead is preferred to servers."""
+        artifact, failed = excerpt.artifact, FailedAttempts()
+
+        def has_all(sources_of: Callable[[Range], Iterable[_Source]]) -> bool:
+            return all(
+                self.store.verified(part)
+                or self._download(part, sources_of(part), failed, transfer)
+                for part in excerpt.ranges
+            )
+
+        if has_all(self._mirrored):
+            return True
+        if self._download(artifact, self._mirrored(artifact), failed, transfer):
+            return False
+        return has_all(
+            lambda part: chain(self._mirrored(part), self._on_servers(artifact, failed, part))
+        )
+
+    def _download(
+        self,
+        content: Content,
+        sources: Iterable[_Source],
+        failed: FailedAttempts,
+        transfer: _Transfer,
+    ) -> bool:
+        """Store the right bytes from the first of `sources` with them; return whether one has."""
+        with self.store.incoming(content) as partial:
+            if self.store.verified(content):
+                transfer.advance(content.size)
+                return True
+            for location, chunks in sources:
+                try:
+                    self._take(chunks, content, partial, transfer)
+                except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
+                    if isinstance(error, LookupFailed) and location != _MIRROR:
+                        raise  # no server is reached in the configured way
+                    failed.add(location, error)
+                else:
+                    self.store.keep(content, partial)
+                    return True
+        return False
+
+    def _mirrored(self, content: Content) -> Iterable[_Source]:
         if self.mirror:
-            yield _MIRROR, functools.partial(self.mirror.read, artifact.sha256)
+            yield _MIRROR, functools.partial(self.mirror.read, content.sha256)
+
+    def _on_servers(
+        self, artifact: Artifact, failed: FailedAttempts, part: Range | None = None
+    ) -> Iterable[_Source]:
         for url in self._locations(artifact, failed):
-            yield url, functools.partial(_stream, self.client, url)
+            yield (
+                url,
+                functools.partial(stream_range, self.client, url, part.span, artifact.size)
+                if part
+                else functools.partial(_stream, self.client, url),
+            )
 
     def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
         origin = artifact.origin
@@ -138,6 +227,11 @@ class Fetcher:
         elif self.epoch is not None:
             for base in self.origins.snapshots(origin, self.epoch):
                 yield f"{base}/{path}"
+
+    def remote_file(self, artifact: Artifact) -> RemoteFile | None:
+        """Return a file where it probably is on a server; None if no server has such files."""
+        urls = self._locations(artifact, FailedAttempts())
+        return next((RemoteFile(self.client, url, artifact.size) for url in urls), None)
 
     def _newest_version(self, artifact: Artifact) -> str:
         """Return the newest version of a package that its origin has now; empty where unknown."""
@@ -161,7 +255,7 @@ class Fetcher:
     def _take(
         self,
         chunks: Callable[[], Iterator[bytes]],
-        artifact: Artifact,
+        content: Content,
         partial: Path,
         transfer: _Transfer,
     ) -> None:
@@ -169,7 +263,7 @@ class Fetcher:
             received = 0
             transfer.check()
             try:
-                for count in _write(chunks(), artifact, partial):
+                for count in _write(chunks(), content, partial):
                     received += count
                     transfer.advance(count)
                     transfer.check()
@@ -195,7 +289,7 @@ class _Transfer:
             raise Stopped
 
 
-def _write(chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterator[int]:
+def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator[int]:
     """Write the bytes of a file, and yield the number of each part; raise WrongContent if they are
     not those of the lock."""
     digest = hashlib.sha256()
@@ -203,15 +297,15 @@ def _write(chunks: Iterator[bytes], artifact: Artifact, partial: Path) -> Iterat
     with partial.open("wb") as file:
         for chunk in chunks:
             received += len(chunk)
-            if received > artifact.size:
-                raise WrongContent(f"more than the {artifact.size} bytes that the lock names")
+            if received > content.size:
+                raise WrongContent(f"more than the {content.size} bytes that the lock names")
             digest.update(chunk)
             file.write(chunk)
             yield len(chunk)
-    if received < artifact.size:
-        raise httpx.RemoteProtocolError(f"ended after {received} of {artifact.size} bytes")
-    if digest.hexdigest() != artifact.sha256:
-        raise WrongContent(f"its sha256 is {digest.hexdigest()}, the lock names {artifact.sha256}")
+    if received < content.size:
+        raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")
+    if digest.hexdigest() != content.sha256:
+        raise WrongContent(f"its sha256 is {digest.hexdigest()}, the lock names {content.sha256}")
 
 
 def _stream(client: httpx.Client, url: str) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from tests.docker_api import DockerApi, Failure
 from tests.fakes import lock_of, matrix_of
+from tests.unit.store.test_excerpts import EXCERPT, ITEM, WHOLE
 
 from envmatrix.console import Console
 from envmatrix.engine.builder import Builder, Order, context_name
@@ -332,6 +333,24 @@ def test_builds_get_their_files_by_links_to_the_store(
     builder.build([order_of(environment)], 1)
     assert (context / "a_1.deb").samefile(builder.fetcher.store.path(PACKAGE))
     assert f"--build-context=s={context}" in builds(docker)[0]
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_builds_get_excerpts_or_the_whole_file_where_one_cannot_be_made(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment], is_made: bool
+) -> None:
+    excerpt = EXCERPT if is_made else replace(EXCERPT, sha256="0" * 64)
+    stage = FileStage("set", "s", (ITEM,), (excerpt,))
+    sets = {"set": PackageSet(REQUEST, (ITEM,), excerpts=(excerpt,))}
+    builder = replace(make_builder({}), lock=Lock(1, sets))
+    with builder.fetcher.store.incoming(ITEM) as partial:
+        partial.write_bytes(WHOLE)
+        builder.fetcher.store.keep(ITEM, partial)
+    builder.build([order_of(replace(lock_and_environment[1], files=(stage,)))], 1)
+    context = builder.cache / "contexts" / context_name([excerpt])
+    (file,) = context.iterdir()
+    assert file.name == ITEM.filename
+    assert file.samefile(builder.fetcher.store.path(excerpt if is_made else ITEM))
 
 
 def test_files_of_stages_that_no_image_depends_on_are_not_needed(

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes import with_set
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import MACHINES
 from envmatrix.images.contents import StageContents, StagePackage, build_record
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import Excerpt, Lock, Range
 from envmatrix.matrix.model import Matrix
 from envmatrix.plan.actions import inputs_of
 from envmatrix.plan.garbage import (
@@ -65,6 +66,15 @@ def test_what_a_repository_needs_is_all_that_its_plan_names(matrix: Matrix, lock
     assert ("context", "context") in used
     assert ("image", "another") not in used
     assert ("partial file", "any") not in used
+
+
+def test_excerpts_and_their_ranges_are_kept(lock: Lock) -> None:
+    key = next(iter(lock.sets))
+    item = lock.sets[key].artifacts[0]
+    excerpt = Excerpt(item, ("*",), 1, "1" * 64, (Range(0, 1, "2" * 64),))
+    new = with_set(lock, key, replace(lock.sets[key], excerpts=(excerpt,)))
+    more = used_by(new, frozenset(), (), ()) - used_by(lock, frozenset(), (), ())
+    assert more == {("artifact", "1" * 64), ("artifact", "2" * 64)}
 
 
 def definition_in(matrix: Matrix, lock: Lock) -> Definition:

@@ -1,0 +1,88 @@
+"""Look for excerpts of the files of a lock: which of them images use little of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import httpx
+
+from envmatrix.console import Console
+from envmatrix.errors import LookupFailed
+from envmatrix.excerpts.planning import is_promising, may_have_excerpt, plan_excerpt
+from envmatrix.facts.recipes import Recipes
+from envmatrix.images.environments import environments
+from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
+from envmatrix.machine.http import WrongContent
+from envmatrix.matrix.model import Matrix
+from envmatrix.store.downloads import Fetcher
+from envmatrix.store.excerpts import open_reader
+
+# The patterns of the members that images use, by the names of files.
+_Members = Mapping[str, tuple[str, ...]]
+
+
+def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: Search) -> Lock:
+    """Return the lock with excerpts of all sets of which images use members, looking only at sets
+    whose excerpts are not those of these members."""
+    members = _members_of_sets(lock, matrix, recipes)
+    stale = {
+        key: of_set for key, of_set in members.items() if not _is_current(lock.sets[key], of_set)
+    }
+    with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
+        sets = {**lock.sets}
+        for key, of_set in stale.items():
+            sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
+            advance(1)
+    return replace(lock, sets=sets)
+
+
+def _members_of_sets(lock: Lock, matrix: Matrix, recipes: Recipes) -> Mapping[str, _Members]:
+    whole = {key: replace(row, excerpts=None) for key, row in lock.sets.items()}
+    rows = environments(matrix, replace(lock, sets=whole), recipes, matrix.cells)
+    members = {stage.key: row.members(stage) for row in rows for stage in row.files}
+    return {key: of_set for key, of_set in members.items() if of_set}
+
+
+def _is_current(package_set: PackageSet, members: _Members) -> bool:
+    excerpts = package_set.excerpts
+    return excerpts is not None and all(
+        members.get(excerpt.filename) == excerpt.patterns for excerpt in excerpts
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for excerpts, for which whole files are downloaded where their directory or index,
+    read first, is promising."""
+
+    fetcher: Fetcher
+    console: Console
+
+    def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
+        """Return the excerpts of a set; None if one of its files cannot be had."""
+        try:
+            return tuple(sorted(self._excerpts(package_set, members)))
+        except LookupFailed as error:
+            self.console.warn(f"{error.message}, so there is no excerpt of it in the lock")
+            return None
+
+    def _excerpts(self, package_set: PackageSet, members: _Members) -> Iterator[Excerpt]:
+        for artifact in filter(may_have_excerpt, package_set.artifacts):
+            patterns = members.get(artifact.filename)
+            if patterns and self._is_promising(artifact, patterns):
+                self.fetcher.fetch([artifact], self.console)
+                with open_reader(self.fetcher.store.path(artifact)) as reader:
+                    excerpt = plan_excerpt(artifact, reader, patterns)
+                if excerpt:
+                    self.console.detail(f"`{artifact.name}`: {excerpt.downloaded} bytes of it")
+                    yield excerpt
+
+    def _is_promising(self, artifact: Artifact, patterns: tuple[str, ...]) -> bool:
+        if self.fetcher.store.has(artifact):
+            return True
+        remote = self.fetcher.remote_file(artifact)
+        try:
+            return remote is not None and is_promising(artifact, remote, patterns)
+        except (httpx.HTTPError, httpx.InvalidURL, WrongContent):
+            return True  # the server has no ranges, which others may have
