@@ -240,7 +240,9 @@ def kubernetes_configuration(site: Site, registry: str) -> str:
         "tool_image": site.cluster.tool_image,
     }
     table = "".join(f'{name} = "{value}"\n' for name, value in rows.items())
-    return f"[kubernetes]\nplain_http = true\n{table}"
+    # The node is this machine, which emulates what the tests of the tool need.
+    rest = 'plain_http = true\nemulation = {arm64 = "amd64"}\n'
+    return f"[kubernetes]\n{rest}{table}"
 
 
 def _pushed(engine: docker.DockerClient, image: str, name: str) -> str:

@@ -61,7 +61,8 @@ class Cluster:
     """A namespace of a cluster, and how its pods reach a registry. `repository` has inputs and
     results; `login` is the name of a secret of the type kubernetes.io/dockerconfigjson for it, to
     which a `ca.crt` may be added. `tool_image` is an image with Python 3.9 or later. Tasks run as
-    `user`; one with GPUs gets `gpus` of them, on a node of `gpu_selector`. A Job waits at most
+    `user`; one with GPUs gets `gpus` of them, on a node of `gpu_selector`. `emulation` has the
+    architecture of nodes that emulate another one, by the name of that. A Job waits at most
     `queue_seconds`; one without a limit runs at most `most_seconds`."""
 
     namespace: str
@@ -75,6 +76,7 @@ class Cluster:
         default_factory=lambda: {"nvidia.com/gpu.present": "true"}
     )
     gpus: int = 1
+    emulation: Mapping[str, str] = field(default_factory=dict)
     queue_seconds: int = 24 * 3600
     most_seconds: int = 24 * 3600
 
@@ -129,7 +131,9 @@ def job(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) ->
 
 def _pod(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) -> Document:
     shared = task.limits.shared_memory or (task.limits.memory or 2 << 30) // 2
-    selector = {**cluster.node_selector, _ARCHITECTURE: task.platform.split("/")[1]}
+    architecture = task.platform.split("/")[1]
+    node = cluster.emulation.get(architecture, architecture)
+    selector = {**cluster.node_selector, _ARCHITECTURE: node}
     settings = _settings(cluster, key, task, inputs)
     fetcher = _tool("fetch", cluster, program, settings, ("control", "inputs", "outputs", "work"))
     collector = _tool(COLLECTOR, cluster, program, settings, ("control", "outputs", "work"))

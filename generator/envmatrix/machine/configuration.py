@@ -124,6 +124,7 @@ _OF_CLUSTERS: Mapping[str, type] = {
     "node_selector": dict,
     "gpu_selector": dict,
     "gpus": int,
+    "emulation": dict,
     "processors": int,
     "memory": int,
     "queue_seconds": int,

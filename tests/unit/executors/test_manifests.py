@@ -170,6 +170,15 @@ def test_resources_and_nodes_are_those_of_the_task() -> None:
     }
 
 
+def test_a_task_runs_on_a_node_of_its_architecture_or_on_one_that_emulates_it() -> None:
+    def node(cluster: Cluster) -> object:
+        return pod_of(job_of(cluster=cluster))["nodeSelector"]["kubernetes.io/arch"]
+
+    assert node(CLUSTER) == "arm64"
+    assert node(replace(CLUSTER, emulation={"arm64": "amd64"})) == "amd64"
+    assert node(replace(CLUSTER, emulation={"amd64": "arm64"})) == "arm64"
+
+
 def test_a_task_with_gpus_gets_as_many_as_the_cluster_gives() -> None:
     task = containers_of(job_of(cluster=replace(CLUSTER, gpus=2)))["task"]
     assert task["resources"]["limits"]["nvidia.com/gpu"] == "2"
