@@ -306,6 +306,7 @@ def test_a_lock_of_version_1_is_taken_and_rewritten_without_a_lookup(
     envmatrix: Prompt, locked: Path
 ) -> None:
     file = locked / "matrix.lock.json"
+    assert envmatrix("lock").status == 0
     before = file.read_text()
     file.write_text(of_version_1(loads(before)))
     assert envmatrix("lock", "--check").status == 0

@@ -22,6 +22,15 @@ from envmatrix.store.excerpts import open_reader
 _Members = Mapping[str, tuple[str, ...]]
 
 
+def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
+    """Return the lock with the excerpts of sets that were resolved again to the same files."""
+    sets = {**lock.sets}
+    for key, old in previous.sets.items() if previous else ():
+        if key in sets and sets[key].artifacts == old.artifacts:
+            sets[key] = replace(sets[key], excerpts=old.excerpts)
+    return replace(lock, sets=sets)
+
+
 def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: Search) -> Lock:
     """Return the lock with excerpts of all sets of which images use members, looking only at sets
     whose excerpts are not those of these members."""
@@ -29,8 +38,8 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
     stale = {
         key: of_set for key, of_set in members.items() if not _is_current(lock.sets[key], of_set)
     }
+    sets = {**lock.sets}
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
-        sets = {**lock.sets}
         for key, of_set in stale.items():
             sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
             advance(1)

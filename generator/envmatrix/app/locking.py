@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from envmatrix.app.excerpts import Search, with_current_excerpts
+from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_excerpts
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate
@@ -56,6 +56,7 @@ def update_lock(
         with _resolution(fetcher, matrix.facts, console) as resolution:
             lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
         search = Search(fetcher, console)
+        lock = with_previous_excerpts(lock, previous)
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
     _write(root / FILE, lock, len(matrix.cells), console)
     journal.forget()

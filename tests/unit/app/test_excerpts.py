@@ -13,7 +13,7 @@ from tests.archives import noise, package, zipped
 from tests.fakes import lock_of, matrix_of, with_set
 from tests.unit.store.test_excerpts import serve
 
-from envmatrix.app.excerpts import Search, with_current_excerpts
+from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_excerpts
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
@@ -129,6 +129,17 @@ def test_nobody_looks_twice(matrix: Matrix, lock: Lock, make_servers: Make) -> N
     again = make_servers(of_wheel)
     assert with_current_excerpts(new, matrix, RECIPES, again.search) == new
     assert again.requests == []
+
+
+def test_sets_that_are_resolved_to_the_same_files_keep_their_excerpts(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    previous = with_current_excerpts(lock, matrix, RECIPES, make_servers(of_wheel).search)
+    assert with_previous_excerpts(lock, previous) == previous
+    assert with_previous_excerpts(lock, None) == lock
+    row = lock.sets[KEY]
+    others = with_set(lock, KEY, replace(row, artifacts=row.artifacts[1:]))
+    assert with_previous_excerpts(others, previous).sets[KEY].excerpts is None
 
 
 def test_a_file_that_is_used_as_a_whole_is_not_downloaded(
