@@ -572,7 +572,7 @@ def test_no_result_is_wrong_or_lost_when_the_clock_jumps(jobs: Checkout, tmp_pat
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
     jobs.variables |= {"PYTHONPATH": str(tmp_path), "YEARS": "1"}
     assert states(jobs)["test first"] == "done"
-    write(jobs, "first", test=f"{TEST}; ! test -e /build/broken; sleep 1")
+    write(jobs, "first", test=f"{TEST}; sleep 1; test ! -e /build/broken")
     jobs.variables["YEARS"] = "-1"
     assert states(jobs)["test first"] == "done"
     # A newer failure counts, although its date is that of an older run.
