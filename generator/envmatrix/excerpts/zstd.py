@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from envmatrix.excerpts.blocks import Block, DecodedBlocks
-from envmatrix.excerpts.reading import Reader, Span, Unsuitable
+from envmatrix.excerpts.reading import LARGEST_READ, Reader, Span, Unsuitable
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdDecompressor, ZstdError
@@ -64,8 +64,10 @@ def _length(header: bytes) -> int:
     _, offset, size = _layout(header)
     if size == 0 or len(header) < offset + size:
         raise Unsuitable("a frame of zstd does not say its length")
-    length = int.from_bytes(header[offset : offset + size], "little")
-    return length + 256 if size == 2 else length
+    length = int.from_bytes(header[offset : offset + size], "little") + 256 * (size == 2)
+    if length > LARGEST_READ:
+        raise Unsuitable(f"a frame of zstd has {length} bytes")
+    return length
 
 
 def _end_of_frame(reader: Reader, start: int, header: bytes, end: int) -> int:

@@ -45,6 +45,8 @@ _CHUNK = 1 << 20
 _SAFE = "/~+:"
 # The limit of a directory listing in memory, in bytes.
 _MOST_OF_A_LISTING = 1 << 22
+# The limit of requests for parts of a remote file.
+_MOST_READS = 64
 # How many locations an error shows of many files.
 _SHOWN = 3
 _MIRROR = "the mirror"
@@ -59,17 +61,22 @@ class Mirror(Protocol):
     def read(self, sha256: str) -> Iterator[bytes]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RemoteFile:
-    """A file of `size` bytes on a server, read in ranges. Nothing verifies what it reads."""
+    """A file of `size` bytes on a server, read in a few ranges. Nothing verifies what it reads;
+    WrongContent after more reads than the index or the directory of an archive takes."""
 
     client: httpx.Client
     url: str
     size: int
+    reads: int = 0
 
     def read(self, offset: int, size: int) -> bytes:
         if size == 0:
             return b""
+        self.reads += 1
+        if self.reads > _MOST_READS:
+            raise WrongContent(f"more than {_MOST_READS} ranges of it are needed")
         content = b"".join(stream_range(self.client, self.url, (offset, size), self.size))
         if len(content) < size:
             raise httpx.RemoteProtocolError(f"ended after {len(content)} of {size} bytes")
@@ -204,12 +211,11 @@ class Fetcher:
         self, artifact: Artifact, failed: FailedAttempts, part: Range | None = None
     ) -> Iterable[_Source]:
         for url in self._locations(artifact, failed):
-            yield (
-                url,
-                functools.partial(stream_range, self.client, url, part.span, artifact.size)
-                if part
-                else functools.partial(_stream, self.client, url),
-            )
+            if part:
+                span, size = part.span, artifact.size
+                yield url, functools.partial(stream_range, self.client, url, span, size)
+            else:
+                yield url, functools.partial(_stream, self.client, url)
 
     def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
         origin = artifact.origin

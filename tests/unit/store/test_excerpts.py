@@ -360,6 +360,14 @@ def test_a_remote_file_is_read_in_ranges() -> None:
         assert is_promising(large, remote, ("include/*",))
 
 
+def test_a_remote_file_is_not_read_in_many_ranges() -> None:
+    with httpx.Client(transport=httpx.MockTransport(serve)) as client:
+        remote = RemoteFile(client, "http://h/a.whl", len(WHOLE))
+        with pytest.raises(WrongContent, match="more than"):
+            all(remote.read(offset, 1) for offset in range(1000))
+        assert remote.reads < 100
+
+
 @pytest.mark.parametrize("answer", [ignore_ranges, misreport, lengthen])
 def test_a_remote_file_has_no_other_bytes(answer: Answer) -> None:
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
