@@ -18,7 +18,7 @@ import httpx
 from tests.archives import entry, link, tar, zipped
 from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
-from tests.unit.results.examples import record
+from tests.unit.results.examples import collector, record
 from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
@@ -37,7 +37,7 @@ from envmatrix.parallel import Once
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
 from envmatrix.results.journal import replay
-from envmatrix.results.records import Part, line_of
+from envmatrix.results.records import Part, Record, line_of
 from envmatrix.results.waivers import load_waivers
 from envmatrix.sessions import binaries, compilation, fatbins, junit, outcomes, test_dependencies
 from envmatrix.sessions.analysis import baselines
@@ -114,9 +114,9 @@ def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], obje
 
 
 def _journal(directory: Path) -> object:
-    stored: list[object] = []
+    stored: list[Record] = []
     warnings: list[str] = []
-    replay(directory, stored.append, warnings.append)
+    replay(directory, collector(stored), warnings.append)
     assert len(stored) + len(warnings) == 1
     return stored
 
