@@ -79,6 +79,7 @@ PURE = {
     "jobs",
     "registry.manifests",
     "render",
+    "results.encoding",
     "results.formats",
     "results.records",
     "results.summary",

@@ -20,7 +20,7 @@ from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
-_SCHEMAS = ("0001", "0002", "0003", "0004")
+_SCHEMAS = ("0001", "0002", "0003", "0004", "0005")
 SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30
