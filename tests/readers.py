@@ -9,7 +9,7 @@ import socket
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +18,7 @@ import httpx
 from tests.archives import ar, entry, link, package, pieces, tar, xz_of, zipped, zstd_of
 from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
-from tests.unit.results.examples import record
+from tests.unit.results.examples import collector, record
 from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
@@ -40,8 +40,11 @@ from envmatrix.matrix.loading import load_matrix
 from envmatrix.parallel import Once
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
+from envmatrix.results.encoding import decode, encode
 from envmatrix.results.journal import replay
-from envmatrix.results.records import Part, line_of
+from envmatrix.results.queries import FlakyRevision, StoredRun
+from envmatrix.results.records import InvalidRecord, Part, Record, line_of
+from envmatrix.results.summary import Failure, Origin, PlaceSummary, Slowdown
 from envmatrix.results.waivers import load_waivers
 from envmatrix.sessions import binaries, compilation, fatbins, junit, outcomes, test_dependencies
 from envmatrix.sessions.analysis import baselines
@@ -138,11 +141,18 @@ def _lines(read: Callable[[Sequence[str]], Any]) -> Callable[[Path, bytes], obje
 
 
 def _journal(directory: Path) -> object:
-    stored: list[object] = []
+    stored: list[Record] = []
     warnings: list[str] = []
-    replay(directory, stored.append, warnings.append)
+    replay(directory, collector(stored), warnings.append)
     assert len(stored) + len(warnings) == 1
     return stored
+
+
+def _summary(text: str) -> object:
+    try:
+        return decode(PlaceSummary, text)
+    except InvalidRecord as error:
+        return error
 
 
 def _configuration(directory: Path) -> None:
@@ -417,6 +427,21 @@ def _json(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
+def stored_summary() -> str:
+    run = StoredRun(record(1).run, record(1).end, {"failed": 1})
+    bad = run.sighting("failed")
+    failure = Failure(
+        "lib", CELL, "a", "failed", "product", "no", run.run.id, Origin(bad, replace(bad, run="0"))
+    )
+    slowdown = Slowdown("lib", CELL, "test", 1.0, 9.0)
+    flaky = FlakyRevision("b", 1.0, "retried")
+    return encode(
+        PlaceSummary(
+            "lib", CELL, 0.0, (run,), (failure,), 12, 80.5, (1.0, 2.0), (slowdown,), (flaky,)
+        )
+    )
+
+
 def _lines_of_a_journal() -> bytes:
     full = record(
         1,
@@ -466,6 +491,7 @@ def readers() -> Sequence[Reader]:
         Reader("ranges of a wheel", [_WHEEL], _excerpt("a.whl")),
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
+        Reader("summary of a place", [stored_summary().encode()], _text(_summary)),
         Reader("journal", [_lines_of_a_journal()], _file(f"{record(1).run.id}.jsonl", _journal)),
         Reader(
             "JUnit",

@@ -6,9 +6,11 @@ import multiprocessing
 import socket
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from tests import databases
 from tests.databases import RealPostgresql
 from tests.integration.conftest import CELL as BUILT
@@ -16,12 +18,15 @@ from tests.integration.conftest import Checkout
 from tests.integration.test_jobs import wait_for
 from tests.unit.results.conftest import database as database
 from tests.unit.results.examples import record
+from tests.unit.results.test_places import *  # noqa: F403 -- likewise
+from tests.unit.results.test_places import computed, execute, reported, stored
 from tests.unit.results.test_store import *  # noqa: F403 -- its tests, run with the `url` below
 
 from envmatrix.machine.origins import Origins
 from envmatrix.results import queries
 from envmatrix.results.database import connect
 from envmatrix.results.journal import count_journals
+from envmatrix.results.places import FLAKY_SECONDS, refresh
 
 WRITERS, RUNS = 50, 10
 
@@ -60,6 +65,32 @@ def test_many_writers_at_once_lose_nothing(url: str) -> None:
         for writer in range(WRITERS):
             history = queries.history(connection, f"writer{writer}", record().run.cell, "test", 99)
             assert [run.counts for run in history] == [{"passed": 20}] * RUNS
+
+
+def write_with_summaries(arguments: tuple[str, int]) -> None:
+    url, writer = arguments
+    with connect(url) as database:
+        for number in range(RUNS):
+            database.add(record(number * 10 + writer, {"a": "failed"}, library=f"lib{writer % 2}"))
+            refresh(database, FLAKY_SECONDS)
+
+
+def test_writers_at_once_store_no_outdated_summary(url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write_with_summaries, [(url, writer) for writer in range(8)]))
+    with connect(url) as database:
+        assert reported(database) == computed(database)
+        refresh(database, FLAKY_SECONDS)
+        assert None not in stored(database)
+        assert reported(database) == computed(database)
+
+
+def test_an_emptied_table_removes_the_summaries(url: str) -> None:
+    with connect(url) as database:
+        database.add(record(1, {"a": "failed"}))
+        refresh(database, FLAKY_SECONDS)
+        execute(sa.text("TRUNCATE outcomes"))(database)
+        assert stored(database) == [None]
 
 
 def test_what_ran_while_the_server_was_away_is_stored_when_it_is_back(

@@ -82,6 +82,7 @@ PURE = {
     "jobs",
     "registry.manifests",
     "render",
+    "results.encoding",
     "results.formats",
     "results.records",
     "results.summary",

@@ -6,7 +6,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
-_SCHEMAS = ("0001", "0002", "0003", "0004")
+_SCHEMAS = ("0001", "0002", "0003", "0004", "0005")
 SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30
@@ -32,6 +32,9 @@ _READ_ONLY = {"envmatrix_reads": True}
 _LARGEST_VALUE = 16 << 20
 LONGEST_TEXT = 1 << 20
 _ROWS_AT_ONCE = 1_000
+# Of SQLite: pages in its log before they are moved into the file, and the size of its cache.
+_LOG_PAGES = 4_000
+_CACHE_KILOBYTES = 32 << 10
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
 _NOT_LOST = "the results stay in their journals and are stored by the next command"
 # SQLite would apply a log that stays to the new file.
@@ -71,14 +74,22 @@ class Database:
     engine: sa.Engine
     address: sa.URL
 
-    def add(self, record: Record) -> None:
-        """Store a run with its results in one transaction, unless it is stored already. Raise
-        InvalidRecord if the database rejects its values."""
-        with _database_errors(self.address), self.engine.begin() as connection:
+    def add(self, *records: Record) -> None:
+        """Store runs with their results in one transaction, unless they are stored already. Raise
+        InvalidRecord if the database rejects a value."""
+        with self.writing() as connection:
             try:
-                _insert(connection, record)
+                # Transactions that lock places in the same order cannot block each other forever.
+                for record in sorted(records, key=_place_of):
+                    _insert(connection, record)
             except (sa.exc.DataError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidRecord("the results store rejects its values") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Open a connection for one transaction."""
+        with _database_errors(self.address), self.engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -87,6 +98,10 @@ class Database:
         with _database_errors(self.address), engine.connect() as connection:
             connection.info.pop(LEFT_OUT, None)
             yield connection
+
+
+def _place_of(record: Record) -> tuple[str, str]:
+    return record.run.library, record.run.cell
 
 
 def _insert(connection: sa.Connection, record: Record) -> None:
@@ -98,26 +113,45 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         "revision": run.revision.id,
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
-    try:
-        connection.execute(sa.insert(tables.runs), _fit_row(tables.runs, row))
-    except sa.exc.IntegrityError:  # it is stored already
-        connection.rollback()
+    added = connection.execute(_run_insertion(connection), _fit_row(_fits(tables.runs), row))
+    if not added.rowcount:
         return
-    for kind, table in tables.PARTS.items():
+    for table in tables.PARTS.values():
         items: Sequence[Any] = getattr(record, table.name)
-        names = [field.name for field in fields(kind)]
         for start in range(0, len(items), _ROWS_AT_ONCE):
-            rows = (
-                {"run": run.id, "position": number, **{name: getattr(item, name) for name in names}}
-                for number, item in enumerate(items[start : start + _ROWS_AT_ONCE], start)
-            )
-            connection.execute(sa.insert(table), [_fit_row(table, row) for row in rows])
+            rows = _part_rows(table, run.id, start, items[start : start + _ROWS_AT_ONCE])
+            connection.execute(sa.insert(table), rows)
 
 
-def _fit_row(table: sa.Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def _run_insertion(connection: sa.Connection) -> sa.Insert:
+    """Return the statement that stores a run unless it is stored already."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(tables.runs).on_conflict_do_nothing()
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(tables.runs).on_conflict_do_nothing()
+
+
+def _part_rows(
+    table: sa.Table, run: str, start: int, items: Sequence[Any]
+) -> list[dict[str, object]]:
+    """Return the rows of parts of a run, whose positions begin at `start`."""
+    fits = {name: fit for name, fit in _fits(table).items() if name not in ("run", "position")}
+    rows = []
+    for position, item in enumerate(items, start):
+        row = _fit_row(fits, {name: getattr(item, name) for name in fits})
+        row["run"], row["position"] = run, position
+        rows.append(row)
+    return rows
+
+
+def _fit_row(
+    fits: Mapping[str, Callable[[str], str | bytes]], row: Mapping[str, object]
+) -> dict[str, object]:
     """Return a row that fits its table: texts truncated to their columns and without characters
     that databases reject, long ones compressed."""
-    fits = _fits(table)
     return {
         name: fits[name](value) if isinstance(value, str) else value for name, value in row.items()
     }
@@ -187,6 +221,9 @@ def _engine(address: sa.URL) -> sa.Engine:
         connection.text_factory = lambda content: content.decode("utf-8", "replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE)
         connection.execute("PRAGMA synchronous = NORMAL")
+        # Large stores have an index page for each test: write each once for many runs.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"PRAGMA cache_size = {-_CACHE_KILOBYTES}")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @sa.event.listens_for(engine, "begin")

@@ -20,7 +20,8 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "errored": "ERROR", "killed": "KIL
 
 def sign(entry: ReportEntry) -> str:
     """Return the state of an entry in one word."""
-    return "waived" if entry.is_waived else _SIGNS.get(entry.state, entry.state)
+    state = entry.state
+    return "waived" if entry.is_waived else _SIGNS.get(state, state)
 
 
 def tests_of(entry: ReportEntry) -> str:

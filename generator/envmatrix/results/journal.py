@@ -13,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -30,6 +30,9 @@ _SET_ASIDE = ".unreadable"
 LARGEST = 64 << 20
 _LONGEST_LINE = 8 << 20
 _MOST_LINES = 500_000
+# The most journals that are stored at once, and their bytes.
+MOST_AT_ONCE = 50
+_LARGEST_AT_ONCE = 8 << 20
 # The most characters of its old name in that of a file set aside, so that the name stays valid.
 _MOST_NAME_CHARACTERS = 40
 
@@ -66,26 +69,61 @@ def open_journal(directory: Path, run: Run) -> Iterator[Journal]:
         yield journal
 
 
-def replay(directory: Path, add: Callable[[Record], None], warn: Callable[[str], None]) -> None:
-    """Pass each run that has ended to `add`, oldest first, and remove its journal once that
-    returns. A journal that raises InvalidRecord, also in `add`, is set aside and passed to `warn`
-    as a message; other errors of `add` leave that journal and the rest."""
-    for file in sorted(directory.glob(f"*{_SUFFIX}"), key=_age):
+def replay(directory: Path, add: Callable[..., None], warn: Callable[[str], None]) -> int:
+    """Pass the runs that have ended to `add`, oldest first and several at once, and remove their
+    journals once that returns; return their number. A journal that raises InvalidRecord, also in
+    `add`, is set aside and passed to `warn` as a message; other errors of `add` leave the journals
+    passed to it and the rest."""
+    files = sorted(directory.glob(f"*{_SUFFIX}"), key=_age)
+    return sum(_replay_batch(batch, add, warn) for batch in _batches(files))
+
+
+def _batches(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """Yield the files in groups that are small enough for one transaction."""
+    batch: list[Path] = []
+    size = 0
+    for file in files:
+        size += _status(file)[0]
+        if batch and (len(batch) == MOST_AT_ONCE or size > _LARGEST_AT_ONCE):
+            yield batch
+            batch, size = [], _status(file)[0]
+        batch.append(file)
+    if batch:
+        yield batch
+
+
+def _replay_batch(
+    files: Sequence[Path], add: Callable[..., None], warn: Callable[[str], None]
+) -> int:
+    records: dict[Path, Record] = {}
+    with ExitStack() as locks:
+        for file in files:
+            try:
+                handle = locks.enter_context(_lock_ended(file))
+                if handle is not None:
+                    records[file] = _record(handle, file)
+            except InvalidRecord as error:
+                warn(_set_aside(file, str(error)))
+        if not records:
+            return 0
         try:
-            _replay_one(file, add)
+            add(*records.values())
         except InvalidRecord as error:
-            warn(_set_aside(file, str(error)))
+            if len(files) == 1:
+                warn(_set_aside(files[0], str(error)))
+                return 0
+        else:
+            for file in records:
+                file.unlink()
+            return len(records)
+    return sum(_replay_batch([file], add, warn) for file in records)
 
 
-def _replay_one(file: Path, add: Callable[[Record], None]) -> None:
-    with _lock_ended(file) as handle:
-        if handle is None:
-            return
-        record = record_of(_lines(handle))
-        if record.run.id != file.name.removesuffix(_SUFFIX):
-            raise InvalidRecord("its name is not the id of its run")
-        add(record)
-        file.unlink()
+def _record(handle: TextIO, file: Path) -> Record:
+    record = record_of(_lines(handle))
+    if record.run.id != file.name.removesuffix(_SUFFIX):
+        raise InvalidRecord("its name is not the id of its run")
+    return record
 
 
 def count_journals(directory: Path) -> int:
@@ -94,10 +132,17 @@ def count_journals(directory: Path) -> int:
 
 
 def _age(file: Path) -> tuple[float, str]:
+    _, modified = _status(file)
+    return modified, file.name
+
+
+def _status(file: Path) -> tuple[int, float]:
+    """Return the size of a file and when it was modified."""
     try:
-        return file.lstat().st_mtime, file.name
+        status = file.lstat()
     except FileNotFoundError:  # replayed by another process
-        return 0.0, file.name
+        return 0, 0.0
+    return status.st_size, status.st_mtime
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,10 +64,12 @@ class Location:
             yield database
 
     def replay(self, database: Database, warn: Callable[[str], None]) -> None:
-        """Store the runs that have ended."""
+        """Store the runs that have ended, and the summaries that they change."""
         from envmatrix.results.journal import replay
+        from envmatrix.results.places import refresh
 
-        replay(self.journals, database.add, warn)
+        if replay(self.journals, database.add, warn):
+            refresh(database, time.time())
 
     def keep(self, warn: Callable[[str], None]) -> None:
         """Store the runs that have ended, if the store is shared or there are many: into the

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
+from envmatrix.results import tables
 from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check
 from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
@@ -20,10 +21,13 @@ from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
 _VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
 # Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS
-# The most runs of only affected tests that count beside whole ones.
-_MOST_PARTIAL = 10_000
+# The most runs of only affected tests that count beside whole ones of a verb.
+_MOST_PARTIAL = 1_000
 # The most characters of test output returned in all.
 _MOST_OUTPUT = 32 << 20
+
+# A library and a cell.
+Place: TypeAlias = tuple[str, str]
 
 _T = TypeVar("_T")
 _Key = TypeVar("_Key")
@@ -44,7 +48,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """The state of a test, or of a whole run, in one run."""
+    """The state of a test, or of a whole run, in one run, named by its id."""
 
     run: str
     revision: Revision
@@ -53,13 +57,15 @@ class Sighting:
 
 
 def latest(
-    connection: sa.Connection, before: float | None = None, place: tuple[str, str] | None = None
+    connection: sa.Connection,
+    before: float | None = None,
+    places: Collection[Place] | None = None,
 ) -> tuple[StoredRun, ...]:
     """Return the newest run of each library, cell, verb and shard, optionally of those that started
-    before a moment or of one library and cell, and the later runs of only affected tests. Runs with
+    before a moment or of some places, and the later runs of only affected tests. Runs with
     arguments for the framework do not count."""
     restrictions = [] if before is None else [runs.c.started < before]
-    restrictions += [] if place is None else _at(*place)
+    restrictions += [] if places is None else [_at_any(places)]
     key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
     newest = (
         sa.select(*key, sa.func.max(runs.c.started).label("started"))
@@ -71,21 +77,35 @@ def latest(
     usual = sa.select(runs).join(newest, sa.and_(*same)).where(runs.c.extent == "")
     of_place = [newest.c[column.name] == column for column in key[:-1]]
     is_later = sa.or_(newest.c.started.is_(None), runs.c.started > newest.c.started)
+    newest_first = (runs.c.started.desc(), runs.c.id)
+    number = sa.func.row_number().over(partition_by=key[:-1], order_by=newest_first)
     partial = (
-        sa.select(runs)
+        sa.select(runs, number.label("number"))
         .outerjoin(newest, sa.and_(*of_place, newest.c.shard == ""))
         .where(runs.c.extent == SINCE, is_later, *restrictions)
-        .order_by(runs.c.started.desc(), runs.c.id)
+        .subquery()
     )
+    last = sa.select(partial).where(partial.c.number <= _MOST_PARTIAL)
     whole_runs = _stored_runs(connection, usual.order_by(*key, runs.c.id))
-    return (*whole_runs, *_stored_runs(connection, partial.limit(_MOST_PARTIAL)))
+    partial_runs = _stored_runs(connection, last.order_by(partial.c.started.desc(), partial.c.id))
+    return (*whole_runs, *partial_runs)
 
 
-def places(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
+def places(connection: sa.Connection) -> tuple[Place, ...]:
     """Return the libraries and cells that have runs."""
     query = sa.select(runs.c.library, runs.c.cell).distinct()
     rows = (tuple(row) for row in connection.execute(query))
     return tuple(row for row in rows if all(isinstance(name, str) for name in row))
+
+
+def place_rows(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> Iterator[tuple[Place, sa.Row[Any]]]:
+    """Yield the places in their order, with their rows."""
+    columns = tables.places.c
+    query = sa.select(tables.places).where(*conditions).order_by(columns.library, columns.cell)
+    rows = _valid_rows(connection, tables.places, connection.execute(query), _place)
+    return ((place, row) for row, place in rows)
 
 
 def ids(connection: sa.Connection) -> tuple[str, ...]:
@@ -96,6 +116,15 @@ def ids(connection: sa.Connection) -> tuple[str, ...]:
 
 def run(connection: sa.Connection, run_id: str) -> StoredRun | None:
     return next(iter(_stored_runs(connection, sa.select(runs).where(runs.c.id == run_id))), None)
+
+
+def _at_any(places: Collection[Place]) -> sa.ColumnElement[bool]:
+    """Return the condition for runs of these places. The names alone let SQLite use an index."""
+    return sa.and_(
+        runs.c.library.in_({library for library, _ in places}),
+        runs.c.cell.in_({cell for _, cell in places}),
+        sa.tuple_(runs.c.library, runs.c.cell).in_(places),
+    )
 
 
 def _at(library: str, cell: str) -> list[sa.ColumnElement[bool]]:
@@ -122,16 +151,21 @@ def history(
     return _stored_runs(connection, query)
 
 
-def times(connection: sa.Connection, limit: int) -> Mapping[tuple[str, str, str], tuple[End, ...]]:
-    """Return the ends of the newest runs of each library, cell and verb, without their messages;
+def times(
+    connection: sa.Connection, places: Collection[Place], limit: int
+) -> Mapping[Place, Mapping[str, tuple[End, ...]]]:
+    """Return the ends of the newest runs of each verb of some places, without their messages;
     oldest first."""
     place = (runs.c.library, runs.c.cell, runs.c.verb)
-    number = sa.func.row_number().over(partition_by=place, order_by=runs.c.started.desc())
+    newest_first = (runs.c.started.desc(), runs.c.id)
+    number = sa.func.row_number().over(partition_by=place, order_by=newest_first)
     columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
-    numbered = sa.select(*columns).where(runs.c.extent == "").subquery()
+    whole = (runs.c.extent == "", _at_any(places))
+    numbered = sa.select(*columns).where(*whole).subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     ends = _valid_rows(connection, runs, connection.execute(query), _end)
-    return grouped(((row.library, row.cell, row.verb), end) for row, end in ends)
+    verbs = grouped(((row.library, row.cell), (row.verb, end)) for row, end in ends)
+    return {key: grouped(pairs) for key, pairs in verbs.items()}
 
 
 def last_verdicts(connection: sa.Connection) -> tuple[StoredRun, ...]:
@@ -195,7 +229,7 @@ def sightings(
 
 
 # Library, cell, revision and name of a test.
-_Place = tuple[str, str, str, str]
+_Test = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,59 +244,93 @@ class Flake:
     contradicted: int
 
 
-def flaky(connection: sa.Connection, since: float) -> tuple[Flake, ...]:
-    """Return the flaky tests of the runs since a moment, worst first."""
-    bad = (
-        sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
-        .join(outcomes, outcomes.c.run == runs.c.id)
-        .where(runs.c.started >= since, _COMPARABLE, REMARKABLE)
-        .distinct()
-    )
-    valid_rows = _valid_rows(connection, outcomes, connection.execute(bad), _placed_outcome)
-    rows = [row for row, _ in valid_rows]
-    retried = Counter((row.library, row.cell, row.name) for row in rows if row.state == "flaky")
-    failed: set[_Place] = {
-        (row.library, row.cell, row.revision, row.name)
-        for row in rows
-        if row.state != "flaky" and row.revision
-    }
-    again = _run_again(connection, since) if failed else set()
-    passed = _passed_too(connection, {place for place in failed if place[:3] in again}, since)
-    contradicted = Counter((library, cell, name) for library, cell, _, name in passed)
-    flakes = [Flake(*key, retried[key], contradicted[key]) for key in {*retried, *contradicted}]
-    flakes.sort(key=lambda flake: (-flake.retried - flake.contradicted, astuple(flake)))
-    return tuple(flakes)
+@dataclass(frozen=True, slots=True)
+class FlakyRevision:
+    """A revision at which a test was flaky: it passed only on retry, or it both passed and failed.
+    The runs since any moment up to `started` show that."""
+
+    name: str
+    started: float
+    reason: Literal["retried", "contradicted"]
 
 
-def _run_again(connection: sa.Connection, since: float) -> set[tuple[str, str, str]]:
-    """Return library, cell and revision of repeated runs: only their tests can be contradictory."""
-    columns = (runs.c.library, runs.c.cell, runs.c.revision)
-    query = sa.select(*columns).where(runs.c.started >= since, _COMPARABLE).group_by(*columns)
-    rows = connection.execute(query.having(sa.func.count() > 1))
-    return {(library, cell, revision) for library, cell, revision in rows}
+def flaky_revisions(
+    connection: sa.Connection, places: Collection[Place], since: float
+) -> Mapping[Place, tuple[FlakyRevision, ...]]:
+    """Return the revisions at which tests were flaky in the runs since a moment, by place."""
+    bad = _last_outcomes(connection, places, since, REMARKABLE)
+    failed: defaultdict[_Test, float] = defaultdict(float)
+    flakes: list[tuple[Place, FlakyRevision]] = []
+    for (*test, state), started in bad.items():
+        library, cell, revision, name = test
+        if state == "flaky":
+            flakes.append(((library, cell), FlakyRevision(name, started, "retried")))
+        elif revision:
+            key = (library, cell, revision, name)
+            failed[key] = max(failed[key], started)
+    repeated = _second_runs(connection, places, since) if failed else {}
+    again = {test: started for test, started in failed.items() if test[:3] in repeated}
+    for (*test, _), passed in _passed(connection, places, since, again).items():
+        library, cell, revision, name = test
+        if (last := again.get((library, cell, revision, name))) is not None:
+            started = min(last, passed, repeated[library, cell, revision])
+            flakes.append(((library, cell), FlakyRevision(name, started, "contradicted")))
+    flakes.sort(key=lambda item: (item[0], astuple(item[1])))
+    return grouped(flakes)
 
 
-def _passed_too(connection: sa.Connection, failed: set[_Place], since: float) -> set[_Place]:
-    """Return those of `failed` that passed as well, at the same revision."""
-    revisions = sorted({revision for _, _, revision, _ in failed})
-    names = sorted({name for *_, name in failed})
-    passed: set[_Place] = set()
+def _second_runs(
+    connection: sa.Connection, places: Collection[Place], since: float
+) -> Mapping[tuple[str, str, str], float]:
+    """Return when the last run but one of a revision started, by library, cell and revision: only
+    tests of repeated runs can be contradictory."""
+    key = (runs.c.library, runs.c.cell, runs.c.revision)
+    number = sa.func.row_number().over(partition_by=key, order_by=runs.c.started.desc())
+    comparable = (_at_any(places), runs.c.started >= since, _COMPARABLE)
+    columns = (*key, runs.c.started, number.label("number"))
+    numbered = sa.select(*columns).where(*comparable).subquery()
+    query = sa.select(numbered).where(numbered.c.number == 2)
+    rows = _valid_rows(connection, runs, connection.execute(query), _placed_run)
+    return {(row.library, row.cell, row.revision): row.started for row, _ in rows}
+
+
+def _passed(
+    connection: sa.Connection, places: Collection[Place], since: float, tests: Collection[_Test]
+) -> Mapping[tuple[str, ...], float]:
+    """Return when tests of the names and revisions of `tests` last passed."""
+    revisions = sorted({revision for _, _, revision, _ in tests})
+    names = sorted({name for *_, name in tests})
+    passed: dict[tuple[str, ...], float] = {}
     for start in range(0, len(names), 500):
-        query = (
-            sa.select(runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name)
-            .join(outcomes, outcomes.c.run == runs.c.id)
-            .where(
-                runs.c.started >= since,
-                _COMPARABLE,
-                runs.c.revision.in_(revisions),
-                outcomes.c.name.in_(names[start : start + 500]),
-                outcomes.c.state == "passed",
-            )
-            .distinct()
+        conditions = (
+            runs.c.revision.in_(revisions),
+            outcomes.c.name.in_(names[start : start + 500]),
+            outcomes.c.state == "passed",
         )
-        rows = connection.execute(query)
-        passed |= {(library, cell, revision, name) for library, cell, revision, name in rows}
-    return passed & failed
+        passed |= _last_outcomes(connection, places, since, *conditions)
+    return passed
+
+
+def _last_outcomes(
+    connection: sa.Connection,
+    places: Collection[Place],
+    since: float,
+    *conditions: sa.ColumnElement[bool],
+) -> Mapping[tuple[str, ...], float]:
+    """Return when the last run since a moment started that has an outcome, by library, cell,
+    revision, name and state of the test."""
+    comparable = (_at_any(places), runs.c.started >= since, _COMPARABLE)
+    key = (runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
+    query = (
+        sa.select(*key, sa.func.max(runs.c.started).label("started"))
+        .join(outcomes, outcomes.c.run == runs.c.id)
+        .where(*comparable, *conditions)
+        .group_by(*key)
+    )
+    rows = _valid_rows(connection, outcomes, connection.execute(query), _placed_outcome)
+    return {
+        (row.library, row.cell, row.revision, row.name, row.state): row.started for row, _ in rows
+    }
 
 
 def durations(
@@ -295,9 +363,19 @@ def _outcome_state(row: sa.Row[Any]) -> TestOutcome:
     return check(TestOutcome(row.name, row.state, 0.0))
 
 
-def _placed_outcome(row: sa.Row[Any]) -> TestOutcome:
-    _check_texts(row.library, row.cell, row.revision)
-    return _outcome_state(row)
+def _place(row: sa.Row[Any]) -> Place:
+    _check_texts(row.library, row.cell)
+    return row.library, row.cell
+
+
+def _placed_outcome(row: sa.Row[Any]) -> Sighting:
+    _check_texts(row.library, row.cell)
+    return check(Sighting(row.name, Revision(row.revision), row.started, row.state))
+
+
+def _placed_run(row: sa.Row[Any]) -> Sighting:
+    _check_texts(row.library, row.cell)
+    return check(Sighting("", Revision(row.revision), row.started, "passed"))
 
 
 def _end(row: sa.Row[Any]) -> End:

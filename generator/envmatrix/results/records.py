@@ -101,7 +101,7 @@ class Record:
 
 Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | Finding | End
 
-_Checked = TypeVar("_Checked", bound=Part | Revision)
+_Checked = TypeVar("_Checked")
 
 _KINDS: Mapping[str, type[Part]] = {
     "run": Run,
@@ -152,26 +152,28 @@ def record_of(lines: Iterable[str]) -> Record:
 def check(part: _Checked) -> _Checked:
     """Return the part; raise InvalidRecord if a field's type does not admit its value."""
     kind: Any = type(part)
-    for name, accepts in _checks(kind):
+    for name, accepts in checks(kind):
         value = getattr(part, name)
-        if isinstance(value, Revision):
+        if not accepts(value):
+            raise InvalidRecord(f"`{name}` of a {kind.__name__.lower()} is not valid")
+        if name == "revision":
             check(value)
-        elif not accepts(value):
-            raise InvalidRecord(f"`{name}` of a {type(part).__name__.lower()} is not valid")
     return part
 
 
 @cache
-def _checks(kind: type[Any]) -> tuple[tuple[str, Callable[[object], bool]], ...]:
-    """Return the predicate for the value of each field."""
+def checks(kind: type[Any]) -> tuple[tuple[str, Callable[[object], bool]], ...]:
+    """Return the predicate for the value of each field of a dataclass, by name."""
     hints = get_type_hints(kind).items()
-    return tuple((name, _accepted(hint, _RANGES.get(name))) for name, hint in hints)
+    return tuple((name, accepted(hint, _RANGES.get(name))) for name, hint in hints)
 
 
-def _accepted(kind: Any, limit: tuple[float, float] | None) -> Callable[[object], bool]:
-    """Return the predicate for a field's type: texts, numbers, booleans, one of several."""
+@cache
+def accepted(kind: Any, limit: tuple[float, float] | None = None) -> Callable[[object], bool]:
+    """Return the predicate for a field's type: texts, numbers, booleans, one of several, or a
+    collection of any items."""
     if get_origin(kind) in (Union, UnionType):
-        options = [_accepted(option, limit) for option in get_args(kind)]
+        options = [accepted(option, limit) for option in get_args(kind)]
         return lambda value: any(accepts(value) for accepts in options)
     if get_origin(kind) is Literal:
         words = frozenset(get_args(kind))
@@ -181,7 +183,8 @@ def _accepted(kind: Any, limit: tuple[float, float] | None) -> Callable[[object]
         return lambda value: type(value) in (int, kind) and low <= value <= high  # type: ignore[operator]
     if kind is NoneType:
         return lambda value: value is None
-    return lambda value: isinstance(value, kind)
+    plain: type = get_origin(kind) or kind
+    return lambda value: isinstance(value, plain)
 
 
 def _part(entry: object) -> Part:

@@ -105,7 +105,7 @@ class Site:
 
     def _cell(self, library: str, cell: str) -> str | None:
         """Return the page of the most informative of the newest runs: failed, or with tests."""
-        latest = queries.latest(self.connection, place=(library, cell))
+        latest = queries.latest(self.connection, places=[(library, cell)])
         runs = summary.newest_runs(latest).get((library, cell))
         runs = runs or queries.history(self.connection, library, cell, None, 1)
         if not runs:
@@ -183,12 +183,14 @@ def _page_rank(stored: StoredRun) -> tuple[bool, bool, float]:
 def polyline(values: Sequence[float]) -> str:
     """Return the points of an SVG polyline through values, in a box of 100 by 24 pixels."""
     low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    step = 100 / (len(values) - 1)
-    return " ".join(
-        f"{number * step:.1f},{22 - 20 * (value - low) / span:.1f}"
-        for number, value in enumerate(values)
-    )
+    scale = 20 / ((high - low) or 1.0)
+    return _points(len(values)) % tuple([22 - scale * (value - low) for value in values])
+
+
+@cache
+def _points(count: int) -> str:
+    """Return the format of that many points at the same distance."""
+    return " ".join(f"{100 * number / (count - 1):.1f},%.1f" for number in range(count))
 
 
 @cache

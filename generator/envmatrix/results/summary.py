@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from operator import attrgetter
 
-from envmatrix.results.queries import Flake, Sighting, StoredRun, grouped
+from envmatrix.results.encoding import NOT_ENCODED
+from envmatrix.results.queries import Flake, FlakyRevision, Sighting, StoredRun, grouped
 from envmatrix.results.records import BAD, End, Revision
 from envmatrix.results.waivers import Waiver, waiver_of
 from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import SEVERITY, State, TestOutcome
+from envmatrix.sessions.outcomes import COVERAGE, SEVERITY, Measurement, State, TestOutcome
+from envmatrix.sessions.products import Product
 
 # The least slowdown that is reported, as a ratio and in seconds.
 _SLOWER, _SLOWER_SECONDS = 1.25, 1.0
@@ -69,7 +72,7 @@ class Failure:
     message: str
     run: str
     origin: Origin | None = None
-    waiver: Waiver | None = None
+    waiver: Waiver | None = field(default=None, metadata=NOT_ENCODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,29 @@ class Slowdown:
     verb: str
     before: float
     now: float
+
+
+# Increment this whenever a place's summary has other fields, or is computed in another way: stored
+# ones of another format are computed again.
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSummary:
+    """All that reports have of a library in a cell, without what depends on their time and on
+    waivers. `times` are the durations of the last runs in seconds, newest last; `flaky` are those
+    revisions that the runs since `since` show."""
+
+    library: str
+    cell: str
+    since: float
+    runs: tuple[StoredRun, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    size: int | None = None
+    coverage: float | None = None
+    times: tuple[float, ...] = ()
+    slower: tuple[Slowdown, ...] = ()
+    flaky: tuple[FlakyRevision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +222,7 @@ def worst(states: Iterable[State]) -> State:
     return max(states, key=SEVERITY.index, default="skipped")
 
 
-def failures_of(
-    stored: StoredRun, tests: Sequence[TestOutcome], waivers: Sequence[Waiver], today: date
-) -> tuple[Failure, ...]:
+def failures_of(stored: StoredRun, tests: Sequence[TestOutcome]) -> tuple[Failure, ...]:
     """Return the failures of a run: its failed tests, or the run itself if there are none."""
     if stored.end.state not in BAD:
         return ()
@@ -213,19 +237,28 @@ def failures_of(
             end.cause,
             outcome.message,
             run.id,
-            waiver=waiver_of(waivers, run.library, run.cell, outcome.name, today),
         )
         for outcome in [test for test in tests if test.state in BAD] or [step]
     )
 
 
+def waive(failures: Iterable[Failure], waivers: Sequence[Waiver], today: date) -> list[Failure]:
+    """Return the failures with the waivers that cover them."""
+    if not waivers:
+        return list(failures)
+    return [
+        replace(item, waiver=waiver_of(waivers, item.library, item.cell, item.name, today))
+        for item in failures
+    ]
+
+
 def origin(sightings: Sequence[Sighting]) -> Origin | None:
     """Return the origin of a failure; None if the newest sighting is not bad. Sightings are ordered
-    by commit time, then by the start of the run."""
+    by commit time, then by the start of the run, and its id."""
     bad: Sighting | None = None
     for sighting in sorted(
         sightings,
-        key=lambda row: (row.revision.committed or row.started, row.started),
+        key=lambda row: (row.revision.committed or row.started, row.started, row.run),
         reverse=True,
     ):
         if sighting.state in BAD:
@@ -245,6 +278,43 @@ def slowdown(place: tuple[str, str, str], history: Sequence[End]) -> Slowdown | 
     if now < before * _SLOWER or now < before + _SLOWER_SECONDS:
         return None
     return Slowdown(*place, before, now)
+
+
+def summarize(
+    place: PlaceSummary,
+    times: Mapping[str, Sequence[End]],
+    products: Sequence[Product],
+    measurements: Sequence[Measurement],
+) -> PlaceSummary:
+    """Add to the summary of a place what follows from the ends of the last runs of each verb, and
+    from the parts of the newest runs."""
+    if not place.runs:
+        return place
+    slowdowns = (slowdown((place.library, place.cell, verb), times[verb]) for verb in sorted(times))
+    # By path: shards and runs of several verbs create the same files.
+    sizes = {product.path: product.size for product in products}
+    coverages = [item.value for item in measurements if item.name == COVERAGE]
+    return replace(
+        place,
+        size=sum(sizes.values()) if sizes else None,
+        coverage=coverages[-1] if coverages else None,
+        times=tuple(end.seconds for end in times.get(place.runs[-1].run.verb, ())),
+        slower=tuple(filter(None, slowdowns)),
+    )
+
+
+def flakes(places: Iterable[PlaceSummary], since: float) -> tuple[Flake, ...]:
+    """Return the flaky tests of the runs since a moment, worst first."""
+    tests: list[Flake] = []
+    for place in places:
+        names = {item.name: [0, 0] for item in place.flaky if item.started >= since}
+        for item in place.flaky:
+            if item.started >= since:
+                names[item.name][item.reason == "contradicted"] += 1
+        tests += (Flake(place.library, place.cell, name, *counts) for name, counts in names.items())
+    tests.sort(key=attrgetter("library", "cell", "name"))
+    tests.sort(key=lambda flake: -flake.retried - flake.contradicted)
+    return tuple(tests)
 
 
 def newly_broken(

@@ -114,6 +114,19 @@ products = _of_run(
     sha256=sa.String(64),
 )
 
+# Libraries in cells that have runs, with their summaries, which `results.places` reads and writes.
+# Triggers (migration 0005) increment the version and remove the summary when any program changes
+# the rows that it is made of.
+places = sa.Table(
+    "places",
+    METADATA,
+    sa.Column("library", sa.String(200), primary_key=True),
+    sa.Column("cell", sa.String(200), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("format", sa.Integer),
+    sa.Column("summary", sa.Text),
+)
+
 # The tables of the parts of a run, whose columns are the fields of these types.
 PARTS: Mapping[type, sa.Table] = {
     Step: steps,

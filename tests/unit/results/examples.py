@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from envmatrix.results.records import End, Record, Revision, Run
 from envmatrix.sessions.failure_causes import Cause
@@ -81,3 +81,12 @@ def record(
         tuple(measurements),
         tuple(products),
     )
+
+
+def collector(records: list[Record]) -> Callable[..., None]:
+    """Return what `replay` can pass runs to, which adds them to a list."""
+
+    def add(*others: Record) -> None:
+        records.extend(others)
+
+    return add

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from tests.unit.results.examples import record, run
+from tests.unit.results.examples import collector, record, run
 
 from envmatrix.results.journal import count_journals, open_journal, replay
 from envmatrix.results.records import End, InvalidRecord, Record, line_of
@@ -28,8 +28,8 @@ def test_what_is_written_is_replayed_once(tmp_path: Path) -> None:
     entry = record(1, {"a": "passed"})
     write_journal(tmp_path, entry)
     records: list[Record] = []
-    replay(tmp_path, records.append, print)
-    replay(tmp_path, records.append, print)
+    replay(tmp_path, collector(records), print)
+    replay(tmp_path, collector(records), print)
     assert records == [entry]
     assert count_journals(tmp_path) == 0
 
@@ -37,11 +37,11 @@ def test_what_is_written_is_replayed_once(tmp_path: Path) -> None:
 def test_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     records: list[Record] = []
     with open_journal(tmp_path, run()) as journal:
-        replay(tmp_path, records.append, print)
+        replay(tmp_path, collector(records), print)
         assert records == []
         assert count_journals(tmp_path) == 1
         journal.write(End("passed", 1.0))
-    replay(tmp_path, records.append, print)
+    replay(tmp_path, collector(records), print)
     assert len(records) == 1
 
 
@@ -49,20 +49,20 @@ def test_what_cannot_be_stored_stays_with_all_behind_it(tmp_path: Path) -> None:
     for number in (1, 2):
         write_journal(tmp_path, record(number))
 
-    def away(_: Record) -> None:
+    def away(*_: Record) -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
         replay(tmp_path, away, print)
     assert count_journals(tmp_path) == 2
     records: list[Record] = []
-    replay(tmp_path, records.append, print)
+    replay(tmp_path, collector(records), print)
     assert records == [record(1), record(2)]
 
 
 def test_a_journal_without_its_beginning_is_put_aside(tmp_path: Path) -> None:
     (tmp_path / "lost.jsonl").write_text("\0\0\0")
-    replay(tmp_path, lambda _: None, print)
+    replay(tmp_path, lambda *_: None, print)
     assert {file.name for file in tmp_path.iterdir()} == {"lost.unreadable", "lost.reason"}
 
 
@@ -146,8 +146,8 @@ def test_what_is_no_journal_is_told_once_and_delays_nobody(tmp_path: Path, kind:
     stored: list[Record] = []
     messages: list[str] = []
 
-    replay(tmp_path, stored.append, messages.append)
-    replay(tmp_path, stored.append, messages.append)
+    replay(tmp_path, collector(stored), messages.append)
+    replay(tmp_path, collector(stored), messages.append)
 
     assert stored == [record(1)]
     (message,) = messages
@@ -164,14 +164,31 @@ def test_a_record_that_the_store_cannot_hold_is_set_aside(tmp_path: Path) -> Non
     stored: list[Record] = []
     messages: list[str] = []
 
-    def add(entry: Record) -> None:
-        if entry.run.started == 1:
+    def add(*records: Record) -> None:
+        if any(entry.run.started == 1 for entry in records):
             raise InvalidRecord("the store does not take it")
-        stored.append(entry)
+        stored.extend(records)
 
     replay(tmp_path, add, messages.append)
     assert stored == [record(2)]
     assert len(messages) == 1
+
+
+def test_journals_are_stored_several_at_once(tmp_path: Path) -> None:
+    for number in range(120):
+        write_journal(tmp_path, record(number))
+    batches: list[int] = []
+    assert replay(tmp_path, lambda *records: batches.append(len(records)), print) == 120
+    assert batches == [50, 50, 20]
+    assert count_journals(tmp_path) == 0
+
+
+def test_large_journals_are_stored_one_by_one(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        write_journal(tmp_path, record(number, message="m" * (5 << 20)))
+    batches: list[int] = []
+    assert replay(tmp_path, lambda *records: batches.append(len(records)), print) == 3
+    assert batches == [1, 1, 1]
 
 
 def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
@@ -181,7 +198,7 @@ def test_a_name_of_any_length_and_kind_can_be_set_aside(tmp_path: Path) -> None:
     (tmp_path / "bad.reason").symlink_to("elsewhere")
     messages: list[str] = []
 
-    replay(tmp_path, lambda _: None, messages.append)
+    replay(tmp_path, lambda *_: None, messages.append)
 
     assert len(messages) == 7
     assert all(message.count("\n") == 0 and message.isprintable() for message in messages)
@@ -208,6 +225,6 @@ def test_a_run_that_is_killed_is_there_as_far_as_it_came(tmp_path: Path) -> None
     )
     assert done.returncode == -signal.SIGKILL
     records: list[Record] = []
-    replay(tmp_path, records.append, print)
+    replay(tmp_path, collector(records), print)
     assert records[0].end.state == "killed"
     assert records[0].outcomes == (TestOutcome("a", "passed", 1.0),)

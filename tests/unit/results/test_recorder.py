@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.results.examples import run
+from tests.unit.results.examples import collector, run
 
 from envmatrix.errors import (
     Absent,
@@ -38,5 +38,5 @@ def test_a_server_that_has_not_what_is_asked_for_is_no_fault_of_the_network(
     with pytest.raises(type(error)), record_run(location, run()):
         raise error
     records: list[Record] = []
-    replay(location.journals, records.append, print)
+    replay(location.journals, collector(records), print)
     assert [entry.end.cause for entry in records] == [cause]

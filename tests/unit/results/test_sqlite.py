@@ -21,6 +21,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.results import tables
 from envmatrix.results.database import SCHEMA, connect
 from envmatrix.results.formats import document, junit, markdown, text
+from envmatrix.results.places import refresh
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.site import Site, cell_page
 from envmatrix.sessions.analysis.findings import Finding
@@ -148,3 +149,24 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
         assert report.left_out[table] > 0
         assert f"rows of {table}" in text(report)
         assert f"rows of {table}" in pages["index.html"]
+
+
+def test_a_place_with_an_invalid_row_is_computed_each_time(tmp_path: Path) -> None:
+    with connect(tmp_path / "results.sqlite") as database:
+        add(database, FULL, record(1, library="other"))
+        with database.engine.begin() as connection:
+            runs = tables.runs
+            change = sa.update(runs).values(message=sa.literal_column("x'ff'"))
+            connection.execute(change.where(runs.c.id == FULL.run.id))
+        for _ in ("computed", "stored"):
+            with database.reading() as connection:
+                report = compose(connection, Scope(date(2026, 1, 1), 1e9))
+                assert report.left_out["runs"] > 0
+            refresh(database, 1e9)
+        with database.reading() as connection:
+            summaries = dict(
+                connection.execute(
+                    sa.select(tables.places.c.library, tables.places.c.summary)
+                ).all()
+            )
+    assert [name for name, text in summaries.items() if text is None] == ["lib"]

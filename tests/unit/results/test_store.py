@@ -18,7 +18,7 @@ from tests.unit.results.examples import CELL, record
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.results import queries, tables
 from envmatrix.results.database import SCHEMA, Database, connect
-from envmatrix.results.queries import Flake
+from envmatrix.results.queries import FlakyRevision
 from envmatrix.results.records import Record
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 from envmatrix.sessions.products import Product
@@ -263,12 +263,16 @@ def test_a_test_is_flaky_that_needs_a_retry_or_contradicts_itself(database: Data
         record(3, {"mended": "failed"}, revision="s"),
         record(4, {"mended": "passed"}, revision="t"),
     )
+    place = ("lib", CELL)
     with database.reading() as connection:
-        assert set(queries.flaky(connection, 0)) == {
-            Flake("lib", CELL, "retried", 1, 0),
-            Flake("lib", CELL, "both", 0, 1),
+        assert queries.flaky_revisions(connection, [place], 0) == {
+            place: (
+                FlakyRevision("both", 1.0, "contradicted"),
+                FlakyRevision("retried", 1.0, "retried"),
+            )
         }
-        assert queries.flaky(connection, 3) == ()
+        assert queries.flaky_revisions(connection, [place], 3) == {}
+        assert queries.flaky_revisions(connection, [("lib", OTHER)], 0) == {}
 
 
 def test_tests_take_as_long_as_when_they_were_last_seen(database: Database) -> None:

@@ -77,7 +77,7 @@ def waiver(test: str, *, library: str = "*", cell: str = "*", day: str = "2026-0
 
 
 def failures(entry: Record, *waivers: Waiver) -> dict[str, Waiver | None]:
-    result = summary.failures_of(stored(entry), entry.outcomes, waivers, TODAY)
+    result = summary.waive(summary.failures_of(stored(entry), entry.outcomes), waivers, TODAY)
     return {failure.name: failure.waiver for failure in result}
 
 
@@ -188,7 +188,7 @@ def test_a_run_that_fails_says_nothing_of_the_time() -> None:
 
 
 def test_what_passed_before_and_fails_now_is_broken() -> None:
-    now = summary.failures_of(stored(BAD), BAD.outcomes, (), TODAY)
+    now = summary.failures_of(stored(BAD), BAD.outcomes)
     before: dict[tuple[str, str, str], State] = {("lib", CELL, "b"): "passed"}
     assert [failure.name for failure in summary.newly_broken(before, now)] == ["b"]
     assert summary.newly_broken({("lib", CELL, "b"): "failed"}, now) == ()
