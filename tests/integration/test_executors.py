@@ -641,14 +641,21 @@ def test_a_task_of_a_client_that_was_killed_is_not_that_of_other_inputs(
 
 
 def submit_and_be_killed(workshop: Workshop, key: str, task: Task) -> None:
-    """Submit a task in another process, which is killed once the task has begun."""
+    """Submit a task in another process, which is killed two seconds after the task has begun. A
+    node may take minutes to notice that a task was removed while it started it."""
+    has_begun, begin = os.pipe()
     client = os.fork()
     if client == 0:
         with suppress(BaseException):
-            workshop.site.connect().submit(key, task)
+            executor = workshop.site.connect()
+            executor.submit(key, task)
+            next(phase for phase in executor.watch(key) if phase != "queued")
+            os.write(begin, b".")
             time.sleep(_PATIENCE)
         os._exit(1)
-    wait_until(lambda: workshop.site.remains(KEYS) != [])
+    os.close(begin)
+    with os.fdopen(has_begun, "rb") as pipe:
+        assert pipe.read(1)
     time.sleep(2)
     os.kill(client, signal.SIGKILL)
     os.waitpid(client, 0)
