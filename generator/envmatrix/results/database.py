@@ -113,7 +113,9 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         "revision": run.revision.id,
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
-    added = connection.execute(_run_insertion(connection), _fit_row(_fits(tables.runs), row))
+    fitting = _fit_row(_fits(tables.runs), row)
+    options = {"preserve_rowcount": True}
+    added = connection.execute(_run_insertion(connection), fitting, execution_options=options)
     if not added.rowcount:
         return
     for table in tables.PARTS.values():
