@@ -157,9 +157,11 @@ class Report:
 
     @property
     def is_skipped(self) -> bool:
-        """Return whether this machine could do nothing of what there was to do."""
+        """Return whether nothing of what there was to do was done: this machine could not do it, or
+        the budget was too small."""
         ends = {self.results[key].state for key in self.goals if key in self.results}
-        return ends == {"skipped"} or (not self.goals and bool(self.cells))
+        is_left = bool(ends) and ends <= {"skipped", "postponed"}
+        return is_left or (not self.goals and bool(self.cells))
 
     def in_state(self, state: JobState) -> Iterator[tuple[Job, JobResult]]:
         """Yield the jobs that ended in a state."""

@@ -17,6 +17,7 @@ from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check
 from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
 from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
+from envmatrix.vcs.git import CHANGED
 
 _VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
 # Runs without arguments for the framework, which are comparable with others.
@@ -265,7 +266,7 @@ def flaky_revisions(
         library, cell, revision, name = test
         if state == "flaky":
             flakes.append(((library, cell), FlakyRevision(name, started, "retried")))
-        elif revision:
+        elif revision and not revision.endswith(CHANGED):  # which may be of different files
             key = (library, cell, revision, name)
             failed[key] = max(failed[key], started)
     repeated = _second_runs(connection, places, since) if failed else {}

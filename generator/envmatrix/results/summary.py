@@ -89,7 +89,7 @@ class Slowdown:
 
 # Increment this whenever a place's summary has other fields, or is computed in another way: stored
 # ones of another format are computed again.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from envmatrix.confined import Directory, Refused
@@ -21,6 +22,9 @@ from envmatrix.sessions.source_sync import update
 
 # Hits and misses of the compiler cache by compilation, written by the launcher.
 COMPILATIONS = "compilations.log"
+# Files that build systems write when they configure, and nothing else writes.
+_CONFIGURED = ("CMakeCache.txt", "CTestTestfile.cmake", "Makefile", "build.ninja")
+_LARGEST_CONFIGURED = 256 << 20
 
 
 def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
@@ -29,7 +33,9 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     the `source`, the empty one being none."""
     context = runner.context
     directory, name = context.directory, context.build.name
-    is_configured = bool(source) and is_marked(directory, name, source, "configured")
+    with context.build.opened() as build:
+        state = f"{source}-{_configuration(build)}"
+    is_configured = bool(source) and is_marked(directory, name, state, "configured")
     clear_outdated(context, runner.console)
     with context.build.opened() as build:
         is_configured = is_configured and not build.is_empty
@@ -38,12 +44,26 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner, is_configured=is_configured)
     if source:
-        mark(directory, name, source, "configured")
+        with context.build.opened() as build:
+            state = f"{source}-{_configuration(build)}"
+        mark(directory, name, state, "configured")
     if context.borrowed:
         from envmatrix.sessions import cuda_usage
 
         cuda_usage.check_components(context)
     return _products(context)
+
+
+def _configuration(build: Directory) -> str:
+    """Return a hash of the files that configuring writes, so that one that was damaged or removed
+    is written again."""
+    hashes = []
+    for file in _CONFIGURED:
+        try:
+            hashes.append(build.sha256(file, _LARGEST_CONFIGURED))
+        except Refused:
+            hashes.append("")
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def ninja_files(context: BuildContext) -> tuple[str, str] | None:

@@ -57,7 +57,8 @@ def add_sessions(root: Path, always: Collection[str] = ()) -> None:
     cells, libraries_of = cells_and_libraries(root)
     requested = _requested_sessions()
     every = _all_sessions(cells, libraries_of)
-    for name in every if requested is None else dict.fromkeys((*requested, *always)):
+    # With those of many cells, nox says which session it does not find.
+    for name in every if requested is None else dict.fromkeys((*requested, *always, *MANY)):
         if name in MANY:
             arguments, text = MANY[name]
             _register(name, arguments, text, may_skip=arguments[0] != "pull")

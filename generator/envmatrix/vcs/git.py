@@ -96,6 +96,10 @@ def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(absent))
 
 
+# The end of a commit where files differ from it.
+CHANGED = "-changed"
+
+
 @dataclass(frozen=True, slots=True)
 class Checkout:
     """A commit, with `-changed` where files differ from it, its branch, and the time of the commit
@@ -121,7 +125,7 @@ def checkout_of(directory: Path) -> Checkout | None:
         return None
     lines = status.splitlines()
     headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
-    changed = "-changed" if any(not line.startswith("#") for line in lines) else ""
+    changed = CHANGED if any(not line.startswith("#") for line in lines) else ""
     branch = headers.get("branch.head", "")
     name = "" if branch == "(detached)" else branch
     return Checkout(f"{headers.get('branch.oid', '')}{changed}", name, committed)

@@ -152,13 +152,14 @@ def test_the_goals_of_measuring_are_measurements_alone() -> None:
         (("skipped", "skipped"), {}, True),
         (("skipped", "done"), {}, False),
         (("skipped", "failed"), {}, False),
-        (("postponed",), {}, False),
+        (("postponed", "skipped"), {}, True),
+        (("postponed", "reused"), {}, False),
         ((), {"sbsa": "another machine"}, True),
         ((), {}, False),
         (("reused",), {"sbsa": "another machine"}, False),
     ],
 )
-def test_a_report_is_skipped_if_no_goal_could_be_done_here(
+def test_a_report_is_skipped_if_no_goal_was_done(
     states: Sequence[JobState], cells: Mapping[str, str], *, is_skipped: bool
 ) -> None:
     results = {str(number): JobResult(state) for number, state in enumerate(states)}

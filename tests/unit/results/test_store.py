@@ -262,6 +262,8 @@ def test_a_test_is_flaky_that_needs_a_retry_or_contradicts_itself(database: Data
         record(2, {"retried": "passed", "bad": "failed", "both": "passed"}, revision="r"),
         record(3, {"mended": "failed"}, revision="s"),
         record(4, {"mended": "passed"}, revision="t"),
+        record(5, {"edited": "failed"}, revision="t-changed"),
+        record(6, {"edited": "passed"}, revision="t-changed"),
     )
     place = ("lib", CELL)
     with database.reading() as connection:

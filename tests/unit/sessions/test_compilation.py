@@ -119,6 +119,21 @@ def test_a_build_directory_that_was_emptied_is_configured_again(tmp_path: Path) 
     assert configurations(runner) == [True, True]
 
 
+@pytest.mark.parametrize("content", [b"", None])
+def test_what_was_configured_and_is_damaged_or_gone_is_configured_again(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    runner = runner_of(tmp_path, files={"object": b"", "CTestTestfile.cmake": b"add_test(a a)"})
+    compile_library(runner, "state")
+    with runner.context.build.opened() as build:
+        if content is None:
+            build.remove("CTestTestfile.cmake")
+        else:
+            build.write("CTestTestfile.cmake", content)
+    compile_library(runner, "state")
+    assert configurations(runner) == [True, True]
+
+
 def test_a_build_directory_that_lacks_a_file_is_configured_at_once(tmp_path: Path) -> None:
     results = (TaskResult(0), TaskResult(1))
     runner = runner_of(tmp_path, files={"build.ninja": b""}, results=results)
