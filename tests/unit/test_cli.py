@@ -19,6 +19,7 @@ from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import VERBS, group
 from envmatrix.lock.lock_file import dumps, loads
+from envmatrix.lock.model import Excerpt, Range
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.render import github
@@ -249,6 +250,24 @@ def test_a_lock_that_no_longer_answers_is_told_in_words(envmatrix: Prompt, locke
     answer = envmatrix("lock", "--check")
     assert answer.status == 4
     assert "`debian12-amd64-runtime` asks for apt bookworm curl, the lock has" in answer.err
+    assert answer.err.endswith("hint: bring it up to date: `envmatrix lock`\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("lock", "--check"), ("mirror", "copies", "--dry-run"), ("plan",)]
+)
+def test_an_excerpt_of_files_that_images_do_not_use_is_out_of_date(
+    envmatrix: Prompt, locked: Path, arguments: tuple[str, ...]
+) -> None:
+    file, key = locked / "matrix.lock.json", "cuda13.0-pypi-devel-amd64"
+    lock = loads(file.read_text())
+    item = lock.sets[key].artifacts[0]
+    excerpt = Excerpt(item, ("other/*",), 1, "0" * 64, (Range(0, 1, "0" * 64),))
+    stale = with_set(lock, key, replace(lock.sets[key], excerpts=(excerpt,)))
+    file.write_text(dumps(stale))
+    answer = envmatrix(*arguments)
+    assert answer.status == 4
+    assert f"`{key}`: its excerpt of `{item.name}` has other files than images use" in answer.err
     assert answer.err.endswith("hint: bring it up to date: `envmatrix lock`\n")
 
 

@@ -32,13 +32,16 @@ def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
 
 
 def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: Search) -> Lock:
-    """Return the lock with excerpts of all sets of which images use members, looking only at sets
-    whose excerpts are not those of these members."""
+    """Return the lock with excerpts of all sets of which images use members, and of no others,
+    looking only at sets whose excerpts are not those of these members."""
     members = _members_of_sets(lock, matrix, recipes)
     stale = {
         key: of_set for key, of_set in members.items() if not _is_current(lock.sets[key], of_set)
     }
-    sets = {**lock.sets}
+    sets = {
+        key: row if key in members else replace(row, excerpts=None)
+        for key, row in lock.sets.items()
+    }
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
         for key, of_set in stale.items():
             sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
@@ -47,8 +50,7 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
 
 
 def _members_of_sets(lock: Lock, matrix: Matrix, recipes: Recipes) -> Mapping[str, _Members]:
-    whole = {key: replace(row, excerpts=None) for key, row in lock.sets.items()}
-    rows = environments(matrix, replace(lock, sets=whole), recipes, matrix.cells)
+    rows = environments(matrix, lock, recipes, matrix.cells)
     members = {stage.key: row.members(stage) for row in rows for stage in row.files}
     return {key: of_set for key, of_set in members.items() if of_set}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError
 from envmatrix.executors import outputs
 from envmatrix.executors.manifests import RESULTS
@@ -24,6 +25,7 @@ from envmatrix.results.job_records import JobRecords
 def collect_outputs(
     days: int,
     present: float,
+    console: Console,
     *,
     show: Callable[[Sequence[Thing]], None],
     confirm: Callable[[], None],
@@ -44,7 +46,10 @@ def collect_outputs(
             return
         confirm()
         for thing in things:
-            storages[thing.kind].remove(thing.key)
+            try:
+                storages[thing.kind].remove(thing.key)
+            except OSError as error:
+                console.warn(f"the {thing.kind} `{thing.key}` stays: {error.strerror}")
 
 
 def _storages(stack: ExitStack) -> Iterator[tuple[Kind, Storage]]:

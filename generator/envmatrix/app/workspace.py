@@ -64,13 +64,16 @@ class Workspace:
 
     @cached_property
     def lock(self) -> Lock:
-        """The lock; raise OutOfDate if it is out of date with the matrix."""
+        """The lock; raise OutOfDate if it is out of date with the matrix, or with what images use
+        of packages."""
 
         def load_current() -> Lock:
+            from envmatrix.images.environments import require_current_excerpts
             from envmatrix.lock.requests import require_current
 
             lock = load(self.root)
             require_current(lock, self.matrix, self.recipes)
+            require_current_excerpts(lock, self.matrix, self.recipes)
             return lock
 
         return self.cached("lock", load_current)

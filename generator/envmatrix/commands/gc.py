@@ -56,7 +56,7 @@ def command(
     if days is not None:
         from envmatrix.app.stored_outputs import collect_outputs
 
-        collect_outputs(days, time.time(), show=show, confirm=confirm, dry_run=dry_run)
+        collect_outputs(days, time.time(), console, show=show, confirm=confirm, dry_run=dry_run)
         return
     root = find_repository()
     collect_garbage(root, revisions, console, show=show, confirm=confirm, dry_run=dry_run)

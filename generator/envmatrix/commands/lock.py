@@ -12,7 +12,7 @@ from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.environments import environments
+from envmatrix.images.environments import require_current_excerpts
 from envmatrix.lock.audit import Audit
 from envmatrix.lock.lock_file import FILE, load
 from envmatrix.lock.requests import require_current
@@ -61,9 +61,7 @@ def command(
     elif check:
         lock, recipes = load(root), shipped_recipes()
         require_current(lock, matrix, recipes)
-        environments(
-            matrix, lock, recipes, matrix.cells
-        )  # raises for excerpts that are not current
+        require_current_excerpts(lock, matrix, recipes)
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
     else:
         update_lock(root, matrix, names if upgrade else None, console)

@@ -13,6 +13,7 @@ from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 from envmatrix.results import formats
 from envmatrix.results.summary import Report
+from envmatrix.text import one_line
 
 _PRINTERS: Mapping[str, Callable[[Report], str]] = {
     "text": formats.text,
@@ -33,7 +34,11 @@ _PRINTERS: Mapping[str, Callable[[Report], str]] = {
     show_default=True,
     help="How to print it.",
 )
-@click.option("--check", is_flag=True, help="Exit with 1 if something fails that is not waived.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 1 if something fails that is not waived, or has no valid result.",
+)
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="DIR", help="Write the dashboard into DIR."
 )
@@ -60,7 +65,11 @@ def command(
         display.show(formats.document(report), (), as_json=True)
     else:
         output(_PRINTERS[style](report))
-    if not report.entries:
+    for library, cell in report.unreadable:
+        console.warn(f"no result of `{one_line(library)}` in `{one_line(cell)}` is valid")
+    if report.left_out and not report.entries:
+        console.warn(f"there is no valid result; {formats.invalid_rows_text(report)}")
+    elif not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
-    if check and report.unwaived:
+    if check and not report.is_good:
         raise click.exceptions.Exit(1)

@@ -3,7 +3,9 @@ directory or in a repository of a registry. The record of a job has the digest o
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar"
 # How a place in a registry is written, and the beginning of the tags of outputs there.
 SCHEME = "oci://"
 OUTPUTS = "outputs-"
+# How names of outputs in a directory end, after the sha256: it may have files of others.
+SUFFIX = ".outputs"
 
 
 class Outputs(Protocol):
@@ -44,7 +48,7 @@ class DirectoryOutputs:
     @contextmanager
     def read(self, digest: str) -> Iterator[Path]:
         file = self._file(digest)
-        if not file.is_file():
+        if status_of(file) is None:
             raise Absent(f"`{self.directory}` does not have the outputs {digest}")
         yield file
 
@@ -59,7 +63,22 @@ class DirectoryOutputs:
         Path(scratch.name).replace(file)  # also one that is damaged
 
     def _file(self, digest: str) -> Path:
-        return self.directory / digest.removeprefix("sha256:")
+        return outputs_file(self.directory, digest.removeprefix("sha256:"))
+
+
+def outputs_file(directory: Path, sha256: str) -> Path:
+    """Return the place of outputs in a directory."""
+    return directory / f"{sha256}{SUFFIX}"
+
+
+def status_of(file: Path) -> os.stat_result | None:
+    """Return the status of a file with outputs; None for all that `DirectoryOutputs` does not
+    write, such as links, and for what cannot be seen."""
+    try:
+        status = file.lstat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from envmatrix.errors import LookupFailed
 from envmatrix.executors.agent import CREATED, TIME
+from envmatrix.executors.outputs import SUFFIX, outputs_file, status_of
 from envmatrix.parallel import run_parallel
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
@@ -20,7 +21,7 @@ _REQUESTS_AT_ONCE = 8
 # Of tags, by a thousand: each task has one.
 _PAGES = 10_000
 _MOST_BYTES = 1 << 50
-_FILE = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(rf"([0-9a-f]{{64}}){re.escape(SUFFIX)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +41,27 @@ class Storage(Protocol):
         """Return what is there."""
 
     def remove(self, name: str) -> None:
-        """Remove a thing, unless it is gone."""
+        """Remove a thing, unless it is gone; raise OSError if it stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryStorage:
-    """Outputs in a directory."""
+    """Outputs in a directory, which may have files of others."""
 
     directory: Path
 
     def things(self) -> Sequence[StoredThing]:
         if not self.directory.is_dir():
             return ()
-        files = [file for file in self.directory.iterdir() if _FILE.fullmatch(file.name)]
-        rows = [(file.name, file.stat()) for file in sorted(files)]
-        return [StoredThing(name, status.st_size, status.st_mtime) for name, status in rows]
+        matches = (_FILE.fullmatch(file.name) for file in self.directory.iterdir())
+        names = sorted(match[1] for match in matches if match)
+        rows = ((name, status_of(outputs_file(self.directory, name))) for name in names)
+        return [StoredThing(name, row.st_size, row.st_mtime) for name, row in rows if row]
 
     def remove(self, name: str) -> None:
-        (self.directory / name).unlink(missing_ok=True)
+        file = outputs_file(self.directory, name)
+        if status_of(file):  # nobody has replaced it by something else
+            file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from envmatrix.lock.model import (
     SystemRequest,
     with_excerpts,
 )
-from envmatrix.lock.requests import cudnn_set, os_sets, toolkit_set, words_of
+from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 
@@ -174,32 +174,54 @@ def base_image(key: str, base: PackageSet) -> str:
 def environments(
     matrix: Matrix, lock: Lock, recipes: Recipes, cells: Iterable[Cell]
 ) -> Iterator[Environment]:
-    """Yield the environments of `cells`, each with all its architectures in the matrix; raise
-    OutOfDate if an excerpt in the lock is not of the files that images use."""
+    """Yield the environments of `cells`, each with all its architectures in the matrix."""
     names = {cell.environment for cell in cells}
-    ordered = sorted(matrix.cells, key=sort_key)
     shared_trees: dict[Tree, Tree] = {}
-    for name, group in groupby(ordered, key=attrgetter("environment")):
+    for name, group in _groups(matrix):
         if name in names:
-            environment = _Stages(matrix, lock, recipes, shared_trees, tuple(group)).environment()
-            _require_current_excerpts(environment)
-            yield environment
+            yield _Stages(matrix, lock, recipes, shared_trees, group).environment()
 
 
-def _require_current_excerpts(environment: Environment) -> None:
-    """Raise OutOfDate if images use other members of a file than those in its excerpt."""
-    stale = {
-        f"`{stage.key}`: its excerpt of `{excerpt.artifact.name}` has other files than images use"
-        for stage in environment.files
-        for excerpt in stage.excerpts
-        if environment.members(stage).get(excerpt.filename) != excerpt.patterns
-    }
-    if stale:
+def _groups(matrix: Matrix) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """Yield the name and the cells of each environment."""
+    ordered = sorted(matrix.cells, key=sort_key)
+    for name, group in groupby(ordered, key=attrgetter("environment")):
+        yield name, tuple(group)
+
+
+def require_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> None:
+    """Raise OutOfDate with all excerpts of a lock that have other members than those that images
+    use of a file. Otherwise the lock is up to date with the matrix."""
+    if stale := _stale_excerpts(lock, matrix, recipes):
         raise OutOfDate(
             f"`{FILE}` is out of date with what images use of packages",
-            details=sorted(stale),
+            details=[
+                f"`{key}`: its excerpt of `{name}` has other files than images use"
+                for key, name in sorted(stale)
+            ],
             hint="bring it up to date: `envmatrix lock`",
         )
+
+
+def _stale_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> set[tuple[str, str]]:
+    """Return the key of the set and the name of the file of each excerpt that is out of date.
+
+    All environments use the same members of a set, so each set is compared with one of them.
+    """
+    excerpts = {key: row.excerpts for key, row in lock.sets.items() if row.excerpts}
+    members: dict[str, Mapping[str, tuple[str, ...]]] = {}
+    shared_trees: dict[Tree, Tree] = {}
+    for _, group in _groups(matrix):
+        remaining = excerpts.keys() - members.keys()
+        if not remaining.isdisjoint(key for cell in group for key in cuda_sets(cell)):
+            environment = _Stages(matrix, lock, recipes, shared_trees, group).environment()
+            members |= {stage.key: environment.members(stage) for stage in environment.files}
+    return {
+        (key, excerpt.artifact.name)
+        for key, of_set in excerpts.items()
+        for excerpt in of_set
+        if members.get(key, {}).get(excerpt.filename) != excerpt.patterns
+    }
 
 
 def _requirement(cuda: str, policy: str) -> str | None:

@@ -47,6 +47,9 @@ CUDA_RESOLVERS = {
 # Sources with a repository for each suite, so that sets of several suites are of one release.
 _OF_SUITES = frozenset({"nvidia-apt", "nvidia-dnf", "nvidia-cross"})
 
+# The parts of a CUDA release, each a set.
+_PARTS = ("runtime", "devel", "tools", COMPAT)
+
 # Always in a base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 # Of an image's digest, in the keys of the sets over it.
@@ -103,6 +106,14 @@ def cudnn_set(cell: Cell, arch: str) -> str:
     source, major = str(cell.toolchain.cudnn_source), cell.cuda.split(".")[0]
     suite = f"-{cell.toolchain.cuda.suite}" if source in _OF_SUITES else ""
     return f"cudnn{cell.cudnn}-{source}{suite}-cuda{major}-{TARGETS[arch].key}"
+
+
+def cuda_sets(cell: Cell) -> Iterator[str]:
+    """Yield the keys of all sets with CUDA and cuDNN that the images of a cell may have."""
+    for arch in dict.fromkeys((cell.arch, CROSS_HOST)):
+        yield from (toolkit_set(cell, part, arch) for part in _PARTS)
+    if cell.cudnn:
+        yield cudnn_set(cell, cell.arch)
 
 
 def words_of(cell: Cell, recipes: Recipes) -> Mapping[str, str]:

@@ -199,6 +199,7 @@ def document(report: Report) -> dict[str, Any]:
         },
         "waiting": report.waiting,
         "left_out": dict(report.left_out),
+        "unreadable": [{"library": library, "cell": cell} for library, cell in report.unreadable],
     }
 
 

@@ -48,13 +48,16 @@ def summaries(
     tests were flaky since a moment, and perhaps before."""
     current: list[PlaceSummary] = []
     outdated: list[Place] = []
+    without_row = set(queries.places(connection))  # another program may have removed it
     for place, row in queries.place_rows(connection):
+        without_row.discard(place)
         if is_selected(*place):
             stored = _stored_summary(place, row)
             if stored is None or stored.since > since:
                 outdated.append(place)
             else:
                 current.append(stored)
+    outdated += [place for place in sorted(without_row) if is_selected(*place)]
     for start in range(0, len(outdated), _AT_ONCE):
         current += _compute(connection, outdated[start : start + _AT_ONCE], since)
     return tuple(sorted(current, key=lambda place: (place.library, place.cell)))

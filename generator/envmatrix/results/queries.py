@@ -94,7 +94,16 @@ def latest(
 
 def places(connection: sa.Connection) -> tuple[Place, ...]:
     """Return the libraries and cells that have runs."""
-    query = sa.select(runs.c.library, runs.c.cell).distinct()
+    return _places(connection)
+
+
+def counted_places(connection: sa.Connection) -> tuple[Place, ...]:
+    """Return the libraries and cells that have runs without arguments for the framework."""
+    return _places(connection, _COMPARABLE)
+
+
+def _places(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> tuple[Place, ...]:
+    query = sa.select(runs.c.library, runs.c.cell).where(*conditions).distinct()
     rows = (tuple(row) for row in connection.execute(query))
     return tuple(row for row in rows if all(isinstance(name, str) for name in row))
 

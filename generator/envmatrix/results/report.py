@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from envmatrix.results import queries, summary
 from envmatrix.results.database import LEFT_OUT
 from envmatrix.results.places import FLAKY_SECONDS, summaries
+from envmatrix.results.queries import Place
 from envmatrix.results.summary import Failure, PlaceSummary, Report, ReportEntry
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import State, TestOutcome
@@ -43,6 +44,8 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     failures = tuple(failure for entry in entries for failure in entry.failures)
     expired = tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today))
     used = {failure.waiver for failure in failures}
+    broke = _newly_broken(connection, scope, failures)
+    left_out = dict(connection.info.get(LEFT_OUT, {}))  # after all queries of rows
     return Report(
         entries=entries,
         failures=failures,
@@ -50,12 +53,20 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
         slower=tuple(slowdown for place in places for slowdown in place.slower),
         expired=expired,
         unused=tuple(waiver for waiver in scope.waivers if waiver not in {*used, *expired}),
-        broke=_newly_broken(connection, scope, failures),
+        broke=broke,
         since=scope.since_name,
         waiting=waiting,
         times={(place.library, place.cell): place.times for place in places if place.runs},
-        left_out=dict(connection.info.get(LEFT_OUT, {})),  # after all queries
+        left_out=left_out,
+        unreadable=_unreadable(connection, places) if left_out else (),
     )
+
+
+def _unreadable(connection: sa.Connection, places: Iterable[PlaceSummary]) -> tuple[Place, ...]:
+    """Return those of the places that have runs which should count, and no valid one."""
+    counted = set(queries.counted_places(connection))
+    without_result = [(place.library, place.cell) for place in places if not place.runs]
+    return tuple(place for place in without_result if place in counted)
 
 
 def _entries(places: Iterable[PlaceSummary], scope: Scope) -> Iterable[ReportEntry]:

@@ -113,7 +113,8 @@ class PlaceSummary:
 @dataclass(frozen=True, slots=True)
 class Report:
     """`times` are the durations of the last runs of a library in a cell in seconds, newest last;
-    `left_out` is the number of invalid rows by table."""
+    `left_out` is the number of invalid rows by table; `unreadable` are the libraries in cells of
+    which no result is left."""
 
     entries: tuple[ReportEntry, ...]
     failures: tuple[Failure, ...] = ()
@@ -125,6 +126,7 @@ class Report:
     since: str | None = None
     waiting: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
     times: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property
@@ -135,6 +137,12 @@ class Report:
     @property
     def unwaived(self) -> tuple[Failure, ...]:
         return tuple(failure for failure in self.failures if failure.waiver is None)
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether all failures are waived, and invalid rows hide no whole result."""
+        is_hidden = bool(self.left_out) and not self.entries
+        return not (self.unwaived or self.unreadable or is_hidden)
 
 
 def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:

@@ -17,7 +17,7 @@ from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.environments import environments
+from envmatrix.images.environments import environments, require_current_excerpts
 from envmatrix.lock.model import Artifact, Excerpt, Lock
 from envmatrix.machine.origins import Origins
 from envmatrix.matrix.model import Matrix
@@ -180,12 +180,29 @@ def test_an_excerpt_of_other_members_is_out_of_date_until_it_is_locked_again(
     new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
     stale = with_other_members(new)
     with pytest.raises(OutOfDate, match="what images use of packages") as caught:
-        [*environments(matrix, stale, RECIPES, matrix.cells)]
+        require_current_excerpts(stale, matrix, RECIPES)
     assert [*caught.value.details] == [
         f"`{KEY}`: its excerpt of `{NAME}` has other files than images use"
     ]
     assert "envmatrix lock" in str(caught.value.hint)
     assert with_current_excerpts(stale, matrix, RECIPES, servers.search) == new
+
+
+def test_all_excerpts_that_are_out_of_date_are_told_at_once(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    unpacked, whole = "cuda13.0-pypi-runtime-amd64", "debian12-amd64-runtime"
+    for key in (whole, unpacked):
+        excerpt = Excerpt(lock.sets[key].artifacts[0], ("none/*",), 1, "0" * 64, ())
+        lock = with_set(lock, key, replace(lock.sets[key], excerpts=(excerpt,)))
+    with pytest.raises(OutOfDate) as caught:
+        require_current_excerpts(lock, matrix, RECIPES)
+    assert [detail.split(":")[0] for detail in caught.value.details] == [
+        f"`{unpacked}`",
+        f"`{whole}`",
+    ]
+    new = with_current_excerpts(lock, matrix, RECIPES, make_servers(of_wheel).search)
+    require_current_excerpts(new, matrix, RECIPES)
 
 
 def test_stages_have_excerpts_and_dockerfiles_whole_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from envmatrix.results.job_records import JobRecords
 from envmatrix.results.records import End
 
 LONG_AGO = 1_700_000_000
-OLD, RECORDED, NEW = ("0" * 64, "1" * 64, "2" * 64)
+OLD, RECORDED, NEW = (f"{digit * 64}.outputs" for digit in "012")
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (directory / name).write_text("an archive")
     for name in (OLD, RECORDED):
         os.utime(directory / name, (LONG_AGO, LONG_AGO))
-    records, digest = JobRecords(tmp_path / "records"), f"sha256:{RECORDED}"
+    records, digest = JobRecords(tmp_path / "records"), f"sha256:{'1' * 64}"
     records.keep(job("a" * 64), [run(LONG_AGO), End("passed", 1.0)], digest)
     file = tmp_path / "configuration/envmatrix/config.toml"
     file.parent.mkdir(parents=True)
@@ -46,6 +47,24 @@ def test_old_outputs_that_no_record_has_are_removed(envmatrix: Prompt, outputs: 
     answer = envmatrix("gc", "--outputs-older-than", "30", "--yes")
     assert answer.out.split()[:3] == ["job", "output", "1"]
     assert names(outputs) == {RECORDED, NEW}
+
+
+def test_the_removal_goes_on_after_outputs_that_stay(
+    envmatrix: Prompt, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(file: Path, *, missing_ok: bool = False) -> None:
+        if file.name == OLD:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        unlink(file, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    os.utime(outputs / NEW, (LONG_AGO, LONG_AGO))
+    answer = envmatrix("gc", "--outputs-older-than", "30", "--yes")
+    assert answer.status == 0
+    assert f"warning: the job output `{'0' * 64}` stays: Permission denied" in answer.err
+    assert names(outputs) == {OLD, RECORDED}
 
 
 def test_nothing_is_removed_where_nobody_can_be_asked(envmatrix: Prompt, outputs: Path) -> None:

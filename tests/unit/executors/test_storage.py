@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from tests.servers import Server
 
 from envmatrix.confined import Area
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.executors.outputs import (
     OUTPUTS,
     DirectoryOutputs,
@@ -35,14 +36,56 @@ def test_outputs_in_a_directory_are_found_with_their_age_and_removed(
     directory = tmp_path / "outputs"
     digest = keep_outputs(DirectoryOutputs(directory), build).removeprefix("sha256:")
     (directory / "notes").write_text("of somebody")
-    os.utime(directory / digest, (1_700_000_000, 1_700_000_000))
+    file = directory / f"{digest}.outputs"
+    os.utime(file, (1_700_000_000, 1_700_000_000))
     storage = DirectoryStorage(directory)
-    assert storage.things() == [
-        StoredThing(digest, (directory / digest).stat().st_size, 1_700_000_000)
-    ]
+    assert storage.things() == [StoredThing(digest, file.stat().st_size, 1_700_000_000)]
     for _ in range(2):
         storage.remove(digest)
     assert [file.name for file in directory.iterdir()] == ["notes"]
+
+
+def make_link(file: Path) -> None:
+    (file.parent / "of somebody").write_text("text")
+    file.symlink_to("of somebody")
+
+
+def make_hard_link(file: Path) -> None:
+    (file.parent / "of somebody").write_text("text")
+    file.hardlink_to(file.parent / "of somebody")
+
+
+# What others may have put where outputs would be.
+OTHERS: Mapping[str, Callable[[Path], None]] = {
+    "a link": make_link,
+    "a hard link": make_hard_link,
+    "a pipe": os.mkfifo,
+    "a directory": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_no_regular_file_of_one_name_is_neither_outputs_nor_removed(
+    tmp_path: Path, other: str
+) -> None:
+    file = tmp_path / f"{'0' * 64}.outputs"
+    OTHERS[other](file)
+    storage = DirectoryStorage(tmp_path)
+    assert storage.things() == []
+    storage.remove("0" * 64)
+    assert os.path.lexists(file)
+    outputs = DirectoryOutputs(tmp_path)
+    with pytest.raises(Absent), outputs.read(f"sha256:{'0' * 64}"):
+        pass
+
+
+def test_files_that_others_name_by_their_sha256_are_no_outputs(tmp_path: Path) -> None:
+    blob = tmp_path / ("0" * 64)
+    blob.write_text("of an image")
+    storage = DirectoryStorage(tmp_path)
+    assert storage.things() == []
+    storage.remove(blob.name)
+    assert blob.exists()
 
 
 def test_a_directory_that_does_not_exist_has_nothing(tmp_path: Path) -> None:

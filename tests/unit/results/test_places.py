@@ -264,6 +264,22 @@ def test_an_invalid_summary_is_computed_instead(
     assert [failure.name for failure in entry.failures] == ["a"]
 
 
+def test_places_whose_rows_another_program_deleted_are_computed(database: Database) -> None:
+    for entry in (FULL, record(1, cell=OTHER)):
+        database.add(entry)
+    refresh(database, FLAKY_SECONDS)
+    before = reported(database)
+    for deleted in (tables.places.c.cell == OTHER, sa.true()):
+        execute(sa.delete(tables.places).where(deleted))(database)
+        assert reported(database) == before
+    with database.reading() as connection:
+        selected = compose(connection, replace(scope(), cells={OTHER}))
+    assert [entry.cell for entry in selected.entries] == [OTHER]
+    refresh(database, FLAKY_SECONDS)
+    database.add(record(2))
+    assert [entry.cell for entry in reported(database).entries] == [OTHER, CELL]
+
+
 def test_runs_of_before_a_summary_was_stored_make_no_test_flaky_by_it(database: Database) -> None:
     database.add(record(1, {"a": "flaky"}))
     database.add(record(5, {"b": "flaky"}))

@@ -207,6 +207,34 @@ def test_what_is_no_dashboard_is_left_as_it_is(
         assert file.read_bytes() == content
 
 
+@pytest.mark.parametrize("column", ["message", "library"])
+def test_a_store_without_a_valid_result_is_no_success(
+    repository: Path, envmatrix: Prompt, column: str
+) -> None:
+    assert envmatrix("report", "--check").status == 0
+    with (
+        connect(repository / ".envmatrix/results.sqlite") as database,
+        database.engine.begin() as connection,
+    ):
+        connection.execute(sa.update(tables.runs).values({column: sa.literal_column("x'ff'")}))
+    answer = envmatrix("report", "--check")
+    assert answer.status == 1
+    assert "warning: there is no valid result; invalid and left out: " in answer.err
+    assert "nothing has run yet" not in answer.err
+    assert envmatrix("report").status == 0
+
+
+def test_a_place_without_a_valid_result_is_named(repository: Path, envmatrix: Prompt) -> None:
+    with connect(repository / ".envmatrix/results.sqlite") as database:
+        database.add(record(1, library="other"))
+        with database.engine.begin() as connection:
+            change = sa.update(tables.runs).values(message=sa.literal_column("x'ff'"))
+            connection.execute(change.where(tables.runs.c.library == "other"))
+    answer = envmatrix("report", "--check", "--format", "junit")
+    assert answer.status == 1
+    assert f"warning: no result of `other` in `{CELL}` is valid\n" in answer.err
+
+
 def test_what_was_put_beside_a_dashboard_stays(repository: Path, envmatrix: Prompt) -> None:
     envmatrix("report", "--html", "site")
     site = repository / "site"

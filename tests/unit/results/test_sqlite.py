@@ -19,7 +19,7 @@ from tests.unit.results.test_store import FULL, add
 
 from envmatrix.errors import LookupFailed
 from envmatrix.results import tables
-from envmatrix.results.database import SCHEMA, connect
+from envmatrix.results.database import SCHEMA, Database, connect
 from envmatrix.results.formats import document, junit, markdown, text
 from envmatrix.results.places import refresh
 from envmatrix.results.report import Scope, compose
@@ -151,13 +151,40 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
         assert f"rows of {table}" in pages["index.html"]
 
 
+def invalidate(database: Database, *conditions: sa.ColumnElement[bool]) -> None:
+    """Make runs invalid."""
+    with database.engine.begin() as connection:
+        change = sa.update(tables.runs).values(message=sa.literal_column("x'ff'"))
+        connection.execute(change.where(*conditions))
+
+
+def test_places_without_a_valid_result_are_told(tmp_path: Path) -> None:
+    with connect(tmp_path / "results.sqlite") as database:
+        add(database, record(1), record(1, library="other"))
+        add(database, record(1, library="arguments", extent="arguments"))
+        invalidate(database, tables.runs.c.library == "lib")
+        with database.reading() as connection:
+            report = compose(connection, Scope(date(2026, 1, 1), 1e9))
+    assert report.unreadable == (("lib", CELL),)
+    assert not report.is_good
+    assert document(report)["unreadable"] == [{"library": "lib", "cell": CELL}]
+
+
+def test_an_invalid_row_beside_valid_results_of_its_place_fails_no_check(tmp_path: Path) -> None:
+    with connect(tmp_path / "results.sqlite") as database:
+        add(database, record(1), record(1, verb="perf"))
+        invalidate(database, tables.runs.c.verb == "perf")
+        with database.reading() as connection:
+            report = compose(connection, Scope(date(2026, 1, 1), 1e9))
+    assert report.left_out == {"runs": 1}
+    assert report.unreadable == ()
+    assert report.is_good
+
+
 def test_a_place_with_an_invalid_row_is_computed_each_time(tmp_path: Path) -> None:
     with connect(tmp_path / "results.sqlite") as database:
         add(database, FULL, record(1, library="other"))
-        with database.engine.begin() as connection:
-            runs = tables.runs
-            change = sa.update(runs).values(message=sa.literal_column("x'ff'"))
-            connection.execute(change.where(runs.c.id == FULL.run.id))
+        invalidate(database, tables.runs.c.id == FULL.run.id)
         for _ in ("computed", "stored"):
             with database.reading() as connection:
                 report = compose(connection, Scope(date(2026, 1, 1), 1e9))
