@@ -375,6 +375,25 @@ def test_after_a_kill_finished_jobs_are_not_done_again(
         assert again.wait(PATIENT) == 130
 
 
+def test_a_report_has_what_is_reused_after_a_kill(
+    jobs: Checkout, engine: docker.DockerClient
+) -> None:
+    write(jobs, "first", test="sleep 5")
+    jobs.run("test")
+    process = jobs.start("test", "--rerun")
+    wait_for(lambda: f"start    test first {CELL}" in jobs.output)
+    wait_for(lambda: containers_of(engine, process))
+    process.kill()
+    process.wait()
+    assert "killed" in jobs.run("report", "--check", expect=1).stdout.lower()
+    assert {*states(jobs).values()} == {"reused"}
+    jobs.run("report", "--check")
+    shutil.rmtree(jobs.root / ".envmatrix")
+    jobs.variables["DOCKER_HOST"] = "unix:///no/engine"
+    assert {*states(jobs).values()} == {"reused"}
+    assert f"first {CELL}" in re.sub(" +", " ", jobs.run("report", "--check").stdout)
+
+
 def test_two_processes_do_no_job_twice(jobs: Checkout, tmp_path: Path) -> None:
     for name in ("first", "second"):
         write(

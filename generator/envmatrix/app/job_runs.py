@@ -32,6 +32,7 @@ from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.resources import host_arch
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
+from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.sessions.build_marks import is_marked
 from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
 from envmatrix.sessions.junit import write_suites
@@ -154,6 +155,19 @@ class JobRuns:
             Location.of(self.workspace.root).prepare()
             write_whole(self._failed_jobs, text.encode())
 
+    def record_reused(self, results: Mapping[str, JobResult], console: Console) -> None:
+        """Record reused results of goals as runs of this repository, unless its reports have
+        them."""
+        passed = PassedJobs(Location.of(self.workspace.root))
+        ids = passed.ids
+        reused = (
+            self.plan.graph.jobs[key] for key, result in results.items() if result.state == "reused"
+        )
+        good = ((job, self.records.good(job)) for job in reused if ids.get(str(job)) != job.id)
+        if records := {job: stored.record for job, stored in good if stored}:
+            passed.record(records)
+            keep_results(self.workspace.root, console)
+
     def _reused(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
         """Yield the goals that succeeded with the same inputs; of compilations, those whose outputs
         are in their build directories."""
@@ -226,12 +240,13 @@ def run_jobs(
         plan = plan_jobs(workspace, selection, place.resources(), console)
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
         results, is_interrupted = runs.run(selection.verb, options, today, console, observe)
+    goals = goals_of(plan.graph, selection.verb)
     try:
         runs.write_results(results)
+        runs.record_reused({key: results[key] for key in goals if key in results}, console)
     except OSError as error:  # as of a checkout that is read-only
         console.warn(f"results are not written: `{error.filename}`: {error.strerror}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
-    goals = goals_of(plan.graph, selection.verb)
     seconds = time.monotonic() - started
     return Report(plan.graph.jobs, results, cells, seconds, is_interrupted, goals)
 

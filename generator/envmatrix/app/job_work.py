@@ -33,6 +33,8 @@ from envmatrix.lock.model import source_set
 from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
 from envmatrix.results.job_records import JobRecords
+from envmatrix.results.location import Location
+from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import End, Record
 from envmatrix.results.waivers import Waiver, load_waivers
@@ -258,6 +260,8 @@ class JobWork:
                 run.is_reusable = True
                 if has_ended:
                     self.records.keep(job, run.recorder.journal.parts, run.outputs)
+                    if self.records.good(job):
+                        PassedJobs(Location.of(self.workspace.root)).add(job)
 
 
 @dataclass

@@ -27,6 +27,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
 from envmatrix.results.location import Location
+from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
@@ -132,10 +133,12 @@ def recorded_run(
     # The gateway ends with this process.
     cache = None if session.place.keeps_tasks else session.workspace.shared_cache
     gateway = cache.answering(context, session.console) if cache else nullcontext(False)
+    location = Location.of(root)
+    PassedJobs(location).start(run)
     with (
         session.place.open_executor() as executor,
         gateway as shares_cache,
-        record_run(Location.of(root), run) as recorder,
+        record_run(location, run) as recorder,
     ):
         runner = Runner(
             executor,

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
+from envmatrix.files import write_whole
 from envmatrix.results.records import InvalidRecord, Part, Record, Run, line_of, record_of
 from envmatrix.text import one_line
 
@@ -67,6 +68,12 @@ def open_journal(directory: Path, run: Run) -> Iterator[Journal]:
         journal.write(run)
         scratch.rename(file)  # under its final name only once it is locked and starts with its run
         yield journal
+
+
+def write_ended(directory: Path, record: Record) -> None:
+    """Write the journal of a run that has ended into an existing directory; `replay` stores it."""
+    text = "".join(f"{line_of(part)}\n" for part in record.parts)
+    write_whole(directory / f"{record.run.id}{_SUFFIX}", text.encode())
 
 
 def replay(directory: Path, add: Callable[..., None], warn: Callable[[str], None]) -> int:

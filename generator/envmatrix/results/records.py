@@ -95,6 +95,19 @@ class Record:
     findings: tuple[Finding, ...] = ()
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the run in the order of a journal."""
+        return (
+            self.run,
+            *self.steps,
+            *self.outcomes,
+            *self.measurements,
+            *self.products,
+            *self.findings,
+            self.end,
+        )
+
+    @property
     def counts(self) -> Mapping[str, int]:
         return Counter(outcome.state for outcome in self.outcomes)
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker  # noqa: F401 -- imported in a background thread, its warnings could be errors
 import pytest
 from tests.fake_engine import fake_engine, image_id
-from tests.fakes import lock_of, write_repository
+from tests.fakes import FakeExecutor, lock_of, write_repository
 
 from envmatrix.app.generated_files import outputs
+from envmatrix.app.places import Images
 from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine.gpu import NoGpu
+from envmatrix.engine.tasks import Executor, Gpus
+from envmatrix.images.model import Image
+from envmatrix.jobs.model import Resources
 from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.loading import load_matrix
@@ -21,6 +29,38 @@ from envmatrix.store.image_records import ImageRecords
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
 CELL = "cuda13.0-debian12-x86_64"
 ONE = "libraries: {first: {path: first}}\n"
+TESTED = """\
+libraries:
+  first:
+    path: first
+    build: {system: script, commands: ["true"]}
+    test: {framework: commands, run: ["true"]}
+"""
+
+
+@dataclass
+class Elsewhere:
+    """A place with these resources."""
+
+    total: Resources
+    executor: FakeExecutor = field(default_factory=FakeExecutor)
+    keeps_tasks: bool = True
+
+    @contextmanager
+    def open_executor(self) -> Iterator[Executor]:
+        yield self.executor
+
+    def digest(self, image: str) -> str:
+        return f"sha256:{image}"
+
+    def images(self, _: Workspace, required: Sequence[Image], __: Console) -> Images:
+        return Images({image: str(image) for image in required})
+
+    def resources(self) -> Resources:
+        return self.total
+
+    def choose_gpu(self) -> Gpus | NoGpu:
+        return Gpus() if self.total.gpus else NoGpu("there is none")
 
 
 def repository(root: Path, scratch: Path, rest: str) -> Workspace:

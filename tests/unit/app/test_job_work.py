@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.fakes import FakeExecutor
-from tests.unit.app.conftest import CELL
+from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 
 from envmatrix.app.job_plan import JobSelection, plan_jobs
 from envmatrix.app.job_work import JobWork
-from envmatrix.app.places import Images
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine.gpu import NoGpu
-from envmatrix.engine.tasks import Executor, Gpus, Task
-from envmatrix.images.model import Image
+from envmatrix.engine.tasks import Gpus, Task
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.results.job_records import JobRecords
-
-TESTED = """\
-libraries:
-  first:
-    path: first
-    build: {system: script, commands: ["true"]}
-    test: {framework: commands, run: ["true"]}
-"""
-
-
-@dataclass
-class Elsewhere:
-    """A place with these resources."""
-
-    total: Resources
-    executor: FakeExecutor = field(default_factory=FakeExecutor)
-    keeps_tasks: bool = True
-
-    @contextmanager
-    def open_executor(self) -> Iterator[Executor]:
-        yield self.executor
-
-    def digest(self, image: str) -> str:
-        return f"sha256:{image}"
-
-    def images(self, _: Workspace, required: Sequence[Image], __: Console) -> Images:
-        return Images({image: str(image) for image in required})
-
-    def resources(self) -> Resources:
-        return self.total
-
-    def choose_gpu(self) -> Gpus | NoGpu:
-        return Gpus() if self.total.gpus else NoGpu("there is none")
 
 
 def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:

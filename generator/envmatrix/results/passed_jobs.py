@@ -1,0 +1,87 @@
+"""The jobs whose newest results in a repository are that they passed.
+
+The result of another job that is reused is from another checkout, or from before a run that failed
+or was killed. It is recorded again as a run of this repository, so that reports show what is
+reused.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from envmatrix.files import readable_text, write_whole
+from envmatrix.jobs.model import Job
+from envmatrix.machine.cache import exclusive
+from envmatrix.results.journal import write_ended
+from envmatrix.results.location import Location
+from envmatrix.results.records import Record, Run
+
+# The id of a job and its name: its kind, a library, a cell, and a shard if there are several.
+_LINE = re.compile(r"([0-9a-f]{64}) (\S+ \S+ \S+(?: \S+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class PassedJobs:
+    """The file with the jobs of the results at a location."""
+
+    location: Location
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The id of each job, by its name; none where the results were removed."""
+        if self.location.is_empty:
+            return {}
+        matches = map(_LINE.fullmatch, readable_text(self._file).splitlines())
+        return {match[2]: match[1] for match in matches if match}
+
+    def start(self, run: Run) -> None:
+        """Remove the jobs that a run is newer than, before it starts: it may be killed."""
+        if _text(without_outdated(self.ids, run)) != readable_text(self._file):
+            with self._changed() as ids:
+                remaining = without_outdated(ids, run)
+                ids.clear()
+                ids.update(remaining)
+
+    def add(self, job: Job) -> None:
+        """Add a job whose run passed."""
+        with self._changed() as ids:
+            ids[str(job)] = job.id
+
+    def record(self, records: Mapping[Job, Record]) -> None:
+        """Record results of jobs again, as runs that start now and have ended."""
+        with self._changed() as ids:
+            for job, record in records.items():
+                run = replace(record.run, id=str(uuid.uuid4()), started=time.time())
+                write_ended(self.location.journals, replace(record, run=run))
+                ids[str(job)] = job.id
+
+    @property
+    def _file(self) -> Path:
+        return self.location.directory / "passed-jobs"
+
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, str]]:
+        """Yield the ids to change; write them at the end, unless an error is raised."""
+        self.location.prepare()
+        with exclusive(self._file.with_suffix(".lock")):
+            ids = {**self.ids}
+            yield ids
+            write_whole(self._file, _text(ids).encode())
+
+
+def without_outdated(ids: Mapping[str, str], run: Run) -> Mapping[str, str]:
+    """Return the jobs that reports still show beside a newer run: not those of its verb, nor tests
+    if it compiles, because reports show a failed compilation in place of earlier tests."""
+    kinds = ("compile", "test") if run.verb == "compile" else (run.verb,)
+    outdated = [[kind, run.library, run.cell] for kind in kinds]
+    return {name: key for name, key in ids.items() if name.split(" ")[:3] not in outdated}
+
+
+def _text(ids: Mapping[str, str]) -> str:
+    return "".join(f"{key} {name}\n" for name, key in sorted(ids.items()))

@@ -1,0 +1,136 @@
+"""Jobs that are reused, and what reports then have of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+from tests.unit.app.conftest import CELL, TESTED, Elsewhere
+from tests.unit.prompt import Prompt
+
+from envmatrix.app.job_plan import JobSelection, plan_jobs
+from envmatrix.app.job_runs import JobOptions, JobRuns, Rerun
+from envmatrix.app.reports import compose_report, scope_of
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.engine.tasks import OnOutput, Task, TaskResult
+from envmatrix.errors import Cancelled
+from envmatrix.jobs.execution import JobResult, JobState
+from envmatrix.jobs.model import Job, Resources
+from envmatrix.results.job_records import JobRecords
+from envmatrix.sessions.outcomes import State
+
+QUIET = Console(-1)
+TODAY = date(2026, 1, 1)
+
+pytestmark = pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+
+
+class Unseen:
+    """Shows nothing of jobs."""
+
+    def started(self, _: Job) -> Console:
+        return QUIET
+
+    def ended(self, job: Job, result: JobResult) -> None: ...
+
+
+@pytest.fixture
+def place() -> Elsewhere:
+    return Elsewhere(Resources(8, 32 << 30))
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> JobRecords:
+    return JobRecords(tmp_path / "records")
+
+
+def states(
+    workspace: Workspace, place: Elsewhere, records: JobRecords, rerun: Rerun = "none"
+) -> Mapping[str, JobState]:
+    """Test in a cell; return the state of each job by its kind."""
+    plan = plan_jobs(workspace, JobSelection("test", [CELL]), place.resources(), QUIET)
+    runs = JobRuns(workspace, plan, records, place)
+    results, _ = runs.run("test", JobOptions(rerun=rerun), TODAY, QUIET, lambda _: Unseen())
+    runs.record_reused(results, QUIET)
+    return {plan.graph.jobs[key].kind: result.state for key, result in results.items()}
+
+
+def reported(workspace: Workspace) -> list[State]:
+    """Return the states of the runs in a report."""
+    report = compose_report(workspace, scope_of(workspace, (), (), None, TODAY), QUIET)
+    return [stored.end.state for entry in report.entries for stored in entry.runs]
+
+
+def killed(_task: Task, _on_output: OnOutput) -> TaskResult:
+    raise Cancelled("it is killed")
+
+
+def files(workspace: Workspace) -> Mapping[Path, int]:
+    directory = workspace.root / ".envmatrix"
+    return {file: file.stat().st_mtime_ns for file in directory.rglob("*")}
+
+
+def test_a_new_checkout_reports_what_it_reuses(
+    engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    states(engine, place, records)
+    shutil.rmtree(engine.root / ".envmatrix")
+    assert reported(engine) == []
+    assert states(engine, place, records) == {"test": "reused"}
+    assert reported(engine) == ["passed"]
+
+
+def test_a_reused_result_is_reported_in_place_of_a_killed_run(
+    engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    states(engine, place, records)
+    place.executor.program = killed
+    states(engine, place, records, "all")
+    assert reported(engine) == ["killed"]
+    assert states(engine, place, records) == {"test": "reused"}
+    assert reported(engine) == ["passed"]
+
+
+@pytest.mark.parametrize("flavour", ["devel", "runtime"])
+def test_a_reused_result_is_reported_after_a_change_and_its_revert(
+    engine: Workspace, place: Elsewhere, records: JobRecords, flavour: str
+) -> None:
+    (engine.root / "first" / "word").write_text("a word\n")
+    states(engine, place, records)
+
+    def broken(task: Task, _: OnOutput) -> TaskResult:
+        return TaskResult(int(f":{flavour}" in task.image))
+
+    place.executor.program = broken
+    (engine.root / "first" / "word").write_text("another word\n")
+    states(engine, place, records)
+    assert reported(engine) == ["failed"]
+    (engine.root / "first" / "word").write_text("a word\n")
+    assert states(engine, place, records) == {"test": "reused"}
+    assert reported(engine) == ["passed"]
+
+
+def test_nothing_is_recorded_where_reports_have_what_is_reused(
+    engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    states(engine, place, records)
+    assert reported(engine) == ["passed"]
+    before = files(engine)
+    assert states(engine, place, records) == {"test": "reused"}
+    assert files(engine) == before
+
+
+def test_a_checkout_that_is_read_only_still_answers(
+    envmatrix: Prompt, engine: Workspace, place: Elsewhere
+) -> None:
+    states(engine, place, JobRecords.of_user())
+    shutil.rmtree(engine.root / ".envmatrix")
+    (engine.root / ".envmatrix").touch()  # no directory can be made there
+    answer = envmatrix("test", CELL)
+    assert answer.status == 0, answer.err
+    assert "1 reused" in answer.out
+    assert "results are not written" in answer.err
