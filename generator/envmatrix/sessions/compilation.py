@@ -33,9 +33,9 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     the `source`, the empty one being none."""
     context = runner.context
     directory, name = context.directory, context.build.name
-    with context.build.opened() as build:
-        state = f"{source}-{_configuration(build)}"
-    is_configured = bool(source) and is_marked(directory, name, state, "configured")
+    is_configured = bool(source) and is_marked(
+        directory, name, _configuration(context, source), "configured"
+    )
     clear_outdated(context, runner.console)
     with context.build.opened() as build:
         is_configured = is_configured and not build.is_empty
@@ -44,9 +44,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner, is_configured=is_configured)
     if source:
-        with context.build.opened() as build:
-            state = f"{source}-{_configuration(build)}"
-        mark(directory, name, state, "configured")
+        mark(directory, name, _configuration(context, source), "configured")
     if context.borrowed:
         from envmatrix.sessions import cuda_usage
 
@@ -54,16 +52,17 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     return _products(context)
 
 
-def _configuration(build: Directory) -> str:
-    """Return a hash of the files that configuring writes, so that one that was damaged or removed
-    is written again."""
+def _configuration(context: BuildContext, source: str) -> str:
+    """Return a state of the source, and a hash of the files that configuring it wrote, so that one
+    that was damaged or removed is written again."""
     hashes = []
-    for file in _CONFIGURED:
-        try:
-            hashes.append(build.sha256(file, _LARGEST_CONFIGURED))
-        except Refused:
-            hashes.append("")
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    with context.build.opened() as build:
+        for file in _CONFIGURED:
+            try:
+                hashes.append(build.sha256(file, _LARGEST_CONFIGURED))
+            except Refused:
+                hashes.append("")
+    return f"{source}-{hashlib.sha256(' '.join(hashes).encode()).hexdigest()}"
 
 
 def ninja_files(context: BuildContext) -> tuple[str, str] | None:
