@@ -151,6 +151,18 @@ def systems() -> str:
     return table(["name", "packages", "glibc", "GCC", "NVIDIA's repository"], map(row, facts.os))
 
 
+def omissions() -> str:
+    """Return the groups of files that images omit."""
+    rows = load_facts().omissions.items()
+    return table(
+        ["group", "files", "what they are for"],
+        (
+            [f"`{name}`", ", ".join(f"`{path}`" for path in row.paths), row.contents]
+            for name, row in rows
+        ),
+    )
+
+
 def releases() -> str:
     """Return the CUDA releases of each source, by repository and target."""
     facts = load_facts()
@@ -235,6 +247,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("README.md", "exit codes"): exit_codes,
     ("CONTRIBUTING.md", "sessions"): sessions,
     ("docs/design.md", "layers"): packages,
+    ("docs/images.md", "omissions"): omissions,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,
     ("docs/matrix.md", "components"): components,

@@ -1,11 +1,14 @@
 # install.sh [--over-image] [NAME=PROGRAM]...: installs the stage's packages, makes links to programs
 # (`cc=gcc-12`), and leaves nothing that differs from one build to the next. An image that others made
 # may have all that is asked for; its own files may be younger than the epoch, and stay as they are.
+# dpkg leaves out what /scripts/omitted says, also when the image's user installs packages.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
 since=$SOURCE_DATE_EPOCH
 [ "${1:-}" != --over-image ] || { since=$(date +%s); shift; }
+cmp -s /scripts/omitted /etc/dpkg/dpkg.cfg.d/omitted ||
+  install -D -m 644 /scripts/omitted /etc/dpkg/dpkg.cfg.d/omitted
 [ -z "$(ls /files)" ] || apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 /files/*.deb
 
 for pair; do ln -sf "/usr/bin/${pair#*=}" "/usr/local/bin/${pair%%=*}"; done

@@ -49,6 +49,11 @@ _DPKG_OPTIONS = (
 )
 
 
+# The package that asserts that /bin, /lib and /sbin are links into /usr, and mmdebstrap's hook that
+# makes these links for it.
+_MERGED_USR = "usr-is-merged"
+_MERGED_USR_HOOK = "/usr/share/mmdebstrap/hooks/merged-usr"
+
 # Files that mmdebstrap writes from the machine it runs on.
 _FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
 
@@ -185,22 +190,31 @@ def _new_layout(directory: Path, package_set: PackageSet, epoch: int) -> Iterato
         _write_layout(layout, rootfs, package_set.request.arch, epoch)
 
 
-def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
+def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -> list[str]:
+    """Return the command that makes the layer of a base at `rootfs`."""
     request = _request_of(package_set)
     options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
+    names = {item.name for item in package_set.artifacts}
+    hooks = [f"--hook-dir={_MERGED_USR_HOOK}"] if _MERGED_USR in names else []
     forgotten = " ".join(f'"$1"/etc/{name}' for name in _FORGOTTEN)
-    command = [
+    return [
         "mmdebstrap",
         "--variant=essential",
         "--include=apt",
         f"--architectures={MACHINES[request.arch].debian}",
         '--aptopt=APT::Install-Recommends "false"',
         *options,
+        *hooks,
         f"--customize-hook=rm -f {forgotten}",
         request.suite,
         str(rootfs),
         f"deb [trusted=yes] copy:{repository} ./",
     ]
+
+
+def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
+    request = _request_of(package_set)
+    command = bootstrap_command(package_set, repository, rootfs)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
     try:
         run(command, environment=environment, failing=EngineError)

@@ -9,6 +9,7 @@ from functools import cache
 from envmatrix.facts.components import Absence, Component
 from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package
 from envmatrix.facts.loading import read_facts
+from envmatrix.facts.omissions import Omission
 from envmatrix.facts.systems import (
     Archive,
     Compiler,
@@ -30,6 +31,7 @@ class Facts:
     conflicts: tuple[Conflict, ...]
     components: Mapping[str, Component]
     absences: tuple[Absence, ...]
+    omissions: Mapping[str, Omission]
 
     @property
     def listable(self) -> list[str]:
@@ -112,6 +114,7 @@ def load_facts() -> Facts:
         conflicts=read_facts("conflicts.yaml", tuple[Conflict, ...]),
         components=read_facts("component_names.yaml", Mapping[str, Component]),
         absences=read_facts("absences.yaml", tuple[Absence, ...]),
+        omissions=read_facts("omissions.yaml", Mapping[str, Omission]),
     )
 
 

@@ -97,7 +97,7 @@ class OperatingSystem:
     """An operating system. `origins` maps architectures (Docker's names) that are not in its
     distribution's first archive to their archive. `suite` is the name of its release in locks;
     `own_gcc` the major whose packages have no number; `python` the release of its own Python, if it
-    is known.
+    is known; `base_packages` are in a bootstrapped base beside the essential ones.
     """
 
     name: Annotated[str, Mark.KEY]
@@ -115,3 +115,4 @@ class OperatingSystem:
     own_gcc: str | None = None
     repositories: tuple[str, ...] | None = None
     python: str | None = None
+    base_packages: tuple[str, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from textwrap import wrap
 
 from envmatrix.facts.systems import Compiler
 from envmatrix.images.contents import BuildContents
@@ -12,7 +13,12 @@ from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import BaseStage, Environment, FileStage
 from envmatrix.images.model import SCRIPTS
-from envmatrix.images.scripts import rendered, shared_script, toolchain_files
+from envmatrix.images.scripts import (
+    omitted_files,
+    rendered,
+    shared_script,
+    toolchain_files,
+)
 from envmatrix.images.stages import (
     Add,
     Argument,
@@ -35,6 +41,9 @@ from envmatrix.images.variables import (
 
 _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
+
+# The most characters of names of packages in a line.
+_NAMES_LINE = 100
 
 # What images are for, by the first word of their flavours.
 _PURPOSES = {
@@ -185,12 +194,14 @@ def _os_stages(environment: Environment) -> Iterator[Stage]:
     """Yield the stages that install packages: each flavour over the one that it extends."""
     version = assignments("LABEL", {f"{_LABEL}.version": environment.cuda})
     start = ("ENTRYPOINT []", 'CMD ["/bin/bash"]') if environment.is_on_image else ()
-    runtime = (_EPOCH, _install(environment, "runtime-files"), version, *start)
-    yield Stage("runtime-os", "base-${TARGETARCH}", runtime)
-    devel = _install(environment, "devel-files", _links(environment.compiler))
-    yield Stage("devel-os", "runtime-os", (devel,))
+    runtime = Installation("runtime-files", "base-${TARGETARCH}")
+    yield from _installed(environment, "runtime-os", runtime, (version, *start))
+    devel = Installation("devel-files", "runtime-os", _links(environment.compiler))
+    yield from _installed(environment, "devel-os", devel)
     for cross in environment.crosses:
-        yield Stage(f"{cross.name}-os", "devel-os", (_configure(environment, cross),))
+        files = f"{cross.name}-files-{cross.host}" if cross.has_packages else ""
+        installation = Installation(files, "devel-os", cross.links, cross)
+        yield from _installed(environment, f"{cross.name}-os", installation)
 
 
 def _links(compiler: Compiler) -> Mapping[str, str]:
@@ -200,26 +211,68 @@ def _links(compiler: Compiler) -> Mapping[str, str]:
     return {name: program for name, program in names.items() if name != program}
 
 
-def _install(
-    environment: Environment, files: str, programs: Mapping[str, str] | None = None
-) -> RunStep:
-    """Return the step that installs packages, with links to programs."""
-    install = shared_script(f"install.{environment.installer}.sh", "install.sh")
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The installation of the packages in the stage `files`, if any, over the stage `parent`, with
+    links to programs by their names, and the configuration of build systems for a target."""
+
+    files: str
+    parent: str
+    links: Mapping[str, str] = field(default_factory=dict)
+    cross: Cross | None = None
+
+
+def _installed(
+    environment: Environment,
+    name: str,
+    installation: Installation,
+    instructions: tuple[Instruction, ...] = (),
+) -> Iterator[Stage]:
+    """Yield a stage with packages installed, and instructions after that.
+
+    Packages of the family deb are installed in a stage before it, which divides them into layers:
+    one for each large package, one for the others, and one for what is of no package.
+    """
+    step, epoch = _install(environment, installation), (_EPOCH,) if name == "runtime-os" else ()
+    if not (installation.files and environment.has_package_layers):
+        yield Stage(name, installation.parent, (*epoch, step, *instructions))
+        return
+    packages = f"{name.removesuffix('-os')}-packages"
+    yield Stage(packages, installation.parent, (*epoch, step))
+    source = f"/layers-{environment.epoch}"
+    layers = (*environment.large_packages(installation.files), "others")
+    copies = (Copy(packages, f"{source}/{layer}/", is_linked=True) for layer in layers)
+    mount = BindMount(packages, "/layers", source)
+    script = shared_script(f"complete.{environment.installer}.sh", "complete.sh")
+    complete = RunStep("sh /scripts/complete.sh", (mount,), (script,))
+    yield Stage(name, installation.parent, (*epoch, *copies, complete, *instructions))
+
+
+def _install(environment: Environment, installation: Installation) -> RunStep:
+    """Return the step that installs packages."""
+    files, cross = installation.files, installation.cross
     options = ["--over-image"] if environment.is_on_image else []
-    words = [*options, *(f"{name}={program}" for name, program in (programs or {}).items())]
-    command = " \\\n      ".join(["sh /scripts/install.sh", *words])
-    return RunStep(command, (BindMount(files, "/files"),), (install,))
+    links = (f"{name}={program}" for name, program in installation.links.items())
+    command = " \\\n      ".join(["sh /scripts/install.sh", *options, *links]) if files else ""
+    is_divided = bool(files) and environment.has_package_layers
+    scripts = [*_installers(environment, is_divided=is_divided)] if files else []
+    scripts += [*toolchain_files(cross)] if cross else []
+    scripts += [shared_script("emulated.ini")] if cross and cross.target.triplet else []
+    mounts = (BindMount(files, "/files"),) if files else ()
+    names = " ".join(environment.large_packages(files)) if is_divided else ""
+    lines = wrap(names, _NAMES_LINE, break_on_hyphens=False) if is_divided else None
+    is_single = lines is None and cross is None
+    program = rendered("packages.j2", cross=cross, install=command, lines=lines)
+    return RunStep(command if is_single else program, mounts, tuple(scripts))
 
 
-def _configure(environment: Environment, cross: Cross) -> RunStep:
-    """Return the step that installs the compiler of a target and configures build systems."""
-    install = _install(environment, f"{cross.name}-files-{cross.host}", cross.links)
-    program = rendered("cross.j2", cross=cross, install=install.program)
-    emulated = [shared_script("emulated.ini")] if cross.target.triplet else []
-    scripts = (*toolchain_files(cross), *emulated)
-    if not cross.has_packages:
-        return RunStep(program, (), scripts)
-    return RunStep(program, install.mounts, (*install.scripts, *scripts))
+def _installers(environment: Environment, *, is_divided: bool) -> Iterator[StepScript]:
+    """Yield the scripts that install packages, and divide them into layers."""
+    installer = environment.installer
+    yield shared_script(f"install.{installer}.sh", "install.sh")
+    if is_divided:
+        yield shared_script(f"layers.{installer}.sh", "layers.sh")
+        yield omitted_files(environment.omitted_paths)
 
 
 def _stub_stages(environment: Environment) -> Iterator[Stage]:
@@ -260,8 +313,9 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
     if environment.has_analysis:
-        install = _install(environment, "analysis-files")
-        yield Stage("analysis", "devel", (install, _labels(environment, "analysis")))
+        labels = _labels(environment, "analysis")
+        analysis = Installation("analysis-files", "devel")
+        yield from _installed(environment, "analysis", analysis, (labels,))
 
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
@@ -276,9 +330,11 @@ def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
     if runtime:
         trees = [f"{tree}-{key}" for tree in _runtime_trees(environment) if target.cuda]
         steps = _image(environment, runtime, trees, target_runtime_variables(environment, cross))
-        install = _install(environment, f"{runtime}-files-{target.machine}")
-        packages = [install] if target.packages.get("runtime") else []
-        yield Stage(runtime, "runtime-os", (*packages, *steps))
+        if target.packages.get("runtime"):
+            emulator = Installation(f"{runtime}-files-{target.machine}", "runtime-os")
+            yield from _installed(environment, runtime, emulator, steps)
+        else:
+            yield Stage(runtime, "runtime-os", steps)
 
 
 def _image(

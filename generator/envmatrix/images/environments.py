@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.systems import Compiler, Family
-from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
+from envmatrix.facts.targets import CROSS_HOST, MACHINES, TARGETS, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
 from envmatrix.images.model import BuildNeeds, Image
@@ -42,6 +42,10 @@ _UNPACKERS = "unpacker-files-"
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
 
+# Packages from this size on, in bytes, have layers of their own; the most of one stage.
+_LARGE_PACKAGE = 1_000_000
+_LARGE_PACKAGES = 16
+
 
 @dataclass(frozen=True, slots=True)
 class FileStage:
@@ -56,6 +60,11 @@ class FileStage:
     @property
     def files(self) -> tuple[StageFile, ...]:
         return with_excerpts(self.artifacts, self.excerpts)
+
+    @property
+    def arch(self) -> str:
+        """The architecture of the images with these files (Docker's name)."""
+        return self.stage.rsplit("-", 1)[-1]
 
     @property
     def groups(self) -> tuple[tuple[Artifact, ...], ...]:
@@ -90,6 +99,7 @@ class Environment:
     gcc: str
     compiler: Compiler
     installer: str
+    omitted_paths: tuple[str, ...]
     sm: tuple[str, ...]
     epoch: int
     arches: tuple[str, ...]
@@ -114,9 +124,29 @@ class Environment:
             members.setdefault(unpacking.file, set()).update(unpacking.members)
         return {file: tuple(sorted(patterns)) for file, patterns in members.items()}
 
+    def large_packages(self, stage: str) -> tuple[str, ...]:
+        """Return the names of the packages that have layers of their own, the largest first, of a
+        stage of files, or of those of all architectures whose names begin with it. Those of foreign
+        architectures are `name:arch`, as dpkg names them."""
+        sizes: dict[str, int] = {}
+        stages = (row for row in self.files if stage in (row.stage, row.stage.rpartition("-")[0]))
+        for row in stages:
+            own = ("all", MACHINES[row.arch].debian)
+            for item in row.artifacts:
+                arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
+                name = item.name if arch in own else f"{item.name}:{arch}"
+                sizes[name] = max(item.size, sizes.get(name, 0))
+        ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
+        return tuple(name for name in ordered if sizes[name] >= _LARGE_PACKAGE)[:_LARGE_PACKAGES]
+
     @property
     def has_analysis(self) -> bool:
         return any(image.flavour == ANALYSIS for image in self.images)
+
+    @property
+    def has_package_layers(self) -> bool:
+        """Return whether installed packages are divided into layers."""
+        return self.installer == "deb"
 
     @property
     def is_on_image(self) -> bool:
@@ -275,6 +305,7 @@ class _Stages:
             gcc=first.toolchain.gcc,
             compiler=matrix.facts.compiler(first.os, first.toolchain.gcc),
             installer=self._family.installer,
+            omitted_paths=matrix.omitted_paths,
             sm=first.toolchain.sm,
             epoch=self.lock.epoch,
             arches=arches,

@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -39,6 +40,12 @@ def shared_script(name: str, target: str | None = None) -> StepScript:
     """Return a script that is the same in every repository."""
     file = files("envmatrix.images").joinpath("templates/scripts", name)
     return StepScript(name, file.read_text("utf-8"), target or name)
+
+
+def omitted_files(paths: Iterable[str]) -> StepScript:
+    """Return dpkg's configuration that leaves out files of packages."""
+    lines = (f"path-exclude={path}\n" for path in paths)
+    return StepScript("omitted", "".join(lines), "omitted")
 
 
 def toolchain_files(cross: Cross) -> tuple[StepScript, ...]:

@@ -50,7 +50,7 @@ _OF_SUITES = frozenset({"nvidia-apt", "nvidia-dnf", "nvidia-cross"})
 # The parts of a CUDA release, each a set.
 _PARTS = ("runtime", "devel", "tools", COMPAT)
 
-# Always in a base that is bootstrapped, whatever is built on it.
+# In every base that is bootstrapped, whatever is built on it.
 _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 # Of an image's digest, in the keys of the sets over it.
 _DIGEST_DIGITS = 12
@@ -265,7 +265,9 @@ def _base_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Request]:
     requests: dict[str, Request] = {
         keys.base: ImageRequest(machine, os.suite, image)
         if image
-        else BootstrapRequest(machine, os.suite, _BASE_PACKAGES)
+        else BootstrapRequest(
+            machine, os.suite, (*_BASE_PACKAGES, *map(PackageSpec, os.base_packages))
+        )
     }
     if keys.unpackers:
         requests[keys.unpackers] = _os_request(os, arch, os.family.unpackers, keys.base)

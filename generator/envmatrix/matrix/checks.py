@@ -108,6 +108,16 @@ def component_problems(
             yield Problem(f"component `{name}` cannot be listed: {reason}", position)
 
 
+def omission_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield names in `retain` that are repeated, or of no group of files that images omit."""
+    yield from _duplicates(source, ("retain",), matrix.retained)
+    omissions = matrix.facts.omissions
+    for index, name in enumerate(matrix.retained):
+        if name not in omissions:
+            hint = did_you_mean(name, omissions) or f"known are {', '.join(sorted(omissions))}"
+            yield source.problem(f"images omit no `{name}`", ("retain", index), hint)
+
+
 def sm_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from _duplicates(source, ("sm",), matrix.sm)
     facts = matrix.facts

@@ -101,6 +101,7 @@ class MatrixFile(_SharedKeys):
     policy: Policy = Policy()
     registry: Publication | None = None
     defaults: NameDefaults = field(default_factory=NameDefaults)
+    retain: tuple[Name, ...] = ()
     sm: Some[Sm]
 
 

@@ -33,6 +33,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     checks.image_problems,
     library_problems,
     checks.sm_problems,
+    checks.omission_problems,
     checks.tier_problems,
     checks.alias_problems,
 )
@@ -109,6 +110,7 @@ def _without_cells(
         defaults=contents.defaults,
         aliases=contents.aliases,
         sm=contents.sm,
+        retained=contents.retain,
         bases=contents.bases,
         libraries=tuple(library for _, library in sorted(contents.libraries.items())),
         components=_components(source, flavours),

@@ -134,10 +134,15 @@ class Signer:
     issuer: str | None = None
 
 
+# How layers are compressed: each takes more time than the one before it, and makes fewer bytes.
+Compression = Literal["fastest", "fast", "small", "smallest"]
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The repository of images, the hosts that they are made for, and who has to have signed what
-    is pulled: the holder of a key, or an identity that an issuer vouches for."""
+    """The repository of images, the hosts that they are made for, how their layers are compressed,
+    and who has to have signed what is pulled: the holder of a key, or an identity that an issuer
+    vouches for."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         together("identity", "issuer", "an identity is worth what its issuer vouches for"),
@@ -146,6 +151,7 @@ class Publication:
 
     repository: Repository
     hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
+    compression: Compression = "small"
     key: InsidePath | None = None
     identity: Text | None = None
     issuer: Url | None = None
@@ -190,7 +196,8 @@ class Flavour:
 @dataclass(frozen=True, eq=False)
 class Matrix:
     """The matrix. `components` are those required in the images of a cell, without their
-    dependencies; `overlays` maps files to reasons."""
+    dependencies; `retained` are the names of groups of files that images would otherwise omit;
+    `overlays` maps files to reasons."""
 
     cells: tuple[Cell, ...]
     exclusions: tuple[Exclusion, ...]
@@ -202,6 +209,7 @@ class Matrix:
     defaults: NameDefaults
     aliases: Mapping[str, CellAlias]
     sm: tuple[str, ...]
+    retained: tuple[str, ...]
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]
     components: tuple[str, ...]
@@ -213,6 +221,12 @@ class Matrix:
     @cached_property
     def by_id(self) -> Mapping[str, Cell]:
         return {cell.id: cell for cell in self.cells}
+
+    @property
+    def omitted_paths(self) -> tuple[str, ...]:
+        """The patterns of files of packages that images omit, sorted."""
+        rows = (row for name, row in self.facts.omissions.items() if name not in self.retained)
+        return tuple(sorted(path for row in rows for path in row.paths))
 
     def overlay_of(self, cell: Cell) -> str | None:
         """Return the overlay that adds a cell, with its reason; None for cells of matrix.yaml."""

@@ -20,6 +20,7 @@ from envmatrix.engine.bases import (
     base_identity,
     base_layout,
     bootstrap,
+    bootstrap_command,
     load_base,
 )
 from envmatrix.errors import Absent, EngineError
@@ -49,6 +50,15 @@ def test_what_mmdebstrap_lacks_is_told_with_its_remedy(
     assert hint in str(caught.value.hint)
     assert caught.value.details == (output,)
     assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.parametrize(("name", "has_links"), [("usr-is-merged", True), ("usrmerge", False)])
+def test_links_into_usr_are_made_for_the_package_that_asserts_them(
+    name: str, *, has_links: bool
+) -> None:
+    base = PackageSet(BootstrapRequest("amd64", "bookworm", ()), (artifact(name),))
+    words = bootstrap_command(base, Path("/repository"), Path("/rootfs"))
+    assert ("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr" in words) == has_links
 
 
 def tar(files: dict[str, str]) -> bytes:

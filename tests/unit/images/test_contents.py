@@ -240,3 +240,12 @@ def test_a_record_that_something_else_wrote_is_read_or_ignored(text: str) -> Non
 def test_a_record_of_another_version_is_ignored() -> None:
     text = build_record(BuildContents(1, {})).replace('"version": 1', '"version": 2')
     assert contents_in(text) is None
+
+
+def test_files_that_are_retained_make_other_images(tmp_path: Path) -> None:
+    write_repository(tmp_path / "repository", AXES)
+    matrix = load_matrix(tmp_path / "repository")
+    lock = lock_of(matrix, tmp_path / "scratch")
+    old = fingerprints(matrix, lock)
+    new = fingerprints(replace(matrix, retained=("cpack",)), lock)
+    assert all(old[image] != new[image] for image in ALL)

@@ -101,6 +101,6 @@ def test_an_architecture_is_added_before_its_packages_are_installed(tmp_path: Pa
     lock = lock_of(matrix, tmp_path / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     stages = definition_of(environment).stages
-    assert "dpkg --add-architecture arm64\nsh /scripts/install.sh" in stages["cross-os"].text
+    assert "dpkg --add-architecture arm64\nsh /scripts/install.sh" in stages["cross-packages"].text
     files = {item.filename for item in stages["cross-files-amd64"].artifacts}
     assert "zlib1g-dev_1.0-1_arm64.deb" in files

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -300,6 +302,7 @@ ENVIRONMENT = Environment(
     gcc="12",
     compiler=Compiler("g++-12", "gcc-12", "g++-12"),
     installer="deb",
+    omitted_paths=(),
     sm=("75",),
     epoch=1,
     arches=("amd64",),
@@ -374,6 +377,91 @@ def test_files_are_taken_by_their_patterns(archive: Path) -> None:
 @pytest.mark.parametrize("pair", ["lib 'lib/*'", "bin 'bin/*' lib '=lib/*'"])
 def test_a_file_that_a_package_lacks_is_an_error(archive: Path, pair: str) -> None:
     assert shell(f"take a.tar.xz {pair}\n", archive).returncode != 0
+
+
+def large(name: str) -> Artifact:
+    return replace(artifact(name, size=2_000_000), path=f"pool/{name}_1.0_amd64.deb")
+
+
+def packages_of(installer: str) -> Environment:
+    stages = ("runtime-files-amd64", "devel-files-amd64")
+    files = tuple(FileStage(name, name, (large(f"in-{name}"),)) for name in stages)
+    return replace(
+        ENVIRONMENT, files=files, installer=installer, omitted_paths=("/usr/bin/a", "/usr/bin/*b")
+    )
+
+
+def test_large_packages_are_layers_that_do_not_depend_on_others() -> None:
+    stages = definition_of(packages_of("deb")).stages
+    copies = [step for step in stages["devel-os"].instructions if isinstance(step, Copy)]
+    assert all(copy.is_linked for copy in copies)
+    assert [(copy.stage, copy.source) for copy in copies] == [
+        ("devel-packages", "/layers-1/in-devel-files-amd64/"),
+        ("devel-packages", "/layers-1/others/"),
+    ]
+    assert "divide \\\n      in-devel-files-amd64\n" in stages["devel-packages"].text
+
+
+def test_dpkg_omits_files_in_every_step_that_installs_packages() -> None:
+    stages = definition_of(packages_of("deb")).stages
+    for name in ("runtime-packages", "devel-packages"):
+        texts = {script.target: script.text for script in stages[name].scripts}
+        assert texts["omitted"] == "path-exclude=/usr/bin/a\npath-exclude=/usr/bin/*b\n"
+
+
+def test_packages_of_other_families_are_one_layer() -> None:
+    stages = definition_of(packages_of("rpm")).stages
+    assert "devel-packages" not in stages
+    assert not [step for step in stages["devel-os"].instructions if isinstance(step, Copy)]
+    assert {script.target for script in stages["devel-os"].scripts} == {"install.sh"}
+
+
+# Installs packages as dpkg does: one that is large, one that is small, and what is of none.
+INSTALLATION = """\
+mkdir -p usr/bin usr/share/doc etc $info
+echo large >usr/bin/large; echo small >usr/bin/small; echo state >etc/state; rm old
+printf '%s\\n' "$root/usr" "$root/usr/bin/large" "$root/absent" >$info/large:amd64.list
+printf '%s\\n' "$root/usr/bin/small" >$info/large2.0.list
+echo sums >$info/large:amd64.md5sums
+divide large
+"""
+
+
+def test_what_is_installed_is_divided_into_layers(tmp_path: Path) -> None:
+    root, dpkg = tmp_path / "root", tmp_path / "bin/dpkg"
+    for file in (root / "old", root / "stays", dpkg):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("#!/bin/sh\necho amd64\n")
+    dpkg.chmod(0o755)
+    os.utime(root / "stays", (0, 0))
+    time.sleep(0.02)  # the clock of ctimes has steps
+    text = scripts.shared_script("layers.deb.sh", "layers.sh").text
+    for path in ("find /", "layers=/layers", " /var/lib/dpkg"):
+        text = text.replace(path, path.replace("/", f"{root}/", 1))
+    info = "var/lib/dpkg/info"
+    program = f"set -eu; root={root}; info={info}\n{text}{INSTALLATION}"
+    environment = {"PATH": f"{dpkg.parent}:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
+    done = subprocess.run(
+        ["sh", "-c", program], cwd=root, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    layers = root / "layers-1"
+    files = {
+        layer: {
+            str(file.relative_to(layers / layer / str(root)[1:]))
+            for file in (layers / layer).rglob("*")
+            if file.is_file()
+        }
+        for layer in ("large", "others", "rest")
+    }
+    assert files == {
+        "large": {"usr/bin/large", f"{info}/large:amd64.list", f"{info}/large:amd64.md5sums"},
+        "others": {"usr/bin/small", f"{info}/large2.0.list"},
+        "rest": {"etc/state"},
+    }
+    assert (layers / "removed").read_text() == f"{root}/old\n"
+    directories = [path for path in (layers / "large").rglob("*") if path.is_dir()]
+    assert {path.stat().st_mtime for path in directories} == {1}
 
 
 PROGRAMS = sorted(

@@ -10,7 +10,7 @@ from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.cuda_layers import Unpacking
 from envmatrix.images.environments import Environment, FileStage, environments
 from envmatrix.images.model import Image, images_of, lacks_cross
-from envmatrix.lock.model import ImageRequest, Lock, PackageSet
+from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet
 from envmatrix.matrix.model import Matrix
 
 
@@ -291,3 +291,41 @@ def test_files_come_in_groups_that_one_stage_can_add(count: int, sizes: list[int
     groups = FileStage("set", "files", files).groups
     assert [len(group) for group in groups] == sizes
     assert tuple(file for group in groups for file in group) == files
+
+
+def package(name: str, size: int, arch: str = "amd64") -> Artifact:
+    return replace(artifact(name, size=size), path=f"pool/{name}_1.0_{arch}.deb")
+
+
+def with_files(environment: Environment, **files: tuple[Artifact, ...]) -> Environment:
+    rows = (FileStage(arch, f"devel-files-{arch}", rows) for arch, rows in files.items())
+    return replace(environment, files=tuple(rows))
+
+
+def test_large_packages_have_layers_of_their_own_the_largest_first(
+    planned: dict[str, Environment],
+) -> None:
+    files = (package("a", 1_000_000), package("b", 999_999), package("c", 2_000_000))
+    assert with_files(planned[ONE], amd64=files).large_packages("devel-files") == ("c", "a")
+
+
+def test_only_so_many_packages_have_layers_of_their_own(planned: dict[str, Environment]) -> None:
+    files = tuple(package(f"package{number}", 2_000_000 - number) for number in range(20))
+    names = with_files(planned[ONE], amd64=files).large_packages("devel-files")
+    assert names == tuple(item.name for item in files[:16])
+
+
+def test_a_large_package_is_named_as_dpkg_names_it(planned: dict[str, Environment]) -> None:
+    rows = [("a", "all"), ("b", "amd64"), ("c", "arm64")]
+    files = tuple(package(name, 1_000_000, arch) for name, arch in rows)
+    names = with_files(planned[ONE], amd64=files).large_packages("devel-files-amd64")
+    assert names == ("a", "b", "c:arm64")
+
+
+def test_large_packages_of_an_image_are_those_of_all_its_architectures(
+    planned: dict[str, Environment],
+) -> None:
+    files = {arch: (package(f"of-{arch}", 1_000_000, arch),) for arch in ("amd64", "arm64")}
+    environment = with_files(planned[ONE], **files)
+    assert environment.large_packages("devel-files") == ("of-amd64", "of-arm64")
+    assert environment.large_packages("devel-files-arm64") == ("of-arm64",)

@@ -49,7 +49,9 @@ def texts(request: Request) -> tuple[str, ...]:
 
 
 X86_64 = {
-    "debian12-amd64-base": BootstrapRequest("amd64", "bookworm", specs("?essential", "apt")),
+    "debian12-amd64-base": BootstrapRequest(
+        "amd64", "bookworm", specs("?essential", "apt", "usr-is-merged")
+    ),
     "debian12-amd64-unpackers": packages("unzip", "xz-utils"),
     "debian12-amd64-runtime": packages("cmake"),
     "debian12-amd64-devel-gcc12": packages(

@@ -44,7 +44,7 @@ def changed(before: Lock, after: Lock) -> set[str]:
 
 
 def test_a_set_holds_nothing_that_is_below_it(lock: Lock) -> None:
-    assert names(lock, "debian12-amd64-base") == ["apt", "base-files", "dash"]
+    assert names(lock, "debian12-amd64-base") == ["apt", "base-files", "dash", "usr-is-merged"]
     assert names(lock, "debian12-amd64-runtime") == ["cmake", "libuv1"]
     assert names(lock, "debian12-amd64-devel-gcc12") == ["g++-12", "ninja-build"]
     assert names(lock, "debian12-amd64-cross-gcc12-arm64") == ["g++-12-aarch64-linux-gnu"]

@@ -164,6 +164,29 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
         ),
         ('sm: ["90", "90"]\n', "matrix.yaml:6:12: `90` is already listed at matrix.yaml:6:6", None),
         (
+            "registry: {repository: a.example/b, compression: 19}\n",
+            (
+                "matrix.yaml:6:50: `registry.compression` must be `fastest`, `fast`, `small` or "
+                "`smallest`, not `19`"
+            ),
+            None,
+        ),
+        (
+            "retain: [cpak]\n",
+            "matrix.yaml:6:10: images omit no `cpak`",
+            "did you mean `cpack`?",
+        ),
+        (
+            "retain: [nothing]\n",
+            "matrix.yaml:6:10: images omit no `nothing`",
+            "known are cmake-help, cpack, gold, gprofng, lto-dump, support-files",
+        ),
+        (
+            "retain: [gold, gold]\n",
+            "matrix.yaml:6:16: `gold` is already listed at matrix.yaml:6:10",
+            None,
+        ),
+        (
             "libraries: {a: {path: ../a}}\n",
             (
                 "matrix.yaml:6:23: `libraries.a.path` must be a relative path that stays inside "

@@ -1,0 +1,54 @@
+# Divides what a step installs into layers, so that a change of one package changes few of them. Sourced
+# before the step; at its end `divide NAME...` makes below $layers
+#   NAME/    the files of that package, and what dpkg knows of it alone
+#   others/  those of all other packages
+#   rest/    everything else that changed: dpkg's state, links, configuration
+#   removed  the names of what is gone
+# A directory has the name of the epoch because BuildKit copies equal files from its cache, whatever
+# their times. What changed has a ctime after `start`, which no program can set back.
+export LC_ALL=C
+layers=/layers-$SOURCE_DATE_EPOCH
+lists=$layers/lists
+mkdir -p "$lists"
+start=@$(date +%s.%N)
+
+# every EXPRESSION...: prints the names of all files of the image for which find's expression is true
+every() {
+  find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /files -o -path /scripts \
+    -o -path "$layers" -o -path /etc/hosts -o -path /etc/resolv.conf -o -path /etc/hostname \) \
+    -prune -o "$@" -print | sort
+}
+
+every >"$lists/before"
+
+divide() {
+  every >"$lists/after"
+  comm -23 "$lists/before" "$lists/after" >"$layers/removed"
+  every \( ! -type d -o -empty \) -newerct "$start" >"$lists/changed"
+  for name in "$@" others; do : >"$lists/of-$name"; done
+  native=$(dpkg --print-architecture)
+  find /var/lib/dpkg/info -name '*.list' -newerct "$start" | while read -r list; do
+    package=${list##*/}; package=${package%.list}; name=${package%":$native"}
+    case " $* " in *" $name "*) ;; *) name=others ;; esac
+    canonical <"$list" >>"$lists/of-$name"
+    for file in "${list%.list}".*; do
+      case ${file#"${list%.list}".} in *.*) ;; *) echo "$file" >>"$lists/of-$name" ;; esac
+    done
+  done
+  for name in "$@" others; do
+    sort -u "$lists/of-$name" | comm -12 - "$lists/changed" | place "$name"
+  done
+  sort -u "$lists"/of-* | comm -13 - "$lists/changed" | place rest
+}
+
+# canonical: the paths of packages, without the links of the root that Debian's /usr merge made
+canonical() {
+  if [ -h /lib ]; then sed -E 's#^/(bin|sbin|lib[^/]*)(/|$)#/usr/\1\2#'; else cat; fi
+}
+
+# place NAME: links the files that are read into a layer, with the directories around them
+place() {
+  mkdir -p "$layers/$1"
+  (cd / && xargs -r -d '\n' cp -al --parents -t "$layers/$1")
+  find "$layers/$1" -type d -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+}
