@@ -126,6 +126,7 @@ def provide(
                 (action.inputs.reference, action.inputs.image.reference),
                 action.reason,
                 anew=action.rebuild,
+                compression=workspace.compression,
             )
             for action in builds
         ]

@@ -55,6 +55,7 @@ def verify_images(
             "again, without a cache",
             anew=True,
             no_cache=True,
+            compression=workspace.compression,
         )
         for inputs in references
     ]

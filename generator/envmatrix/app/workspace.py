@@ -29,7 +29,7 @@ from envmatrix.machine.resources import host_arch
 from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
-from envmatrix.matrix.model import Matrix, Signer
+from envmatrix.matrix.model import Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 
@@ -110,6 +110,13 @@ class Workspace:
             hint = "write for example `registry.example/team/images`, without a tag"
             raise ConfigurationError(message, hint=hint)
         return repository
+
+    @property
+    def compression(self) -> Compression:
+        """The compression of layers; they are smaller if they are published."""
+        if self.matrix.registry:
+            return self.matrix.registry.compression
+        return "small" if self.repository else "fast"
 
     def require_signer(self) -> Signer:
         if self.signer is None:

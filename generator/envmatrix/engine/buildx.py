@@ -19,6 +19,7 @@ from envmatrix.errors import Absent, EngineError, EnvmatrixError
 from envmatrix.images.model import Image
 from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
+from envmatrix.matrix.model import Compression
 from envmatrix.parallel import INTERRUPTION
 
 _SCHEME = "oci://"
@@ -27,7 +28,10 @@ _SCHEME = "oci://"
 _BASE = "[internal] load metadata for "
 
 # Same layers, same bytes, whatever the engine's own defaults: recorded in each output.
-_EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true"
+_EXPORT = "oci-mediatypes=true,compression=zstd,force-compression=true,compression-level="
+
+# The smallest level of zstd for each compression: BuildKit's encoder knows these four.
+_LEVELS: Mapping[Compression, int] = {"fastest": 1, "fast": 3, "small": 7, "smallest": 9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Build:
     labels: Mapping[str, str]
     names: tuple[str, ...]
     no_cache: bool = False
+    compression: Compression = "fast"
     options: BuildOptions = field(default_factory=BuildOptions)
 
 
@@ -81,7 +86,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         *_caches(build),
         *contexts,
         *labels,
-        f'--output={kind},"name={",".join(build.names)}",{_EXPORT}',
+        f'--output={kind},"name={",".join(build.names)}",{_EXPORT}{_LEVELS[build.compression]}',
         str(build.context),
     ]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.engine.buildx import Build, BuildOptions, _error, command
 from envmatrix.errors import Absent
 from envmatrix.images.model import Image
+from envmatrix.matrix.model import Compression
 
 IMAGE = Image("cuda13.5-debian12", "devel", "amd64")
 
@@ -28,6 +30,15 @@ def test_a_dockerfile_is_built_with_the_files_beside_its_directory() -> None:
     words = command(build(BuildOptions()), Path("/m"))
     assert "--file=/r/a/Dockerfile" in words
     assert words[-1] == "/r"
+
+
+@pytest.mark.parametrize(
+    ("compression", "level"), [("fastest", 1), ("fast", 3), ("small", 7), ("smallest", 9)]
+)
+def test_layers_are_compressed_as_they_should_be(compression: Compression, level: int) -> None:
+    words = command(replace(build(BuildOptions()), compression=compression), Path("/m"))
+    (output,) = (word for word in words if word.startswith("--output="))
+    assert output.endswith(f",compression=zstd,force-compression=true,compression-level={level}")
 
 
 @pytest.mark.parametrize("name", ["plain", "with, comma", 'with "quotes"', "a\nb", "ü:x"])
