@@ -28,6 +28,23 @@ _READ = """
 nvcc -cubin -arch=sm_80 -o code /src/toolchain/device.cu --relocatable-device-code=true
 cuobjdump --dump-sass code | grep -q IADD && nvdisasm code | grep -q IADD
 """
+_OMITTED = """
+ls -d /usr/bin/cpack /usr/bin/*gold /usr/bin/*lto-dump* /usr/share/cmake-*/Help/* /usr/share/perl \\
+  2>/dev/null || true
+"""
+_OPTIMISE = """
+echo 'int main(void) { return 0; }' >main.c
+$CC -flto -o optimised main.c && $CC -fsanitize=address,undefined -o checked main.c
+echo 'cmake_minimum_required(VERSION 3.20)
+project(a C)
+include(CPack)' >CMakeLists.txt
+cmake -S . -B build -G Ninja >log || { cat log; exit 1; }
+"""
+_DAMAGED = """
+dpkg --audit
+dpkg --verify | grep -v '^missing' || true
+find / -xdev -path /proc -prune -o -xtype l -path '/usr/bin/*' -print 2>/dev/null
+"""
 
 
 @pytest.fixture(scope="module", params=["devel", "cross"])
@@ -70,6 +87,22 @@ def test_cmake_finds_what_the_toolkit_has(
 
     assert "[libcuda.so.1]" in output
     assert "stubs" not in output
+
+
+def test_files_that_builds_do_not_open_are_omitted(engine: docker.DockerClient, image: str) -> None:
+    assert _output(engine, image, _OMITTED) == ""
+
+
+def test_what_remains_optimises_while_linking_and_checks_programs(
+    engine: docker.DockerClient, image: str
+) -> None:
+    assert _output(engine, image, _OPTIMISE) == ""
+
+
+def test_the_files_of_layers_are_those_of_the_packages(
+    engine: docker.DockerClient, image: str
+) -> None:
+    assert _output(engine, image, _DAMAGED) == ""
 
 
 def test_programs_of_the_toolkit_read_what_it_makes(

@@ -29,7 +29,7 @@ from envmatrix.machine.resources import host_arch
 from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
-from envmatrix.matrix.model import Compression, Matrix, Signer
+from envmatrix.matrix.model import COMPRESSION, Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.plan.actions import Inputs, inputs_of
 
@@ -113,10 +113,8 @@ class Workspace:
 
     @property
     def compression(self) -> Compression:
-        """The compression of layers; they are smaller if they are published."""
-        if self.matrix.registry:
-            return self.matrix.registry.compression
-        return "small" if self.repository else "fast"
+        """The compression of layers, which is that of the registry if there is one."""
+        return self.matrix.registry.compression if self.matrix.registry else COMPRESSION
 
     def require_signer(self) -> Signer:
         if self.signer is None:

@@ -25,7 +25,7 @@ from envmatrix.images.model import Image
 from envmatrix.lock.model import Excerpt, Lock, StageFile
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
-from envmatrix.matrix.model import Compression
+from envmatrix.matrix.model import COMPRESSION, Compression
 from envmatrix.parallel import INTERRUPTION, run_dependent
 from envmatrix.plan.actions import Inputs
 from envmatrix.store.artifacts import link_or_copy
@@ -50,7 +50,7 @@ class Order:
     reason: str
     anew: bool = False
     no_cache: bool = False
-    compression: Compression = "fast"
+    compression: Compression = COMPRESSION
 
     @property
     def reference(self) -> str:

@@ -19,7 +19,7 @@ from envmatrix.errors import Absent, EngineError, EnvmatrixError
 from envmatrix.images.model import Image
 from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
-from envmatrix.matrix.model import Compression
+from envmatrix.matrix.model import COMPRESSION, Compression
 from envmatrix.parallel import INTERRUPTION
 
 _SCHEME = "oci://"
@@ -59,7 +59,7 @@ class Build:
     labels: Mapping[str, str]
     names: tuple[str, ...]
     no_cache: bool = False
-    compression: Compression = "fast"
+    compression: Compression = COMPRESSION
     options: BuildOptions = field(default_factory=BuildOptions)
 
 

@@ -136,6 +136,8 @@ class Signer:
 
 # How layers are compressed: each takes more time than the one before it, and makes fewer bytes.
 Compression = Literal["fastest", "fast", "small", "smallest"]
+# The same for all that choose none, so that machines make the same bytes of a layer.
+COMPRESSION: Compression = "small"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Publication:
 
     repository: Repository
     hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
-    compression: Compression = "small"
+    compression: Compression = COMPRESSION
     key: InsidePath | None = None
     identity: Text | None = None
     issuer: Url | None = None
