@@ -43,8 +43,8 @@ _UNPACKERS = "unpacker-files-"
 _ADDS_PER_STAGE = 100
 
 # Packages from this size on, in bytes, have layers of their own; the most of one stage.
-_LARGE_PACKAGE = 1_000_000
-_LARGE_PACKAGES = 16
+_LARGE_PACKAGE = 500_000
+_LARGE_PACKAGES = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,14 +305,14 @@ def with_files(environment: Environment, **files: tuple[Artifact, ...]) -> Envir
 def test_large_packages_have_layers_of_their_own_the_largest_first(
     planned: dict[str, Environment],
 ) -> None:
-    files = (package("a", 1_000_000), package("b", 999_999), package("c", 2_000_000))
+    files = (package("a", 500_000), package("b", 499_999), package("c", 2_000_000))
     assert with_files(planned[ONE], amd64=files).large_packages("devel-files") == ("c", "a")
 
 
 def test_only_so_many_packages_have_layers_of_their_own(planned: dict[str, Environment]) -> None:
-    files = tuple(package(f"package{number}", 2_000_000 - number) for number in range(20))
+    files = tuple(package(f"package{number}", 2_000_000 - number) for number in range(24))
     names = with_files(planned[ONE], amd64=files).large_packages("devel-files")
-    assert names == tuple(item.name for item in files[:16])
+    assert names == tuple(item.name for item in files[:20])
 
 
 def test_a_large_package_is_named_as_dpkg_names_it(planned: dict[str, Environment]) -> None:
