@@ -45,6 +45,7 @@ VERBS = {
     "gc": "Remove images and files that no lock needs any more.",
     "generate": "Write the Dockerfiles, or check that they are up to date.",
     "images": "List and check published images.",
+    "init": "Write the first matrix.yaml for the library in this directory.",
     "lock": "Resolve every package to a file and its sha256.",
     "mirror": "Copy all files of the lock, for machines without a network.",
     "perf": "Measure libraries in many cells, one at a time.",

@@ -39,6 +39,7 @@ LAYERS = (
     "matrix",
     "machine",
     "lock",
+    "adoption",
     "excerpts",
     "registry",
     "store",
@@ -62,6 +63,7 @@ LAYERS = (
 
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
+    "adoption",
     "text",
     "engine.tasks",
     "executors.manifests",

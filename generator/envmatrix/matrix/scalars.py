@@ -99,14 +99,8 @@ VersionOrNone = Annotated[str, _VERSION_OR_NONE]
 CudnnOfCell = Annotated[str, replace(_VERSION_OR_NONE, convert=_cudnn)]
 Word = Annotated[str, pattern("word", _WORD, _A_WORD)]
 Arch = Annotated[str, Scalar("arch", pattern("word", _WORD, _A_WORD).convert, {"enum": [*ARCHES]})]
-Name = Annotated[
-    str,
-    pattern(
-        "name",
-        r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$",
-        "a name of lower-case words joined by `-`, `_` or `.`",
-    ),
-]
+NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
+Name = Annotated[str, pattern("name", NAME, "a name of lower-case words joined by `-`, `_` or `.`")]
 Sm = Annotated[
     str, pattern("sm", r"^[1-9][0-9]{1,2}[af]?$", "a GPU architecture such as `90` or `90a`")
 ]
