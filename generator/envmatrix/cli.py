@@ -88,10 +88,19 @@ class AllVerbs(Verbs):
     names=tuple(VERBS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: envmatrix why cuda12.4-debian13-aarch64",
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="envmatrix")
-def group() -> None:
-    """Locked, reproducible CUDA build environments from one matrix file."""
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Locked, reproducible CUDA build environments from one matrix file.
+
+    Without a verb, show the state of the repository and the next step.
+    """
+    if context.invoked_subcommand is None:
+        from envmatrix.commands.state import show_state
+
+        show_state()
 
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:

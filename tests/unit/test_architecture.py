@@ -385,7 +385,13 @@ def test_only_the_command_line_ends_the_program(module: str) -> None:
 APP = [name for name in ALL if name.partition(".")[0] == "app"]
 COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
-SHARED = {"commands.display", "commands.job_verbs", "commands.options", "commands.verbs"}
+SHARED = {
+    "commands.display",
+    "commands.job_verbs",
+    "commands.options",
+    "commands.state",
+    "commands.verbs",
+}
 # What use cases talk to, and commands do not.
 SERVICES = {"docker", "httpx", "sqlalchemy"}
 

@@ -90,3 +90,17 @@ def test_a_wrong_answer_is_explained_and_asked_again(
 def test_no_answers_take_what_is_proposed(library: Path, envmatrix: Prompt) -> None:
     assert envmatrix("init").status == 0  # no terminal, so nothing is asked
     assert load_matrix(library).cells
+
+
+def test_envmatrix_alone_tells_the_next_step(library: Path, envmatrix: Prompt) -> None:
+    assert envmatrix().out == "there is no matrix.yaml here or above\nnext     envmatrix init\n"
+    envmatrix("init", "--yes")
+    answer = envmatrix()
+    assert answer.status == 0
+    assert answer.out.splitlines() == [
+        "matrix   1 cell, 1 library",
+        "lock     missing",
+        "next     envmatrix lock",
+    ]
+    (library / "matrix.yaml").write_text("version: 2\n")
+    assert envmatrix().status == 2
