@@ -386,6 +386,7 @@ APP = [name for name in ALL if name.partition(".")[0] == "app"]
 COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
 SHARED = {
+    "commands.by_hand",
     "commands.display",
     "commands.job_verbs",
     "commands.options",

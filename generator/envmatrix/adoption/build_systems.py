@@ -30,9 +30,15 @@ _MESON_GTEST = re.compile(r"dependency\s*\(\s*'(?:gtest|gmock)")
 _AUTOMAKE_TESTS = re.compile(r"(?m)^\s*(?:TESTS|check_PROGRAMS)\s*\+?=")
 _MAKE_TESTS = re.compile(r"(?m)^(check|test)\s*:")
 
+# Dependencies on headers, which the image for tests lacks, would compile everything again there:
+# the tests are those of a copy without dependencies.
+_CHECK = (
+    "rm -rf /build/check && cp -a /build/source /build/check && "
+    "find /build/check -name '*.P*o' -exec truncate -s 0 {} + && make -C /build/check check"
+)
 _CONFIGURE = './configure ${CROSS_TRIPLE:+"--host=$CROSS_TRIPLE"}'
 _EACH_HEADER = """\
-cd {directory} && find . {names} | while IFS= read -r header; do
+cd {directory} && find .{depth} {names} | while IFS= read -r header; do
   echo "#include <${{header#./}}>" >/build/header.{suffix}
   {compiler} -std=c++17 -I . -c -o /build/header.o /build/header.{suffix}
 done
@@ -151,10 +157,10 @@ def _autotools(tree: SourceTree) -> Proposal | None:
     make = 'make -j"$JOBS"'
     is_tested = any(map(_AUTOMAKE_TESTS.search, tree.texts_named("Makefile.am")))
     is_automake = "Makefile.am" in tree or "Makefile.in" in tree
-    first = ["./autogen.sh" if "autogen.sh" in tree else "autoreconf --force --install"]
+    first = "./autogen.sh" if "autogen.sh" in tree else "autoreconf --force --install"
     checks = is_tested and is_automake
     commands = [
-        *([f"NOCONFIGURE=1 {first[0]}"] if is_made else ()),
+        *([f"NOCONFIGURE=1 {first}"] if is_made else ()),
         _CONFIGURE,
         make,
         *([f"{make} check TESTS="] if checks else ()),  # compiles the tests, runs none
@@ -168,9 +174,7 @@ def _autotools(tree: SourceTree) -> Proposal | None:
         system="autotools",
         tests="make check" if checks else "none",
         build={"system": "script", "commands": commands},
-        test={"framework": "commands", "run": ["make -C /build/source check"]}
-        if checks
-        else "none",
+        test={"framework": "commands", "run": [_CHECK]} if checks else "none",
         packages=packages,
     )
 
@@ -197,10 +201,11 @@ def _bazel(tree: SourceTree) -> Proposal | None:
 
 
 def _headers(tree: SourceTree) -> Proposal | None:
-    """Return how a library of headers is checked: each compiles on its own."""
+    """Return how a library of headers is checked: each of `include`, or else at the top, compiles
+    on its own."""
     directory = "include" if "include" in tree.directories else "."
-    headers = [path for path in tree.below("include").files if _HEADER.search(path)]
-    headers = headers or [path for path in tree.files if _HEADER.search(path)]
+    files = tree.below("include").files or [path for path in tree.files if "/" not in path]
+    headers = [path for path in files if _HEADER.search(path)]
     if not headers:
         return None
     is_cuda = any(path.endswith(_CUDA_HEADER) for path in headers)
@@ -208,7 +213,8 @@ def _headers(tree: SourceTree) -> Proposal | None:
     names = " -o ".join(f"-name '*.{suffix}'" for suffix in suffixes)
     command = _EACH_HEADER.format(
         directory=directory,
-        names=names,
+        depth=" -maxdepth 1" if directory == "." else "",
+        names=f"\\( {names} \\)",
         suffix="cu" if is_cuda else "cpp",
         compiler='nvcc -ccbin "$CXX"' if is_cuda else '"$CXX"',
     )

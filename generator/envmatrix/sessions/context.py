@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -69,6 +70,10 @@ class BuildSystem(Protocol):
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Return the commands that configure and compile a library, in order."""
 
+    def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
+        """Return the steps and commands that people enter for the same in a shell."""
+        return [(each.step, shlex.join(each.argv)) for each in self.commands(context)]
+
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
@@ -115,6 +120,11 @@ class BuildContext:
         """The build directory, one for each way to compile."""
         names = (build_name(self.compiler, self.host_arch), self.variant.name)
         return Area(self.directory / "-".join(filter(None, names)))
+
+    @property
+    def history(self) -> Area:
+        """The directory with the history of shells, beside the build directory."""
+        return Area(self.directory / "shell")
 
     @property
     def compiler_cache(self) -> Area | None:
