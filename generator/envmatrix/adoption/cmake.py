@@ -28,6 +28,13 @@ _FIND = re.compile(r"\bfind_package\s*\(\s*(?P<name>\w+)(?P<words>[^)]*)\)", re.
 _FETCH = re.compile(
     r"\b(?:FetchContent_Declare|CPMAddPackage)\s*\(\s*\"?(?:NAME\s+)?(\w+)", re.IGNORECASE
 )
+# Writes among the sources; and tests that run there, which often write there as well.
+_OF_SOURCE = r"\$\{(?:CMAKE|PROJECT|\w+)_(?:CURRENT_)?SOURCE_DIR\}"
+_WRITING = re.compile(
+    rf"\bfile\s*\(\s*(?:RENAME|WRITE|APPEND|TOUCH)\s+\"?{_OF_SOURCE}"
+    rf"|\bWORKING_DIRECTORY\s+\"?{_OF_SOURCE}",
+    re.IGNORECASE,
+)
 # Packages of Debian by the name that `find_package` has, where none is needed to run with it.
 _PACKAGES = {
     "benchmark": ("libbenchmark-dev:{target}",),
@@ -80,13 +87,15 @@ def cmake(tree: SourceTree) -> Proposal | None:
     if any(match["name"] in _PYTHON for match in finds):
         packages["runtime"] = PYTHON_TO_RUN
     is_tested = any(map(_TESTING.search, texts))
+    build: dict[str, Any] = {"preset": preset} if preset else {}
+    if options:
+        build["options"] = options
+    if any(map(_WRITING.search, texts)):
+        build["source_tree"] = "copied"
     return Proposal(
         system=f"CMake with the preset `{preset}`" if preset else "CMake",
         tests="CTest" if is_tested else "none",
-        build={
-            **({"preset": preset} if preset else {}),
-            **({"options": options} if options else {}),
-        },
+        build=build,
         test=None if is_tested else "none",
         packages=packages,
         notes=[*_notes(top, [name for name in fetched if name not in sources], presets, preset)],

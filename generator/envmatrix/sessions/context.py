@@ -154,9 +154,14 @@ class BuildContext:
         return self.source / self.library.path if self.library.source else self.source
 
     @property
+    def copies_source(self) -> bool:
+        """Return whether the library is built in a copy of its source."""
+        return self.system.copies_source or self.library.build.source_tree == "copied"
+
+    @property
     def tree(self) -> str:
         """Directory of the library, or of its copy, in its containers."""
-        source = f"{BUILD}/{COPY}" if self.system.copies_source else SOURCE
+        source = f"{BUILD}/{COPY}" if self.copies_source else SOURCE
         return posixpath.normpath(f"{source}/{self.library.path if self.library.source else '.'}")
 
     def log(self, step: str) -> Path:

@@ -120,6 +120,18 @@ def test_options_that_turn_tests_on_are_set(text: str, options: list[str]) -> No
     assert proposal.build.get("options", []) == options
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file(RENAME ${CMAKE_CURRENT_SOURCE_DIR}/a.h b.h)",
+        'add_test(NAME t COMMAND t\n  WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/data")',
+    ],
+)
+def test_what_writes_among_the_sources_gets_a_copy_of_them(text: str) -> None:
+    proposal = propose(tree({"CMakeLists.txt": f"{TESTED}{text}\n"}))
+    assert proposal.build == {"source_tree": "copied"}
+
+
 def test_what_cmake_looks_for_is_installed_or_told() -> None:
     text = "find_package(GTest REQUIRED)\nfind_package(ZLIB REQUIRED)\nfind_package(Python3)\n"
     proposal = propose(tree({"CMakeLists.txt": TESTED + text}))
