@@ -42,9 +42,11 @@ VERBS = {
     "build": "Pull or build the images of cells.",
     "compile": "Compile libraries in many cells, in parallel.",
     "doctor": "Check this machine, and install what is missing.",
+    "exec": "Run a command in the container of a cell.",
     "gc": "Remove images and files that no lock needs any more.",
     "generate": "Write the Dockerfiles, or check that they are up to date.",
     "images": "List and check published images.",
+    "init": "Write the first matrix.yaml for the library in this directory.",
     "lock": "Resolve every package to a file and its sha256.",
     "mirror": "Copy all files of the lock, for machines without a network.",
     "perf": "Measure libraries in many cells, one at a time.",
@@ -55,6 +57,7 @@ VERBS = {
     "run": "Compile, test or measure libraries in a single cell's container.",
     "sbom": "Write bills of materials of images.",
     "test": "Compile and test libraries in many cells, in parallel.",
+    "shell": "Open a shell in the container of a cell.",
     "serve": "Show the dashboard of results on loopback.",
     "verify": "Rebuild images without a cache, and compare bit for bit.",
     "why": "Explain why a cell exists, or why it cannot.",
@@ -87,10 +90,19 @@ class AllVerbs(Verbs):
     names=tuple(VERBS),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: envmatrix why cuda12.4-debian13-aarch64",
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="envmatrix")
-def group() -> None:
-    """Locked, reproducible CUDA build environments from one matrix file."""
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Locked, reproducible CUDA build environments from one matrix file.
+
+    Without a verb, show the state of the repository and the next step.
+    """
+    if context.invoked_subcommand is None:
+        from envmatrix.commands.state import show_state
+
+        show_state()
 
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:

@@ -107,7 +107,8 @@ def test_a_place_without_a_matrix_is_told(
     answer = envmatrix(*arguments)
     assert (answer.status, answer.out) == (2, "")
     assert answer.err == (
-        "error: there is no `matrix.yaml` here or above\nhint: change to your repository\n"
+        "error: there is no `matrix.yaml` here or above\n"
+        "hint: change to your repository, or write a first one: `envmatrix init`\n"
     )
 
 

@@ -250,12 +250,21 @@ class Workspace:
         return self._matrix_identity + identity([self.root / FILE])
 
 
+def has_repository() -> bool:
+    """Return whether there is a matrix.yaml here or above."""
+    return _nearest_repository() is not None
+
+
+def _nearest_repository() -> Path | None:
+    current = Path.cwd()
+    return next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+
+
 def find_repository() -> Path:
     """Return the nearest directory with a matrix.yaml, from here upwards."""
-    current = Path.cwd()
-    root = next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+    root = _nearest_repository()
     if root is None:
-        hint = "change to your repository"
+        hint = "change to your repository, or write a first one: `envmatrix init`"
         raise ConfigurationError(f"there is no `{MATRIX}` here or above", hint=hint)
     for name in (OVERLAYS, FLAVOURS):
         if (root / name).exists() and not (root / name).is_dir():

@@ -112,6 +112,15 @@ def cell(command: Decorated) -> Decorated:
     return decorated
 
 
+def by_hand(command: Decorated) -> Decorated:
+    """Add --runtime and --gpu."""
+    gpu = click.option("--gpu", "has_gpu", is_flag=True, help="Pass the GPUs of this machine.")
+    runtime = click.option(
+        "--runtime", "at_runtime", is_flag=True, help="In the image that tests run in."
+    )
+    return gpu(runtime(command))
+
+
 def jobs_of_cells(command: Decorated) -> Decorated:
     """Add the options of verbs that run jobs in many cells; the command gets `JobArguments`."""
     decorated = budget(reporting(command))

@@ -94,7 +94,7 @@ _COMMANDS = "`build.commands` are what the system `script` runs"
 class LibraryBuild:
     """The build of a library. `options` and `targets` are the build system's own; `commands` those
     of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
-    `timeout` in seconds."""
+    `timeout` in seconds. A `source_tree` that is `copied` may be written to."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -123,6 +123,7 @@ class LibraryBuild:
     environment: Mapping[Variable, Value] = field(default_factory=dict)
     job_memory: Count = 2000
     timeout: Count = 14_400
+    source_tree: Literal["mounted", "copied"] = "mounted"
 
 
 _OF_TESTS = ("run", "options", "requires", "environment", "gpu", "ignore", "retries", "timeout")
