@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.library_runs import build_context, lock_build
@@ -12,11 +11,13 @@ from envmatrix.confined import Area
 from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
 from envmatrix.errors import EnvmatrixError
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
-from envmatrix.sessions.context import BUILD_ROOT, BuildContext
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner, clear_privileges

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
@@ -14,7 +14,9 @@ from envmatrix.confined import Area
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.records import dataclass
 
 SOURCE = "/src"
 BUILD = "/build"
@@ -22,8 +24,6 @@ BUILD = "/build"
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
-# The directory of all build directories in a repository.
-BUILD_ROOT = "build"
 
 
 @dataclass(frozen=True, slots=True)
