@@ -18,6 +18,7 @@ from envmatrix import __version__
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
+from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
 
 # Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
@@ -33,43 +34,16 @@ _DEFECT = "this is a defect of envmatrix; report it"
 
 _LONGEST_NAME = 200
 
-# Skip the garbage collection at exit, which takes 50 ms.
+# Verbs make much that stays to their end, and few cycles: collect seldom, and not at exit.
+gc.set_threshold(100_000)
 atexit.register(gc.freeze)
-
-VERBS = {
-    "affected": "Show which libraries a change affects, in which cells.",
-    "analyse": "Analyse libraries in many cells, in parallel.",
-    "build": "Pull or build the images of cells.",
-    "compile": "Compile libraries in many cells, in parallel.",
-    "doctor": "Check this machine, and install what is missing.",
-    "exec": "Run a command in the container of a cell.",
-    "gc": "Remove images and files that no lock needs any more.",
-    "generate": "Write the Dockerfiles, or check that they are up to date.",
-    "images": "List and check published images.",
-    "init": "Write the first matrix.yaml for the library in this directory.",
-    "lock": "Resolve every package to a file and its sha256.",
-    "mirror": "Copy all files of the lock, for machines without a network.",
-    "perf": "Measure libraries in many cells, one at a time.",
-    "plan": "Show what `build` would do, and why.",
-    "pull": "Pull published images by digest.",
-    "push": "Publish built images.",
-    "report": "Show the latest results and regressions.",
-    "run": "Compile, test or measure libraries in a single cell's container.",
-    "sbom": "Write bills of materials of images.",
-    "test": "Compile and test libraries in many cells, in parallel.",
-    "shell": "Open a shell in the container of a cell.",
-    "serve": "Show the dashboard of results on loopback.",
-    "verify": "Rebuild images without a cache, and compare bit for bit.",
-    "why": "Explain why a cell exists, or why it cannot.",
-}
 
 
 class AllVerbs(Verbs):
-    """The group of all verbs; `envmatrix --help` imports none."""
+    """The group of all verbs; its help is `PAGE`."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(sorted(VERBS.items()))
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(PAGE)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -88,17 +62,13 @@ class AllVerbs(Verbs):
     cls=AllVerbs,
     package="envmatrix.commands",
     names=tuple(VERBS),
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: envmatrix why cuda12.4-debian13-aarch64",
+    context_settings={"help_option_names": [*HELP_OPTIONS]},
     invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="envmatrix")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """Locked, reproducible CUDA build environments from one matrix file.
-
-    Without a verb, show the state of the repository and the next step.
-    """
+    """Run the verb that the command line names; without one, show the state of the repository."""
     if context.invoked_subcommand is None:
         from envmatrix.commands.state import show_state
 

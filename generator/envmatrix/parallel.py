@@ -4,18 +4,12 @@ events of which one thread takes care."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ThreadPoolExecutor,
-    as_completed,
-    wait,
-)
 from contextlib import contextmanager
-from graphlib import TopologicalSorter
 from threading import Lock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +26,8 @@ def run_parallel(
     After the first failure, which may be an interruption, no more items begin, and `on_failure` is
     called with it: it may end those that run. The failure is raised once they have ended.
     """
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # 5 ms that few verbs need
+
     futures: list[Future[R]] = []
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -58,6 +54,9 @@ def run_dependent(
     After the first failure, which may be an interruption, no more items begin, and `on_failure` is
     called with it. The failure is raised at once: leaving the pools waits for those that run.
     """
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from graphlib import TopologicalSorter
+
     order = TopologicalSorter(needs)
     order.prepare()
     running: dict[Future[R], T] = {}

@@ -17,7 +17,8 @@ from tests.fakes import lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
-from envmatrix.cli import VERBS, group
+from envmatrix.cli import group
+from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Excerpt, Range
 from envmatrix.machine.resources import host_arch
@@ -610,9 +611,9 @@ def test_a_tier_is_shown_with_reasons_and_coverage_without_lock_or_engine(
         "cuda13.0-debian12-x86_64: covers 2 pairs\n"
         "14 of 18 pairs\n"
         "uncovered: cuda 13.0, os debian13\n"
-        "uncovered: os debian13, arch aarch64\n"
         "uncovered: cuda 13.5, os debian12\n"
         "uncovered: cuda 13.5, arch aarch64\n"
+        "uncovered: os debian13, arch aarch64\n"
     )
 
 

@@ -150,6 +150,17 @@ def test_a_document_without_passwords_is_whole(text: str) -> None:
     assert "secret" not in printed
 
 
+PARTS = (
+    *("://", "@", "=", "=x", ":", ": x", "-", "?", "http://u:p@h/", "bearer x", "Authorization: x"),
+    *("x-API-KEY", "TOKEN", "-Secret", "passwd", "\u017fecret", "ke\u212aey", "\\", '"', "a"),
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=5).map("".join), max_size=3))
+def test_a_document_loses_the_passwords_that_each_of_its_texts_loses(texts: list[str]) -> None:
+    assert json.loads(safe_json(json.dumps(texts))) == [redacted(text) for text in texts]
+
+
 @given(st.dictionaries(st.text(max_size=5), HOSTILE))
 def test_a_document_says_the_same_without_commands(document: dict[str, str]) -> None:
     printed = safe_json(json.dumps(document, indent=2))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from envmatrix.adoption.proposal import Proposal
 from envmatrix.matrix.scalars import NAME
+from envmatrix.records import dataclass
 
 NOXFILE = '''\
 """Sessions of envmatrix for every cell of matrix.yaml: `nox -l` lists them."""

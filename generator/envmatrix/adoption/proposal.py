@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from envmatrix.records import dataclass
 
 # Packages of an interpreter of Python.
 PYTHON_TO_RUN = ("libpython3-stdlib", "python3-minimal")

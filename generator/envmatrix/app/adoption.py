@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ from envmatrix.machine.origins import running
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import FLAVOURS, MATRIX
 from envmatrix.matrix.loading import DEFAULTS, load_matrix
+from envmatrix.records import dataclass
 
 # More files than these are not looked at; nor are larger ones.
 _MOST_FILES = 50_000

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from envmatrix.confined import Area
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import cache_hits, compile_library
-from envmatrix.sessions.context import BUILD_ROOT, BuildContext
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner

@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.tier_names import TIERS
+from envmatrix.records import dataclass
 from envmatrix.render import github
 from envmatrix.render.devcontainer import devcontainer
 from envmatrix.schema.json_schema import dumped

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from functools import cached_property
 from typing import TypeVar, cast
@@ -32,6 +32,7 @@ from envmatrix.jobs.model import VERB_OF, Job
 from envmatrix.lock.model import source_set
 from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
+from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs

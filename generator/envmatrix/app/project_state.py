@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 
 from envmatrix.app.images import plan_actions
@@ -13,6 +12,7 @@ from envmatrix.console import Console
 from envmatrix.errors import EngineError, EnvmatrixError, OutOfDate
 from envmatrix.lock.lock_file import FILE
 from envmatrix.matrix.files import MATRIX
+from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 
 

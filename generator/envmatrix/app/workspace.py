@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from glob import escape, glob
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
@@ -15,29 +15,24 @@ from typing import TYPE_CHECKING, TypeVar
 from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import readable_text
 from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
-from envmatrix.lock import images_lock
-from envmatrix.lock.images_lock import ImagesLock
-from envmatrix.lock.lock_file import FILE, load
-from envmatrix.lock.model import Lock
-from envmatrix.machine.configuration import (
-    configured_compiler_cache,
-    configured_trust,
-    user_configuration,
-)
-from envmatrix.machine.disk_cache import cached_value, identity
+from envmatrix.lock.files import LOCK
+from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 from envmatrix.machine.resources import host_arch
-from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import Matrix, Signer
 from envmatrix.matrix.selection import select
-from envmatrix.plan.actions import Inputs, inputs_of
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.app.shared_cache import SharedCompilerCache
     from envmatrix.facts.recipes import Recipes
     from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
+    from envmatrix.lock.images_lock import ImagesLock
+    from envmatrix.lock.model import Lock
+    from envmatrix.machine.trust import TrustGroup
+    from envmatrix.plan.actions import Inputs
     from envmatrix.plan.materials import Materials
 
 DOCKERFILES = "dockerfiles"
@@ -69,6 +64,7 @@ class Workspace:
 
         def load_current() -> Lock:
             from envmatrix.images.environments import require_current_excerpts
+            from envmatrix.lock.lock_file import load
             from envmatrix.lock.requests import require_current
 
             lock = load(self.root)
@@ -81,11 +77,16 @@ class Workspace:
     @cached_property
     def trust(self) -> TrustGroup:
         """The trust group of the repository on this machine."""
+        from envmatrix.machine.configuration import configured_trust, user_configuration
+        from envmatrix.machine.trust import VARIABLE, group_of
+
         return group_of(self.root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
 
     @cached_property
     def shared_cache(self) -> SharedCompilerCache | None:
         """The compiler cache that machines share, if one is configured."""
+        from envmatrix.machine.configuration import configured_compiler_cache, user_configuration
+
         cache = configured_compiler_cache(user_configuration())
         if cache is None:
             return None
@@ -95,6 +96,8 @@ class Workspace:
 
     @cached_property
     def published(self) -> ImagesLock:
+        from envmatrix.lock import images_lock
+
         return images_lock.load(self.root)
 
     @property
@@ -103,6 +106,8 @@ class Workspace:
         repository = os.environ.get("ENVMATRIX_REGISTRY")
         if not repository:
             return self.matrix.registry.repository if self.matrix.registry else None
+        import re
+
         from envmatrix.matrix.scalars import REPOSITORY
 
         if not re.fullmatch(REPOSITORY, repository):
@@ -191,7 +196,8 @@ class Workspace:
 
             return materials_of(self.plan(images), self.lock)
 
-        files = identity(self.dockerfiles.glob("*/*"))
+        paths = glob(f"{escape(str(self.dockerfiles))}/*/*")  # noqa: PTH207 -- thousands
+        files = identity_by_state(str(self.dockerfiles.resolve()), paths, time.time())
         name = f"materials on {host_arch()} of {sorted(map(str, images))}"
         return self.cached(name, compute, self._lock_identity + files)
 
@@ -204,6 +210,7 @@ class Workspace:
 
         def compute() -> Mapping[Image, Inputs]:
             from envmatrix.images.definition import definition_of
+            from envmatrix.plan.actions import inputs_of
 
             definition = definition_of(environments()[name])
             texts = definition.files
@@ -247,7 +254,7 @@ class Workspace:
 
     @cached_property
     def _lock_identity(self) -> bytes:
-        return self._matrix_identity + identity([self.root / FILE])
+        return self._matrix_identity + identity([self.root / LOCK])
 
 
 def has_repository() -> bool:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from envmatrix.images.model import Image
 from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
 from envmatrix.parallel import INTERRUPTION
+from envmatrix.records import dataclass
 
 _SCHEME = "oci://"
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from envmatrix.errors import EngineError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     import docker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import docker
 
 _REQUESTS = 4
+# As many images are inspected while one more program starts.
+_IMAGES_OF_REQUEST = 4
 _FORMAT = "[{{json .RepoTags}}, {{json .Id}}, {{json .Config.Labels}}]"
 
 
@@ -37,8 +40,9 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
     has (https://github.com/moby/moby/issues/47564).
     By the client program, which answers before docker-py is imported.
     """
-    groups = [references[start::_REQUESTS] for start in range(min(_REQUESTS, len(references)))]
-    batches = run_parallel(_inspect, groups, _REQUESTS)
+    count = min(_REQUESTS, ceil(len(references) / _IMAGES_OF_REQUEST))
+    groups = [references[start::count] for start in range(count)]
+    batches = run_parallel(_inspect, groups, count) if count > 1 else map(_inspect, groups)
     return {name: image for batch in batches for name, image in batch.items()}
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO, cast
 
 from envmatrix.excerpts import xz
@@ -22,6 +21,7 @@ from envmatrix.excerpts.reading import (
 )
 from envmatrix.excerpts.selection import is_selected
 from envmatrix.lock.model import LARGEST_TAR
+from envmatrix.records import dataclass
 
 _MAGIC, _HEADER = b"!<arch>\n", 60
 # debian-binary, the control files, the files, and others whose names begin with `_`.

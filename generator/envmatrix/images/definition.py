@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from envmatrix.facts.systems import Compiler
@@ -32,6 +32,7 @@ from envmatrix.images.variables import (
     runtime_variables,
     target_runtime_variables,
 )
+from envmatrix.records import dataclass
 
 _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"

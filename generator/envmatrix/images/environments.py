@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from envmatrix.lock.model import (
 from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from envmatrix.files import text_of, write_whole
 from envmatrix.lock import strict
+from envmatrix.lock.files import IMAGES_LOCK
+from envmatrix.records import dataclass
 
-FILE = "images.lock.json"
+FILE = IMAGES_LOCK
 VERSION = 1
 
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix push`"

@@ -18,6 +18,7 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
+from envmatrix.lock.files import LOCK
 from envmatrix.lock.model import (
     LARGEST_TAR,
     REQUESTS,
@@ -37,7 +38,7 @@ from envmatrix.lock.model import (
     sets_below,
 )
 
-FILE = "matrix.lock.json"
+FILE = LOCK
 VERSION = 2
 
 # Names and versions, which are shown and written to Dockerfiles and bills of materials.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.matrix.library import Library

@@ -4,7 +4,7 @@ version selectors to current versions."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -23,6 +23,7 @@ from envmatrix.lock.model import (
     sets_below,
 )
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
+from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
 # Requests for files of a suite, whose date is that of the newest of them.

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+from envmatrix.records import dataclass
 
 T = TypeVar("T")
 

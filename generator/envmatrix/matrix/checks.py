@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
@@ -16,6 +15,7 @@ from envmatrix.matrix.selection import alias_cells, generated_names, select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.matrix.toolkit import IMAGE
+from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
 _AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from envmatrix.errors import Position
@@ -28,6 +28,7 @@ from envmatrix.matrix.scalars import (
     Variable,
     Word,
 )
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Place, Shorthand
 from envmatrix.schema.key_rules import ByTag, KeyRule, OneOf, TagCase, any_of
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from envmatrix.documents import Document, Node
 from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import version_key
 from envmatrix.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from envmatrix.documents import Document, Node
 
 # The locations of releases in a matrix file and in an overlay.
 _PLACES = (

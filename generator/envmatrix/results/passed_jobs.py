@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from envmatrix.files import readable_text, write_whole
 from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import exclusive
+from envmatrix.records import dataclass
 from envmatrix.results.journal import write_ended
 from envmatrix.results.location import Location
 from envmatrix.results.records import Record, Run

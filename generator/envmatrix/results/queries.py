@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
+from envmatrix.records import dataclass
 from envmatrix.results import tables
 from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import sqlalchemy as sa
 
+from envmatrix.records import dataclass
 from envmatrix.results import queries, summary
 from envmatrix.results.database import LEFT_OUT
 from envmatrix.results.places import FLAKY_SECONDS, summaries

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ import jinja2
 import sqlalchemy as sa
 
 from envmatrix.console import amount_of
+from envmatrix.records import dataclass
 from envmatrix.results import formats, queries, summary
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD

@@ -6,10 +6,11 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from operator import attrgetter
 
+from envmatrix.records import dataclass
 from envmatrix.results.encoding import NOT_ENCODED
 from envmatrix.results.queries import Flake, FlakyRevision, Sighting, StoredRun, grouped
 from envmatrix.results.records import BAD, End, Revision

@@ -6,7 +6,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
@@ -15,7 +15,9 @@ from envmatrix.confined import Area
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.records import dataclass
 
 SOURCE = "/src"
 BUILD = "/build"
@@ -23,8 +25,6 @@ BUILD = "/build"
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
-# The directory of all build directories in a repository.
-BUILD_ROOT = "build"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
+
+from envmatrix.records import dataclass
 
 # Who has to look: those who wrote the library, those who keep the matrix and the machines it
 # wants, or those who keep the engine and the network. Only the last is worth a second attempt.

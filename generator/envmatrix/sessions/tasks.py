@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -12,9 +12,10 @@ from pathlib import Path
 from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.sessions.context import (
     BUILD,
-    BUILD_ROOT,
     REQUIRES,
     SOURCE,
     BuildContext,

@@ -18,9 +18,10 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol, TypeAlias, cast
+
+from envmatrix.records import dataclass
 
 EntryKind: TypeAlias = Literal["file", "directory", "link", "hard link"]
 
