@@ -49,6 +49,10 @@ _DPKG_OPTIONS = (
 )
 
 
+# Directories that apt gives to its own user, but not where that user cannot read the repository:
+# $TMPDIR may be private.
+_OF_APT = ("/var/cache/apt/archives/partial", "/var/lib/apt/lists/partial")
+
 # Files that mmdebstrap writes from the machine it runs on.
 _FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
 
@@ -197,6 +201,7 @@ def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: P
         '--aptopt=APT::Install-Recommends "false"',
         *options,
         f"--customize-hook=rm -f {forgotten}",
+        f'--customize-hook=chroot "$1" chown _apt {" ".join(_OF_APT)}',
         request.suite,
         str(rootfs),
         f"deb [trusted=yes] copy:{repository} ./",
