@@ -7,7 +7,6 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 from datetime import date
 from typing import Any
@@ -18,6 +17,7 @@ from envmatrix import __version__
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
+from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
 
 # Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
@@ -33,6 +33,7 @@ _DEFECT = "this is a defect of envmatrix; report it"
 
 _LONGEST_NAME = 200
 
+atexit.register(ignore_interruptions)
 # Skip the garbage collection at exit, which takes 50 ms.
 atexit.register(gc.freeze)
 
@@ -96,7 +97,7 @@ def group() -> None:
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
+    handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not be UTF-8
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ _LOG_PAGES = 4_000
 _CACHE_KILOBYTES = 32 << 10
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
 _NOT_LOST = "the results stay in their journals and are stored by the next command"
+# It logs a traceback of an interruption, which it raises as well.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 # SQLite would apply a log that stays to the new file.
 _MOVE_AWAY = "move the file away, with its `-wal` and `-shm`: the next command makes a new one"
 
