@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from envmatrix.machine.cache import exclusive
 from envmatrix.results import tables
 from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
+from envmatrix.text import one_line
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
 _SCHEMAS = ("0001", "0002", "0003", "0004", "0005")
@@ -42,6 +44,13 @@ _NOT_LOST = "the results stay in their journals and are stored by the next comma
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 # SQLite would apply a log that stays to the new file.
 _MOVE_AWAY = "move the file away, with its `-wal` and `-shm`: the next command makes a new one"
+_RESTORE = "restore a backup, or use another database"
+# Codes of SQLite, of which the lowest byte is the primary code, for a file that no later command
+# can use (https://www.sqlite.org/rescode.html). Statements are the same for all stores: one is an
+# error only where the tables are not those of the schema.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+# The class of SQLSTATE for the same in PostgreSQL, and what is in it for a user without privileges.
+_WRONG_STATEMENT, _FORBIDDEN = "42", "42501"
 
 
 @contextmanager
@@ -249,10 +258,10 @@ def _create(address: sa.URL) -> None:
     if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
         return
     file = Path(str(address.database))
-    if file.exists():
+    if _is_there(file):
         return
     with exclusive(file.with_name(f"{file.name}.lock")):
-        if file.exists():
+        if _is_there(file):
             return
         scratch = file.with_name(f"{file.name}.new")
         for suffix in ("", "-wal", "-shm"):  # of a process that was killed here
@@ -268,6 +277,18 @@ def _create(address: sa.URL) -> None:
         scratch.rename(file)
 
 
+def _is_there(file: Path) -> bool:
+    """Return whether a file exists; raise LookupFailed if something else has its name, as a link to
+    a disk that is not mounted."""
+    if file.is_symlink() and not file.exists():
+        message = f"the results store `{file}` is a link to `{file.readlink()}`, which is missing"
+        raise LookupFailed(message, hint=f"make it available, or remove the link: {_NOT_LOST}")
+    if file.exists() and not file.is_file():
+        message = f"the results store `{file}` is not a file"
+        raise LookupFailed(message, hint="move it away: the next command makes a file")
+    return file.exists()
+
+
 def _migrate(engine: sa.Engine, address: sa.URL) -> None:
     with engine.execution_options(**_READ_ONLY).connect() as connection:
         if _schema(connection, address) == SCHEMA:
@@ -277,11 +298,7 @@ def _migrate(engine: sa.Engine, address: sa.URL) -> None:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
         schema = _schema(connection, address)
         if schema is not None and schema not in _SCHEMAS:
-            raise LookupFailed(
-                f"the results store {_address_text(address)} has schema {schema}, "
-                f"and this envmatrix knows those up to {SCHEMA}",
-                hint="use the version of envmatrix that the others use, or a newer one",
-            )
+            raise _unknown_schema(schema, address)
         _upgrade(connection)
 
 
@@ -292,12 +309,17 @@ def _schema(connection: sa.Connection, address: sa.URL) -> str | None:
         return None
     version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if version is None:
-        is_file = address.get_backend_name() == "sqlite"
-        raise LookupFailed(
-            f"the results store {_address_text(address)} has no schema version: it is damaged",
-            hint=_MOVE_AWAY if is_file else "restore a backup, or use another database",
-        )
+        message = f"the results store {_address_text(address)} has no schema version: it is damaged"
+        raise LookupFailed(message, hint=_repair(address))
     return str(version)
+
+
+def _unknown_schema(schema: str, address: sa.URL) -> LookupFailed:
+    store = f"the results store {_address_text(address)} has schema `{one_line(schema)}`"
+    if re.fullmatch(r"\d{4}", schema, re.ASCII) and schema > SCHEMA:
+        hint = "use the version of envmatrix that the others use, or a newer one"
+        return LookupFailed(f"{store}, and this envmatrix knows those up to {SCHEMA}", hint=hint)
+    return LookupFailed(f"{store}, which none has: it is damaged", hint=_repair(address))
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -324,7 +346,7 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
             f"the results store {_address_text(address)} failed: {lines[0]}",
-            hint=_MOVE_AWAY if _is_damage(error.orig) else _NOT_LOST,
+            hint=_repair(address) if _is_damage(error.orig) else _NOT_LOST,
             details=lines[1:],
         ) from error
     except sa.exc.SQLAlchemyError as error:
@@ -332,10 +354,15 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
 
 
 def _is_damage(error: BaseException | None) -> bool:
-    """Return whether an SQLite file is none, or damaged: no later command can use it."""
-    # The lowest byte is the primary code: https://www.sqlite.org/rescode.html
-    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in codes
+    """Return whether a store is none, or not what its schema says: no later command can use it."""
+    sqlite_code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    state = getattr(error, "sqlstate", None) or ""
+    is_wrong = state.startswith(_WRONG_STATEMENT) and state != _FORBIDDEN
+    return sqlite_code in _DAMAGED or is_wrong
+
+
+def _repair(address: sa.URL) -> str:
+    return _MOVE_AWAY if address.get_backend_name() == "sqlite" else _RESTORE
 
 
 def _address_text(address: sa.URL) -> str:
