@@ -77,7 +77,7 @@ def _open_migrated(address: sa.URL) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-# The key in a connection's `info` of the number of invalid rows by table.
+# The key in a connection's `info` of the primary keys of invalid rows by table.
 LEFT_OUT = "envmatrix.left_out"
 
 
