@@ -31,7 +31,7 @@ _DEFAULT_HINT = "see `ls -ld`; another path may work"
 _DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
 
-_LONGEST_NAME = 200
+_LONGEST_REASON = 200
 
 atexit.register(ignore_interruptions)
 # Skip the garbage collection at exit, which takes 50 ms.
@@ -126,7 +126,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.ClickException():
             return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
-            where = f"`{_shorten(error.filename)}`: " if error.filename else ""
+            where = f"`{_text_of(error.filename)}`: " if error.filename else ""
             hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
             return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
         case UnicodeDecodeError():
@@ -138,9 +138,8 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     return _internal(error)
 
 
-def _shorten(filename: object) -> str:
-    name = os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+def _text_of(filename: object) -> str:
+    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 def _internal(error: Exception) -> InternalError:
@@ -152,7 +151,7 @@ def _internal(error: Exception) -> InternalError:
     from envmatrix.text import redacted
 
     text = redacted("".join(traceback.format_exception(error)))
-    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_NAME]}"
+    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_REASON]}"
     log = cache_directory() / "internal-error.log"
     try:
         write_whole(log, text.encode("utf-8", "backslashreplace"), 0o600)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.text import one_line, safe, safe_json
+from envmatrix.text import one_line, safe, safe_json, safe_message
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -68,27 +68,26 @@ class Console:
 
     def say(self, message: str, *, style: str = "") -> None:
         if self.verbosity >= 0:
-            self._write(message, style)
+            self._write(safe_message(message), style)
 
     def detail(self, message: str) -> None:
         if self.verbosity > 0:
-            self._write(message, "dim")
+            self._write(safe(message), "dim")
 
     def warn(self, message: str) -> None:
         if self.verbosity >= 0:
-            self._write(message, "yellow", label="warning: ")
+            self._write(safe_message(message), "yellow", label="warning: ")
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
-            self._write(detail)
+            self._write(safe(detail))
         for problem in error.problems:
-            self._write(one_line(str(problem)), "bold red", label="error: ")
+            self._write(safe_message(one_line(str(problem))), "bold red", label="error: ")
             if problem.hint:
-                self._write(one_line(problem.hint), "cyan", label="hint: ")
+                self._write(safe(one_line(problem.hint)), "cyan", label="hint: ")
 
     def _write(self, message: str, style: str = "", *, label: str = "") -> None:
-        """Write a line with the style, which is only that of its label if it has one."""
-        message = safe(message)
+        """Write a safe text with the style, which is only that of its label if it has one."""
         if style and sys.stderr.isatty():
             from rich.text import Text
 

@@ -16,7 +16,7 @@ from envmatrix.jobs.model import Job
 from envmatrix.parallel import INTERRUPTION, handling_interruptions
 from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped
-from envmatrix.text import one_line
+from envmatrix.text import one_line, printable
 
 
 class Observer(Protocol):
@@ -90,7 +90,8 @@ def _failure(error: Exception) -> JobResult:
         case Skipped():
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
-            message = ": ".join(filter(None, (error.message, first_error(error.details))))
+            output = printable(first_error(error.details))
+            message = ": ".join(filter(None, (error.message, output)))
             return JobResult("failed", message=message)
         case OSError():  # as of a full disk
             place = f"`{one_line(str(error.filename))}`: " if error.filename else ""
