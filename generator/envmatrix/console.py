@@ -130,22 +130,19 @@ class Console:
             *columns, bars.TimeRemainingColumn(), console=self.rich, transient=True
         ) as bar:
             task = bar.add_task(name, total=total)
-            yield lambda amount: bar.advance(task, amount)
+            yield _adding(lambda done, total: bar.update(task, completed=done, total=total), total)
 
-    def _lines(self, name: str, total: int, unit: str) -> Advance:
-        done, line_time = 0, time.monotonic()
-        lock = threading.Lock()
+    def _lines(self, name: str, expected: int, unit: str) -> Advance:
+        line_time = time.monotonic()
 
-        def advance(amount: int) -> None:
-            nonlocal done, line_time
-            with lock:
-                done += amount
-                if done < total and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
-                    return
-                line_time = time.monotonic()
-                self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
+        def show(done: int, total: int) -> None:
+            nonlocal line_time
+            if done != expected and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
+                return
+            line_time = time.monotonic()
+            self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
 
-        return advance
+        return _adding(show, expected)
 
 
 class Display:
@@ -266,17 +263,29 @@ class _Download:
 
 def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
     """Return a function that adds up amounts, and shows how much of `total` they are."""
+
+    def show_amounts(done: int, total: int) -> None:
+        show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+
+    advance = _adding(show_amounts, total)
+    if total:
+        advance(0)
+    return advance
+
+
+def _adding(show: Callable[[int, int], None], total: int) -> Advance:
+    """Return a function that adds up amounts, from any thread, and shows them with the total: at
+    least the amount, which is larger if a whole file is downloaded in place of its ranges."""
     done = 0
     lock = threading.Lock()
 
     def advance(amount: int) -> None:
-        nonlocal done
+        nonlocal done, total
         with lock:
             done += amount
-            show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+            total = max(total, done)
+            show(done, total)
 
-    if total:
-        advance(0)
     return advance
 
 
