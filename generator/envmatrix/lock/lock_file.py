@@ -29,11 +29,8 @@ from envmatrix.lock.model import (
     Lock,
     PackageSet,
     Range,
-    ReleaseRequest,
-    RepositoryRequest,
     Request,
     SourceRequest,
-    SystemRequest,
     is_in_origin,
     sets_below,
 )
@@ -149,13 +146,30 @@ def _seal(package_set: PackageSet, epoch: int) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
 
-def load(root: Path) -> Lock:
-    """Return the lock beside `matrix.yaml`; raise OutOfDate if it is missing."""
+def load(root: Path, *, allow_incomplete: bool = False) -> Lock:
+    """Return the lock beside `matrix.yaml`, optionally one with sets that lack packages; raise
+    OutOfDate if it is missing."""
     try:
         content = text_of(root / FILE, FILE)
     except FileNotFoundError as error:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
-    return loads(content)
+    return _FORMAT.loads(content) if allow_incomplete else loads(content)
+
+
+def loads(text: str) -> Lock:
+    """Return the lock of a text. Raise ConfigurationError if it is none, OutOfDate for another
+    version and for sets that lack packages."""
+    lock = _FORMAT.loads(text)
+    if missing := [*_missing_packages(lock)]:
+        hint = "resolve these sets again: `envmatrix lock`"
+        raise OutOfDate(f"`{FILE}` lacks packages", details=missing, hint=hint)
+    return lock
+
+
+def _missing_packages(lock: Lock) -> Iterator[str]:
+    for key, package_set in lock.sets.items():
+        for name in package_set.missing:
+            yield f"`{key}` lacks the package `{name}`, which it asks for"
 
 
 def _read(document: Any, *, is_sealed: bool = True) -> Lock:
@@ -170,7 +184,7 @@ def _read(document: Any, *, is_sealed: bool = True) -> Lock:
     if len({item.sha256 for item in artifacts}) < len(artifacts):
         raise Invalid("has a sha256 of two different artifacts", ["sets"])
     rows = document["sets"]
-    if changed := [*_seal_problems(lock, rows, is_sealed=is_sealed), *_missing_packages(lock)]:
+    if changed := [*_seal_problems(lock, rows, is_sealed=is_sealed)]:
         raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
     return lock
 
@@ -195,22 +209,6 @@ def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> I
         elif seal != _seal(package_set, lock.epoch):
             changes = "a package, the layer or the epoch changed"
             yield f"`{key}` is not what its layer was made of: {changes}"
-
-
-def _missing_packages(lock: Lock) -> Iterator[str]:
-    """Yield the packages that a set lacks of those that its request names. Resolvers of
-    dependencies may answer with a package that provides another one, or has it in a set below."""
-    for key, package_set in lock.sets.items():
-        match package_set.request:
-            case (
-                ReleaseRequest(packages=packages)
-                | RepositoryRequest(packages=packages)
-                | SystemRequest(resolver="apt-files", packages=packages)
-            ):
-                names = {item.name for item in package_set.artifacts}
-                for package in packages:
-                    if package.name not in names:
-                        yield f"`{key}` lacks the package `{package.name}`, which it asks for"
 
 
 def _package_set(row: object) -> PackageSet:
@@ -360,8 +358,7 @@ _READERS: Mapping[str, strict.Reader[Any]] = {
     "components": strict.strings,
 }
 
-# Raises ConfigurationError if the text is not a lock, OutOfDate for another version.
-loads = strict.FileFormat(
+_FORMAT = strict.FileFormat(
     FILE,
     "a lock",
     _HINT,
@@ -370,4 +367,4 @@ loads = strict.FileFormat(
         1: lambda document: _read(version_1.upgraded(document), is_sealed=False),
         VERSION: _read,
     },
-).loads
+)
