@@ -6,10 +6,12 @@ import logging
 import re
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +94,7 @@ class Database:
         with self.writing() as connection:
             try:
                 # Transactions that lock places in the same order cannot block each other forever.
-                for record in sorted(records, key=_place_of):
-                    _insert(connection, record)
+                _insert(connection, sorted(records, key=_place_of))
             except (sa.exc.DataError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidRecord("the results store rejects its values") from error
 
@@ -116,7 +117,34 @@ def _place_of(record: Record) -> tuple[str, str]:
     return record.run.library, record.run.cell
 
 
-def _insert(connection: sa.Connection, record: Record) -> None:
+def _insert(connection: sa.Connection, records: Sequence[Record]) -> None:
+    """Insert the runs that are not stored, and their parts. Each part changes the place of a run
+    that is there. In SQLite that is a write, so runs follow their parts there, and change their
+    place once."""
+    if connection.dialect.name == "postgresql":
+        _insert_parts(connection, [record for record in records if _insert_run(connection, record)])
+        return
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    missing = {record.run.id: record for record in records}
+    stored = sa.select(tables.runs.c.id).where(tables.runs.c.id.in_(missing))
+    for run_id in connection.scalars(stored).all():
+        del missing[run_id]
+    _insert_parts(connection, missing.values())
+    _insert_rows(connection, tables.runs, map(_run_values, missing.values()))
+
+
+def _insert_run(connection: sa.Connection, record: Record) -> bool:
+    """Insert a run into PostgreSQL; return whether it was not stored already."""
+    from sqlalchemy.dialects import postgresql
+
+    statement = postgresql.insert(tables.runs).on_conflict_do_nothing()
+    row = dict(zip(_columns(tables.runs), _fit(tables.runs, _run_values(record)), strict=True))
+    options = {"preserve_rowcount": True}
+    return bool(connection.execute(statement, row, execution_options=options).rowcount)
+
+
+def _run_values(record: Record) -> list[object]:
+    """Return the values of a run in the order of its columns."""
     run, counts = record.run, record.counts
     row = {
         **asdict(run.revision),
@@ -125,61 +153,64 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         "revision": run.revision.id,
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
-    fitting = _fit_row(_fits(tables.runs), row)
-    options = {"preserve_rowcount": True}
-    added = connection.execute(_run_insertion(connection), fitting, execution_options=options)
-    if not added.rowcount:
-        return
+    return [row[name] for name in _columns(tables.runs)]
+
+
+def _insert_parts(connection: sa.Connection, records: Collection[Record]) -> None:
     for table in tables.PARTS.values():
-        items: Sequence[Any] = getattr(record, table.name)
-        for start in range(0, len(items), _ROWS_AT_ONCE):
-            rows = _part_rows(table, run.id, start, items[start : start + _ROWS_AT_ONCE])
-            connection.execute(sa.insert(table), rows)
+        _insert_rows(connection, table, _part_values(table, records))
 
 
-def _run_insertion(connection: sa.Connection) -> sa.Insert:
-    """Return the statement that stores a run unless it is stored already."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(tables.runs).on_conflict_do_nothing()
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(tables.runs).on_conflict_do_nothing()
-
-
-def _part_rows(
-    table: sa.Table, run: str, start: int, items: Sequence[Any]
-) -> list[dict[str, object]]:
-    """Return the rows of parts of a run, whose positions begin at `start`."""
-    fits = {name: fit for name, fit in _fits(table).items() if name not in ("run", "position")}
-    rows = []
-    for position, item in enumerate(items, start):
-        row = _fit_row(fits, {name: getattr(item, name) for name in fits})
-        row["run"], row["position"] = run, position
-        rows.append(row)
-    return rows
+def _part_values(table: sa.Table, records: Iterable[Record]) -> Iterator[list[object]]:
+    """Yield the values of parts of runs in the order of their columns."""
+    columns = _columns(table)
+    key = columns.index("run")
+    values_of = attrgetter(*columns[:key], *columns[key + 2 :])
+    for record in records:
+        for position, part in enumerate(getattr(record, table.name)):
+            values = [*values_of(part)]
+            values[key:key] = record.run.id, position
+            yield values
 
 
-def _fit_row(
-    fits: Mapping[str, Callable[[str], str | bytes]], row: Mapping[str, object]
-) -> dict[str, object]:
-    """Return a row that fits its table: texts truncated to their columns and without characters
-    that databases reject, long ones compressed."""
-    return {
-        name: fits[name](value) if isinstance(value, str) else value for name, value in row.items()
-    }
+def _insert_rows(
+    connection: sa.Connection, table: sa.Table, rows: Iterable[Sequence[object]]
+) -> None:
+    """Insert many rows, without what SQLAlchemy does for the values of each."""
+    statement = sa.insert(table).compile(dialect=connection.dialect)
+    names = _columns(table)
+    fitting: Iterator[Any] = (_fit(table, row) for row in rows)
+    if not statement.positional:
+        fitting = (dict(zip(names, row, strict=True)) for row in fitting)
+    while batch := list(islice(fitting, _ROWS_AT_ONCE)):
+        connection.exec_driver_sql(statement.string, batch)
 
 
 @cache
-def _fits(table: sa.Table) -> Mapping[str, Callable[[str], str | bytes]]:
+def _columns(table: sa.Table) -> tuple[str, ...]:
+    return tuple(table.c.keys())
+
+
+def _fit(table: sa.Table, values: Sequence[object]) -> tuple[object, ...]:
+    """Return values that fit the columns of their table: texts truncated and without characters
+    that databases reject, long ones compressed."""
+    return tuple(
+        [
+            fits(value) if isinstance(value, str) else value
+            for fits, value in zip(_fits(table), values, strict=True)
+        ]
+    )
+
+
+@cache
+def _fits(table: sa.Table) -> tuple[Callable[[str], str | bytes], ...]:
     """Return how a text becomes a value of each column."""
-    return {
-        column.name: _packed
+    return tuple(
+        _packed
         if isinstance(column.type, sa.LargeBinary)
         else partial(_truncated, getattr(column.type, "length", None))
         for column in table.c
-    }
+    )
 
 
 def _packed(text: str) -> bytes:
