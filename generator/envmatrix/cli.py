@@ -7,7 +7,6 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 from datetime import date
 from typing import Any
@@ -19,6 +18,7 @@ from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
 from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
+from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
 
 # Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
@@ -32,8 +32,9 @@ _DEFAULT_HINT = "see `ls -ld`; another path may work"
 _DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
 
-_LONGEST_NAME = 200
+_LONGEST_REASON = 200
 
+atexit.register(ignore_interruptions)
 # Verbs make much that stays to their end, and few cycles: collect seldom, and not at exit.
 gc.set_threshold(100_000)
 atexit.register(gc.freeze)
@@ -78,7 +79,7 @@ def group(context: click.Context) -> None:
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
+    handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not be UTF-8
     try:
@@ -107,7 +108,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.ClickException():
             return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
-            where = f"`{_shorten(error.filename)}`: " if error.filename else ""
+            where = f"`{_text_of(error.filename)}`: " if error.filename else ""
             hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
             return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
         case UnicodeDecodeError():
@@ -119,9 +120,8 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     return _internal(error)
 
 
-def _shorten(filename: object) -> str:
-    name = os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+def _text_of(filename: object) -> str:
+    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 def _internal(error: Exception) -> InternalError:
@@ -133,7 +133,7 @@ def _internal(error: Exception) -> InternalError:
     from envmatrix.text import redacted
 
     text = redacted("".join(traceback.format_exception(error)))
-    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_NAME]}"
+    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_REASON]}"
     log = cache_directory() / "internal-error.log"
     try:
         write_whole(log, text.encode("utf-8", "backslashreplace"), 0o600)

@@ -14,6 +14,10 @@ _REDACTED = "***"
 # Colours and cursor movements as compilers print them: removed.
 _ESCAPE_SEQUENCE = r"\x1b\[[0-?]*[ -/]*[@-~]"
 
+# Names in messages: what is quoted, and other words. The most characters of one, without quotes.
+_LONGEST_NAME = 200
+_LONG_NAME = re.compile(rf"`[^`\n]*`|\S{{{_LONGEST_NAME + 1},}}")
+
 # Text that a CI system interprets as a command in a log. GitHub: `::error::` at the beginning
 # of a line, `##[error]` anywhere. Azure Pipelines: `##vso[`. TeamCity: `##teamcity[`. GitLab:
 # `section_start:`.
@@ -53,6 +57,19 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 def safe(text: str) -> str:
     """Return `text` without passwords, control characters and commands to a CI system."""
     return printable(redacted(text))
+
+
+def safe_message(text: str) -> str:
+    """Return a message of this program that is safe to print. All control characters are those of
+    names in it: they are escaped, also in colours. Long names are shortened in the middle."""
+    return _LONG_NAME.sub(_shortened, printable(_escape_colours(redacted(text))))
+
+
+def _shortened(match: re.Match[str]) -> str:
+    """Return a name without its middle, and with the quotes that it has."""
+    half = _LONGEST_NAME // 2
+    name = match[0]
+    return name if len(name) <= _LONGEST_NAME + 2 else f"{name[:half]}…{name[-half:]}"
 
 
 def safe_json(text: str) -> str:
@@ -101,8 +118,13 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a name from outside, with line breaks and tabs as escapes as well."""
+    """Return a name from outside, with line breaks, tabs and colours as escapes as well."""
+    text = _escape_colours(text)
     return printable(text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r"))
+
+
+def _escape_colours(text: str) -> str:
+    return text.replace("\x1b", "\\x1b")
 
 
 def _escape(character: str) -> str:

@@ -7,6 +7,9 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import group
+from envmatrix.errors import INTERRUPTED
 from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Excerpt, Range
@@ -945,3 +949,18 @@ def test_arguments_that_mean_nothing_are_refused(
 
 def test_the_usage_says_where_arguments_for_the_tests_go(envmatrix: Prompt) -> None:
     assert "[OPTIONS] CELL [-- ARGUMENT...]" in envmatrix("run", "test", "--help").out
+
+
+def test_any_number_of_signals_is_one_interruption(repository: Path) -> None:
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "envmatrix", "serve", "--port", "0"],
+        cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert serving.stdout
+    serving.stdout.readline()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        serving.send_signal(number)
+    _, messages = serving.communicate(timeout=30)
+    assert serving.returncode == INTERRUPTED
+    assert messages.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in messages

@@ -28,10 +28,14 @@ class Compilation:
     products: Sequence[Product]
 
 
-def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation]:
-    """Compile a library; record its products, and yield them."""
+def compile_recorded(
+    runner: Runner, recorder: Recorder, source: str | None = None
+) -> Iterator[Compilation]:
+    """Compile a library; record its products, and yield them. `source` is the state of its source
+    if that was looked up before."""
     context = runner.context
-    products, build = compile_library(runner, source_state(context)), context.build
+    state = source_state(context) if source is None else source
+    products, build = compile_library(runner, state), context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
         shared = context.counts_shared_hits

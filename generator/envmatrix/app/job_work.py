@@ -247,7 +247,7 @@ class JobWork:
                 runner,
                 recorder,
             ):
-                run = _JobRun(session, runner, recorder)
+                run = _JobRun(session, runner, recorder, state)
                 yield run
         except Exception as error:
             if is_planned and not isinstance(error, Cancelled):
@@ -267,17 +267,19 @@ class JobWork:
 
 @dataclass
 class _JobRun:
-    """The run of a job, which is reusable if its inputs are those that the plan knows."""
+    """The run of a job, which is reusable if its inputs are those that the plan knows; `source` is
+    the state of its library's source when it started."""
 
     session: CellSession
     runner: Runner
     recorder: Recorder
+    source: str
     counts: Mapping[str, int] = field(default_factory=dict)
     is_reusable: bool = False
     outputs: str = ""
 
     def compile(self) -> None:
-        for _ in compile_recorded(self.runner, self.recorder):
+        for _ in compile_recorded(self.runner, self.recorder, self.source):
             pass
 
     def test(self, options: TestOptions, waivers: Sequence[Waiver], today: date) -> None:

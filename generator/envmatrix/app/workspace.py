@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, cached_property, partial
+from functools import cached_property
 from glob import escape, glob
 from hashlib import sha256
 from itertools import chain, product
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import readable_text
+from envmatrix.images.contents import BuildContents, StageContents, StagesOnDemand
 from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
 from envmatrix.lock.files import LOCK
 from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
@@ -22,6 +23,8 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import Matrix, Signer
 from envmatrix.matrix.selection import select
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.materials import EnvironmentParts, ImageParts
 from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from envmatrix.lock.images_lock import ImagesLock
     from envmatrix.lock.model import Lock
     from envmatrix.machine.trust import TrustGroup
-    from envmatrix.plan.actions import Inputs
     from envmatrix.plan.materials import Materials
 
 DOCKERFILES = "dockerfiles"
@@ -181,12 +183,23 @@ class Workspace:
         return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
-        """Return the inputs that identify each of `images`, in the same order."""
+        """Return the inputs that identify each of `images`, in the same order; raise OutOfDate if a
+        generated file of them is out of date with the lock."""
         names = dict.fromkeys(image.environment for image in images)
-        environments = cache(partial(self.environments, names))  # all at once, if any is needed
         scripts = identity(self.dockerfiles.glob(f"{SCRIPTS}/*"))  # of all environments
-        inputs = {name: self._inputs(name, scripts, environments) for name in names}
-        return tuple(inputs[image.environment][image] for image in images)
+        identities = {
+            name: scripts + identity([self.dockerfiles / name / "Dockerfile"]) for name in names
+        }
+        parts = {name: self._parts(name, identities[name]) for name in names}
+        missing = [name for name, of_environment in parts.items() if of_environment is None]
+        for definition in self.definitions(missing) if missing else ():
+            name = definition.environment.name
+            parts[name] = self._parts(name, identities[name], definition)
+            self._contents(name, identities[name], definition)
+        return tuple(
+            self._inputs(image, identities[image.environment], parts[image.environment])
+            for image in images
+        )
 
     def materials(self, images: Sequence[Image]) -> Materials:
         """Return what images are made from on this machine, without what `plan` reads beside it."""
@@ -201,30 +214,53 @@ class Workspace:
         name = f"materials on {host_arch()} of {sorted(map(str, images))}"
         return self.cached(name, compute, self._lock_identity + files)
 
-    def _inputs(
-        self, name: str, scripts: bytes, environments: Callable[[], Mapping[str, Environment]]
-    ) -> Mapping[Image, Inputs]:
-        """Return the inputs of all images of an environment; raise OutOfDate if a generated file of
-        it is out of date with the lock. `scripts` is the identity of its scripts."""
+    def _inputs(self, image: Image, files: bytes, parts: EnvironmentParts | None) -> Inputs:
+        """Return the inputs of an image, whose contents are read once they are needed: those of
+        thousands of images take much memory, and an image that exists needs none."""
+        assert parts is not None  # noqa: S101 -- every environment of an image has a definition
+
+        def stages() -> Mapping[str, StageContents]:
+            contents = self._contents(image.environment, files)
+            if contents is None:  # somebody removed the cache
+                contents = _contents_of(*self.definitions([image.environment]))
+            return contents[image].stages
+
+        of_image = parts.images[image]
+        contents = BuildContents(parts.epoch, StagesOnDemand(stages))
+        return Inputs(image, of_image.fingerprint, contents, parts.files, of_image.needs)
+
+    def _parts(
+        self, name: str, files: bytes, definition: Definition | None = None
+    ) -> EnvironmentParts | None:
+        """Return the parts of an environment from the cache, or of its `definition`; `files` is the
+        identity of its generated files."""
         host = host_arch()
 
-        def compute() -> Mapping[Image, Inputs]:
-            from envmatrix.images.definition import definition_of
-            from envmatrix.plan.actions import inputs_of
+        def compute() -> EnvironmentParts | None:
+            return self._parts_of(definition, host) if definition else None
 
-            definition = definition_of(environments()[name])
-            texts = definition.files
-            self._check_generated(texts)
-            hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
-            inputs = {}
-            for image in definition.environment.images:
-                contents = definition.contents(image.flavour, image.arch)
-                needs = definition.environment.needs_of(contents.stages, image.arch, host)
-                inputs[image] = inputs_of(image, contents, hashes, needs)
-            return inputs
+        return self.cached(f"parts on {host} of {name}", compute, self._lock_identity + files)
 
-        files = scripts + identity([self.dockerfiles / name / "Dockerfile"])
-        return self.cached(f"inputs on {host} of {name}", compute, self._lock_identity + files)
+    def _parts_of(self, definition: Definition, host: str) -> EnvironmentParts:
+        environment, texts = definition.environment, definition.files
+        self._check_generated(texts)
+        images = {}
+        for image, contents in _contents_of(definition).items():
+            needs = environment.needs_of(contents.stages, image.arch, host)
+            images[image] = ImageParts(contents.fingerprint(image.arch), needs)
+        hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
+        return EnvironmentParts(environment.epoch, hashes, images)
+
+    def _contents(
+        self, name: str, files: bytes, definition: Definition | None = None
+    ) -> Mapping[Image, BuildContents] | None:
+        """Return the contents of the images of an environment from the cache, or of its
+        `definition`."""
+
+        def compute() -> Mapping[Image, BuildContents] | None:
+            return _contents_of(definition) if definition else None
+
+        return self.cached(f"contents of {name}", compute, self._lock_identity + files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
@@ -265,6 +301,12 @@ def has_repository() -> bool:
 def _nearest_repository() -> Path | None:
     current = Path.cwd()
     return next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+
+
+def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
+    """Return the contents of all images of an environment."""
+    images = definition.environment.images
+    return {image: definition.contents(image.flavour, image.arch) for image in images}
 
 
 def find_repository() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 
 from envmatrix.facts.systems import Compiler
 from envmatrix.images.contents import BuildContents
@@ -36,6 +36,8 @@ from envmatrix.records import dataclass
 
 _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
+# The most stages that are kept for other environments; one has about ten of each kind.
+_SHARED = 128
 
 # What images are for, by the first word of their flavours.
 _PURPOSES = {
@@ -142,8 +144,8 @@ def _mirror_arguments(environment: Environment) -> list[str]:
     return sorted(map(mirror_argument, origins))
 
 
-# Environments share most file stages and trees.
-@cache
+# Environments share most file stages and trees with those before them.
+@lru_cache(_SHARED)
 def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
     parts = [tuple(map(Add, group)) for group in stage.groups]
     if len(parts) <= 1:
@@ -161,7 +163,7 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
     yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
 
 
-@cache
+@lru_cache(_SHARED)
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
     own = StepScript(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")

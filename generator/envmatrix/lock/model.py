@@ -265,6 +265,20 @@ class PackageSet:
     def files(self) -> tuple[StageFile, ...]:
         return with_excerpts(self.artifacts, self.excerpts or ())
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that the request names and the set lacks. Resolvers of dependencies may
+        answer with a package that provides another one, or has it in a set below."""
+        match self.request:
+            case (
+                ReleaseRequest(packages=packages)
+                | RepositoryRequest(packages=packages)
+                | SystemRequest(resolver="apt-files", packages=packages)
+            ):
+                names = {item.name for item in self.artifacts}
+                return tuple(item.name for item in packages if item.name not in names)
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:

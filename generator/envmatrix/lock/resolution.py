@@ -47,7 +47,8 @@ class Resolution:
         unfinished: Lock | None = None,
         keep: Callable[[Lock], None] = lambda _: None,
     ) -> Lock:
-        """Return a lock for `requests`; sets of `previous` stay unless `upgrade` selects them.
+        """Return a lock for `requests`; complete sets of `previous` stay unless `upgrade` selects
+        them.
 
         `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources and
         versions come first, so that errors in them are reported within seconds.
@@ -160,14 +161,15 @@ def _stale_keys(
     previous: Mapping[str, PackageSet],
     upgrade: Callable[[PackageSet], bool],
 ) -> Sequence[str]:
-    """Return the keys of unresolved sets and of those above them, in the order of their costs and
-    of `requests`."""
+    """Return the keys of sets that are missing, incomplete or of another request, and of those
+    above them, in the order of their costs and of `requests`."""
     stale: set[str] = set()
     for key, request in requests.items():
         answer = previous.get(key)
         if (
             answer is None
             or answer.request != request
+            or answer.missing
             or upgrade(answer)
             or stale.intersection(sets_below(request))
         ):

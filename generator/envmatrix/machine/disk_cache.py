@@ -71,8 +71,8 @@ def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
     """Return the value of `make`, from the user's cache where the identity of its `inputs` and the
     tool are unchanged.
 
-    A new value replaces the last one of its `name`. Exceptions of `make` are not cached; a cache
-    that cannot be written costs only time.
+    A new value replaces the last one of its `name`. Exceptions of `make`, and None, are not cached;
+    a cache that cannot be written costs only time.
     """
     key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     inputs = _tool() + inputs
@@ -82,6 +82,8 @@ def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
             with suppress(Exception):  # a pickle fails in any way
                 return cast("T", _Values(io.BytesIO(content)).load())
     value = make()
+    if value is None:
+        return value
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     with suppress(OSError):
         _write(key, _seal(inputs, content) + b"\n" + content)

@@ -21,6 +21,16 @@ class ImageParts:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentParts:
+    """The parts of the images of an environment; `files` are the sha256 (hex) of the generated
+    files that define them."""
+
+    epoch: int
+    files: Mapping[str, str]
+    images: Mapping[Image, ImageParts]
+
+
+@dataclass(frozen=True, slots=True)
 class FileSet:
     """The files of a set of the lock: a hash of them, and how many bytes are downloaded."""
 

@@ -167,8 +167,7 @@ class _Xz:
         while True:
             packed = b""
             if self._decompressor.eof:
-                packed = self._decompressor.unused_data.lstrip(b"\0")
-                packed = packed or self._raw.read(_CHUNK).lstrip(b"\0")
+                packed = self._next_stream()
                 if not packed:
                     return b""
                 self._begin()
@@ -178,6 +177,15 @@ class _Xz:
                     raise EOFError
             if chunk := self._decompressor.decompress(packed, size):
                 return chunk
+
+    def _next_stream(self) -> bytes:
+        """Return the beginning of the stream behind zeros, which pad streams; empty at the end."""
+        packed = self._decompressor.unused_data
+        while not (start := packed.lstrip(b"\0")):
+            packed = self._raw.read(_CHUNK)
+            if not packed:
+                break
+        return start
 
 
 class _Header(tarfile.TarInfo):
