@@ -23,8 +23,6 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import Matrix, Signer
 from envmatrix.matrix.selection import select
-from envmatrix.plan.actions import Inputs
-from envmatrix.plan.materials import EnvironmentParts, ImageParts
 from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
@@ -35,7 +33,8 @@ if TYPE_CHECKING:
     from envmatrix.lock.images_lock import ImagesLock
     from envmatrix.lock.model import Lock
     from envmatrix.machine.trust import TrustGroup
-    from envmatrix.plan.materials import Materials
+    from envmatrix.plan.actions import Inputs
+    from envmatrix.plan.materials import EnvironmentParts, Materials
 
 DOCKERFILES = "dockerfiles"
 
@@ -217,6 +216,8 @@ class Workspace:
     def _inputs(self, image: Image, files: bytes, parts: EnvironmentParts | None) -> Inputs:
         """Return the inputs of an image, whose contents are read once they are needed: those of
         thousands of images take much memory, and an image that exists needs none."""
+        from envmatrix.plan.actions import Inputs
+
         assert parts is not None  # noqa: S101 -- every environment of an image has a definition
 
         def stages() -> Mapping[str, StageContents]:
@@ -242,6 +243,8 @@ class Workspace:
         return self.cached(f"parts on {host} of {name}", compute, self._lock_identity + files)
 
     def _parts_of(self, definition: Definition, host: str) -> EnvironmentParts:
+        from envmatrix.plan.materials import EnvironmentParts, ImageParts
+
         environment, texts = definition.environment, definition.files
         self._check_generated(texts)
         images = {}
