@@ -85,9 +85,12 @@ def build(
     )
 
 
-def layers(references: Sequence[str]) -> Mapping[str, tuple[Layer, ...]]:
-    """Return the layers of each image, as the engine stores them."""
-    return {reference: _layers(_documents(reference)) for reference in references}
+def layers(
+    references: Sequence[str], address: str | None = None
+) -> Mapping[str, tuple[Layer, ...]]:
+    """Return the layers of each image, as the engine at an address stores them; by default as the
+    machine's own does."""
+    return {reference: _layers(_documents(reference, address)) for reference in references}
 
 
 def _layers(documents: Mapping[str, Any]) -> tuple[Layer, ...]:
@@ -100,11 +103,13 @@ def _layers(documents: Mapping[str, Any]) -> tuple[Layer, ...]:
     raise SystemExit("`docker save` gave no manifest: the engine needs the containerd image store")
 
 
-def _documents(reference: str) -> dict[str, Any]:
+def _documents(reference: str, address: str | None) -> dict[str, Any]:
     """Return the JSON blobs of an image by digest, from the output of `docker save`."""
     documents = {}
+    host = ["--host", address] if address else []
+    save = ["docker", *host, "save", reference]
     with (
-        subprocess.Popen(["docker", "save", reference], stdout=subprocess.PIPE) as process,
+        subprocess.Popen(save, stdout=subprocess.PIPE) as process,
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
     ):
         for entry in archive:

@@ -47,7 +47,7 @@ def main() -> None:
         counts = {cells: _jobs(directory) for cells, directory in repositories.items()}
         for copies in _COPIES if options.cccl else ():
             directory, name = Path(scratch, f"cccl-{copies}"), f"CCCL, {copies} times {_WORKFLOW}"
-            sides[name] = _side_of_cccl(options.cccl, directory, copies)
+            sides[name] = side_of_cccl(options.cccl, directory, copies)
             sides[name]()
             counts[name] = _jobs_of_cccl(directory)
         rounds = timing.interleaved(sides, options.rounds)
@@ -68,7 +68,7 @@ def _jobs(directory: Path) -> int:
     return done.stdout.count(b'"needs":')  # as values they would make this process large
 
 
-def _side_of_cccl(checkout: Path, directory: Path, copies: int) -> timing.Side:
+def side_of_cccl(checkout: Path, directory: Path, copies: int) -> timing.Side:
     """Return CCCL's planner with copies of a workflow: jobs of each are in groups of their own."""
     names = [_WORKFLOW, *(f"{_WORKFLOW}{number}" for number in range(2, copies + 1))]
     text = (checkout / "ci/matrix.yaml").read_text("utf-8")

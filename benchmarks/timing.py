@@ -96,10 +96,14 @@ def output(
 
 def timed(action: Callable[[], object]) -> Usage:
     """Return the usage of `action` in this process and the programs that it waits for."""
-    before, started = os.times(), time.perf_counter()
+    before, started = _cpu_seconds(), time.perf_counter()
     action()
-    after, wall = os.times(), time.perf_counter() - started
-    return Usage(wall, sum(after[:4]) - sum(before[:4]))
+    return Usage(time.perf_counter() - started, _cpu_seconds() - before)
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process, exactly, and of its children, in hundredths."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def interleaved(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> Rounds:

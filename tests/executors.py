@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,15 @@ KUBECONFIG = "ENVMATRIX_TEST_KUBECONFIG"
 _HOST = "10.99.0.1"
 # A user that this machine does not have.
 _REMOTE_USER = 10_002
+# Seconds until what has to happen must have.
+PATIENCE = 60.0
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @dataclass

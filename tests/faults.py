@@ -1,16 +1,21 @@
-"""A proxy between a client and a real registry that does what networks and servers do wrong."""
+"""A proxy between a client and a real registry, or any servers, that does what networks and servers
+do wrong."""
 
 from __future__ import annotations
 
 import http.client
+import math
 import re
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.loopback import Handler
 
@@ -62,24 +67,33 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What was asked, and the bytes of the bodies that went to the registry and came from it."""
+    """What was asked, and the bytes of the bodies that went to the registry and came from it; of a
+    tunnel, all bytes. `started` and `ended` are seconds of a monotonic clock."""
 
     method: str
     path: str
     sent: int
     received: int
+    started: float = 0.0
+    ended: float = 0.0
 
 
 @dataclass
 class Proxy:
+    """A proxy to the registry `upstream`; without one, to the hosts that clients name, as
+    $http_proxy and $https_proxy are. `bandwidth` is that of all answers together, in bytes per
+    second."""
+
     upstream: str
     port: int
+    bandwidth: float = math.inf
     exchanges: list[Exchange] = field(default_factory=list)
     hanging: int = 0
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: _Server | None = None
     _released: threading.Event = field(default_factory=threading.Event)
+    _idle_from: float = 0.0
 
     @property
     def host(self) -> str:
@@ -122,6 +136,14 @@ class Proxy:
     def bytes_received(self) -> int:
         return sum(exchange.received for exchange in self.exchanges)
 
+    def pace(self, size: int) -> None:
+        """Wait as long as so many bytes take, after those of other answers."""
+        with self._lock:
+            now = time.monotonic()
+            self._idle_from = max(self._idle_from, now) + size / self.bandwidth
+            pause = self._idle_from - now
+        time.sleep(pause)
+
     def wait(self) -> None:
         """Wait until `heal` or the end."""
         with self._lock:
@@ -143,11 +165,11 @@ class Proxy:
 
 
 @contextmanager
-def proxy(upstream: str) -> Iterator[Proxy]:
-    """A proxy to the registry at `upstream`, host and port, without TLS."""
+def proxy(upstream: str, bandwidth: float = math.inf) -> Iterator[Proxy]:
+    """A proxy to the registry at `upstream`, host and port, without TLS; without one, to any."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    relay = Proxy(upstream, port)
+    relay = Proxy(upstream, port, bandwidth)
     relay.come()
     try:
         yield relay
@@ -202,7 +224,7 @@ class _Handler(Handler):
     def _exchange(self) -> None:
         owner = self.server.owner
         fault = owner.fault(self.command, self.path)
-        sent = received = 0
+        started, sent, received = time.monotonic(), 0, 0
         try:
             if fault.hang:
                 owner.wait()
@@ -213,7 +235,8 @@ class _Handler(Handler):
                 sent = sum(len(piece) for piece in self._body())
                 self._say(fault)
                 return
-            with closing(http.client.HTTPConnection(owner.upstream, timeout=60)) as connection:
+            upstream = owner.upstream or urlsplit(self.path).netloc
+            with closing(http.client.HTTPConnection(upstream, timeout=60)) as connection:
                 sent = self._ask(connection, fault)
                 with connection.getresponse() as response:
                     if fault.lose:
@@ -224,8 +247,34 @@ class _Handler(Handler):
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
         finally:
-            owner.note(Exchange(self.command, self.path, sent, received))
+            ended = time.monotonic()
+            owner.note(Exchange(self.command, self.path, sent, received, started, ended))
 
+    def _tunnel(self) -> None:
+        """Pass bytes in both directions until one side ends; a tunnel ends with its last bytes."""
+        owner, started = self.server.owner, time.monotonic()
+        sent = received = 0
+        ended = started
+        self.close_connection = True
+        host, _, port = self.path.rpartition(":")
+        with suppress(OSError), socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                for source in select.select([self.connection, far], [], [])[0]:
+                    piece = source.recv(_PIECE)
+                    if not piece:
+                        raise ConnectionError
+                    if source is far:
+                        owner.pace(len(piece))
+                        received, ended = received + len(piece), time.monotonic()
+                        self.connection.sendall(piece)
+                    else:
+                        sent += len(piece)
+                        far.sendall(piece)
+        owner.note(Exchange("CONNECT", self.path, sent, received, started, ended))
+
+    do_CONNECT = _tunnel  # noqa: N815
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _exchange  # noqa: N815
 
     def _say(self, fault: Fault) -> None:
@@ -292,6 +341,7 @@ class _Handler(Handler):
             if not piece:
                 raise _Cut
             received += len(piece)
+            self.server.owner.pace(len(piece))
             if fault.cut_response and received >= length // 2:
                 self.wfile.write(piece[: len(piece) // 2])
                 raise _Cut

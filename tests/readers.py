@@ -77,8 +77,9 @@ _WHEEL = zipped(("a/a.h", b"a", 0o644), ("b", b"b" * 50, 0o644), method=zipfile.
 def _excerpt(name: str) -> Callable[[Path, bytes], object]:
     def read(_: Path, content: bytes) -> object:
         item, reader, patterns = package(content, name), BytesReader(content), ("*a.h",)
-        is_promising(item, reader, patterns)
-        plan_excerpt(item, reader, patterns, 0)
+        for read_part in (is_promising, plan_excerpt):
+            with suppress(Unsuitable):
+                read_part(item, reader, patterns, 0)
         whole = (Range(0, len(content), ""),)
         with suppress(Unsuitable):
             compose(Excerpt(item, patterns, 0, "", whole, ((0, 1024), (3000, 100))), reader)

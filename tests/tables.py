@@ -23,6 +23,7 @@ from envmatrix.facts.cuda import CudaRelease
 from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.versions import version_key
+from envmatrix.help_page import VERBS
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Exclusion, Matrix, SourceName
 from envmatrix.sessions import registration
@@ -51,7 +52,7 @@ def verbs() -> str:
     """Return the verbs of the command line, each with an example."""
     return table(
         ["verb", "what it does", "example"],
-        ([f"`{name}`", cli.VERBS[name], f"`{example(name)}`"] for name in sorted(cli.VERBS)),
+        ([f"`{name}`", VERBS[name], f"`{example(name)}`"] for name in sorted(VERBS)),
     )
 
 

@@ -7,7 +7,6 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 from datetime import date
 from typing import Any
@@ -18,6 +17,8 @@ from envmatrix import __version__
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
+from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
+from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
 
 # Hints for errors of the file system that the user can correct.
 _FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
@@ -31,42 +32,19 @@ _DEFAULT_HINT = "see `ls -ld`; another path may work"
 _DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
 
-_LONGEST_NAME = 200
+_LONGEST_REASON = 200
 
-# Skip the garbage collection at exit, which takes 50 ms.
+atexit.register(ignore_interruptions)
+# Verbs make much that stays to their end, and few cycles: collect seldom, and not at exit.
+gc.set_threshold(100_000)
 atexit.register(gc.freeze)
-
-VERBS = {
-    "affected": "Show which libraries a change affects, in which cells.",
-    "analyse": "Analyse libraries in many cells, in parallel.",
-    "build": "Pull or build the images of cells.",
-    "compile": "Compile libraries in many cells, in parallel.",
-    "doctor": "Check this machine, and install what is missing.",
-    "gc": "Remove images and files that no lock needs any more.",
-    "generate": "Write the Dockerfiles, or check that they are up to date.",
-    "images": "List and check published images.",
-    "lock": "Resolve every package to a file and its sha256.",
-    "mirror": "Copy all files of the lock, for machines without a network.",
-    "perf": "Measure libraries in many cells, one at a time.",
-    "plan": "Show what `build` would do, and why.",
-    "pull": "Pull published images by digest.",
-    "push": "Publish built images.",
-    "report": "Show the latest results and regressions.",
-    "run": "Compile, test or measure libraries in a single cell's container.",
-    "sbom": "Write bills of materials of images.",
-    "test": "Compile and test libraries in many cells, in parallel.",
-    "serve": "Show the dashboard of results on loopback.",
-    "verify": "Rebuild images without a cache, and compare bit for bit.",
-    "why": "Explain why a cell exists, or why it cannot.",
-}
 
 
 class AllVerbs(Verbs):
-    """The group of all verbs; `envmatrix --help` imports none."""
+    """The group of all verbs; its help is `PAGE`."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(sorted(VERBS.items()))
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(PAGE)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -85,18 +63,23 @@ class AllVerbs(Verbs):
     cls=AllVerbs,
     package="envmatrix.commands",
     names=tuple(VERBS),
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: envmatrix why cuda12.4-debian13-aarch64",
+    context_settings={"help_option_names": [*HELP_OPTIONS]},
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="envmatrix")
-def group() -> None:
-    """Locked, reproducible CUDA build environments from one matrix file."""
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Run the verb that the command line names; without one, show the state of the repository."""
+    if context.invoked_subcommand is None:
+        from envmatrix.commands.state import show_state
+
+        show_state()
 
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does, cleanly
+    handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not be UTF-8
     try:
@@ -125,7 +108,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.ClickException():
             return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
-            where = f"`{_shorten(error.filename)}`: " if error.filename else ""
+            where = f"`{_text_of(error.filename)}`: " if error.filename else ""
             hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
             return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
         case UnicodeDecodeError():
@@ -137,9 +120,8 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     return _internal(error)
 
 
-def _shorten(filename: object) -> str:
-    name = os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+def _text_of(filename: object) -> str:
+    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 def _internal(error: Exception) -> InternalError:
@@ -151,7 +133,7 @@ def _internal(error: Exception) -> InternalError:
     from envmatrix.text import redacted
 
     text = redacted("".join(traceback.format_exception(error)))
-    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_NAME]}"
+    message = f"internal error: {type(error).__name__}: {str(error)[:_LONGEST_REASON]}"
     log = cache_directory() / "internal-error.log"
     try:
         write_whole(log, text.encode("utf-8", "backslashreplace"), 0o600)

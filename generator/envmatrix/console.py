@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.text import one_line, safe, safe_json
+from envmatrix.text import one_line, safe, safe_json, safe_message
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -68,27 +68,26 @@ class Console:
 
     def say(self, message: str, *, style: str = "") -> None:
         if self.verbosity >= 0:
-            self._write(message, style)
+            self._write(safe_message(message), style)
 
     def detail(self, message: str) -> None:
         if self.verbosity > 0:
-            self._write(message, "dim")
+            self._write(safe(message), "dim")
 
     def warn(self, message: str) -> None:
         if self.verbosity >= 0:
-            self._write(message, "yellow", label="warning: ")
+            self._write(safe_message(message), "yellow", label="warning: ")
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
-            self._write(detail)
+            self._write(safe(detail))
         for problem in error.problems:
-            self._write(one_line(str(problem)), "bold red", label="error: ")
+            self._write(safe_message(one_line(str(problem))), "bold red", label="error: ")
             if problem.hint:
-                self._write(one_line(problem.hint), "cyan", label="hint: ")
+                self._write(safe(one_line(problem.hint)), "cyan", label="hint: ")
 
     def _write(self, message: str, style: str = "", *, label: str = "") -> None:
-        """Write a line with the style, which is only that of its label if it has one."""
-        message = safe(message)
+        """Write a safe text with the style, which is only that of its label if it has one."""
         if style and sys.stderr.isatty():
             from rich.text import Text
 
@@ -131,22 +130,19 @@ class Console:
             *columns, bars.TimeRemainingColumn(), console=self.rich, transient=True
         ) as bar:
             task = bar.add_task(name, total=total)
-            yield lambda amount: bar.advance(task, amount)
+            yield _adding(lambda done, total: bar.update(task, completed=done, total=total), total)
 
-    def _lines(self, name: str, total: int, unit: str) -> Advance:
-        done, line_time = 0, time.monotonic()
-        lock = threading.Lock()
+    def _lines(self, name: str, expected: int, unit: str) -> Advance:
+        line_time = time.monotonic()
 
-        def advance(amount: int) -> None:
-            nonlocal done, line_time
-            with lock:
-                done += amount
-                if done < total and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
-                    return
-                line_time = time.monotonic()
-                self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
+        def show(done: int, total: int) -> None:
+            nonlocal line_time
+            if done != expected and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
+                return
+            line_time = time.monotonic()
+            self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
 
-        return advance
+        return _adding(show, expected)
 
 
 class Display:
@@ -267,17 +263,29 @@ class _Download:
 
 def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
     """Return a function that adds up amounts, and shows how much of `total` they are."""
+
+    def show_amounts(done: int, total: int) -> None:
+        show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+
+    advance = _adding(show_amounts, total)
+    if total:
+        advance(0)
+    return advance
+
+
+def _adding(show: Callable[[int, int], None], total: int) -> Advance:
+    """Return a function that adds up amounts, from any thread, and shows them with the total: at
+    least the amount, which is larger if a whole file is downloaded in place of its ranges."""
     done = 0
     lock = threading.Lock()
 
     def advance(amount: int) -> None:
-        nonlocal done
+        nonlocal done, total
         with lock:
             done += amount
-            show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+            total = max(total, done)
+            show(done, total)
 
-    if total:
-        advance(0)
     return advance
 
 

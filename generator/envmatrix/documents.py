@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ import yaml
 
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.files import content_of
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 try:

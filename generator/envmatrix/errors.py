@@ -14,9 +14,9 @@ EnvmatrixError            1  the work failed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 # The exit code of work that could not run here, which is no failure; as in CTest and automake.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +83,8 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
 def new_directory(directory: Path) -> Iterator[Path]:
     """Yield a path beside `directory` to fill; it becomes `directory` in one step at the end. The
     caller keeps other processes away."""
+    import shutil
+
     scratch = directory.with_name(f"{directory.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
     directory.parent.mkdir(parents=True, exist_ok=True)

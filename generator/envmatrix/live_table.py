@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,6 +17,8 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+
+from envmatrix.records import dataclass
 
 # The width that all columns but that of the step have, if the terminal has it.
 _BESIDE_STEP = 90

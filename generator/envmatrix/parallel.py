@@ -1,21 +1,24 @@
-"""Work in parallel that ends at the first failure; the end of all programs that threads run; and
-events of which one thread takes care."""
+"""Work in parallel that ends at the first failure; the end of all programs that threads run, and
+the signals that ask for it; and events of which one thread takes care."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ThreadPoolExecutor,
-    as_completed,
-    wait,
-)
 from contextlib import contextmanager
-from graphlib import TopologicalSorter
+from itertools import count
 from threading import Lock
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from envmatrix.errors import INTERRUPTED
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+# The signals that interrupt this program, and how many of them it handles.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_MOST_SIGNALS = 2
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +35,8 @@ def run_parallel(
     After the first failure, which may be an interruption, no more items begin, and `on_failure` is
     called with it: it may end those that run. The failure is raised once they have ended.
     """
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # 5 ms that few verbs need
+
     futures: list[Future[R]] = []
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -58,6 +63,9 @@ def run_dependent(
     After the first failure, which may be an interruption, no more items begin, and `on_failure` is
     called with it. The failure is raised at once: leaving the pools waits for those that run.
     """
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from graphlib import TopologicalSorter
+
     order = TopologicalSorter(needs)
     order.prepare()
     running: dict[Future[R], T] = {}
@@ -130,3 +138,46 @@ class Interruption:
 
 # Of this process, as signals are.
 INTERRUPTION = Interruption()
+
+
+def handle_interruptions(handle: Callable[[], None]) -> Mapping[int, Any]:
+    """Call `handle` at the signals that interrupt this program; return the handlers before. The
+    third signal ends the program, whatever it waits for: the next run removes what is left."""
+    numbers = count(1)
+
+    def on_signal(*_: object) -> None:
+        if next(numbers) > _MOST_SIGNALS:
+            os._exit(INTERRUPTED)
+        handle()
+
+    return {number: signal.signal(number, on_signal) for number in _SIGNALS}
+
+
+def ignore_interruptions() -> None:
+    """Ignore the signals that interrupt this program, which is about to end: Python resets other
+    handlers before it does, and a late signal would replace the exit code."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def handling_interruptions(handle: Callable[[], None]) -> Iterator[None]:
+    """Handle the signals that interrupt this program while the block runs."""
+    handlers = handle_interruptions(handle)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def interrupt_once() -> Callable[[], None]:
+    """Return a handler of signals that raises KeyboardInterrupt at the first one: what cleans up
+    then is not interrupted."""
+    numbers = count(1)
+
+    def handle() -> None:
+        if next(numbers) == 1:
+            raise KeyboardInterrupt
+
+    return handle

@@ -9,48 +9,49 @@ import unicodedata
 
 _REDACTED = "***"
 
+# Expressions are compiled when they are needed: most verbs need few.
+
 # Colours and cursor movements as compilers print them: removed.
-_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_ESCAPE_SEQUENCE = r"\x1b\[[0-?]*[ -/]*[@-~]"
+
+# Names in messages: what is quoted, and other words. The most characters of one, without quotes.
+_LONGEST_NAME = 200
+_LONG_NAME = re.compile(rf"`[^`\n]*`|\S{{{_LONGEST_NAME + 1},}}")
 
 # Text that a CI system interprets as a command in a log. GitHub: `::error::` at the beginning
 # of a line, `##[error]` anywhere. Azure Pipelines: `##vso[`. TeamCity: `##teamcity[`. GitLab:
 # `section_start:`.
-_WORKFLOW_COMMAND = re.compile(
-    r"^(?P<space>\s*):(?=:)|##(?=\w*\[)|(?P<section>section)_(?=(?:start|end):)", re.MULTILINE
-)
+_WORKFLOW_COMMAND = r"(?m)^(?P<space>\s*):(?=:)|##(?=\w*\[)|(?P<section>section)_(?=(?:start|end):)"
 
 # Text that Buildkite interprets as the beginning of a group of lines, or as a command to open one.
-_GROUP = re.compile(r"^(?=(?:---|\+\+\+|~~~)(?:\s|$)|\^\^\^[ \t]+\+\+\+)", re.MULTILINE)
+_GROUP = r"(?m)^(?=(?:---|\+\+\+|~~~)(?:\s|$)|\^\^\^[ \t]+\+\+\+)"
 
 # The part of a URL before its host; a password with a `/` that is not escaped as well, unless it
 # reads as a port.
-_USERINFO = re.compile(
-    r"(?P<scheme>[a-z][\w+.-]*)://"
-    r"(?P<userinfo>[^\s/?#:'\"`]*:(?![0-9]+(?:[/?#]|$))[^\s'\"`]*|[^\s/?#'\"`]*)@",
-    re.IGNORECASE,
+_USERINFO = (
+    r"(?i)(?P<scheme>[a-z][\w+.-]*)://"
+    r"(?P<userinfo>[^\s/?#:'\"`]*:(?![0-9]+(?:[/?#]|$))[^\s'\"`]*|[^\s/?#'\"`]*)@"
 )
 # The user of these is often a token; that of `ssh://git@` or of a database is a name.
 _TOKEN_SCHEMES = ("http", "https", "oci")
-_SECRET_PARAMETER = re.compile(
-    r"(?P<name>[?&;#][\w.~%-]*(?:pass|pwd|token|secret|key|auth|sig|cred|jwt)[\w.~%-]*=)"
-    r"[^\s&;#'\"`<>]+",
-    re.IGNORECASE,
+_SECRET_PARAMETER = (
+    r"(?i)(?P<name>[?&;#][\w.~%-]*(?:pass|pwd|token|secret|key|auth|sig|cred|jwt)[\w.~%-]*=)"  # noqa: S105
+    r"[^\s&;#'\"`<>]+"
 )
-_AUTHORIZATION = re.compile(
-    r"(?P<name>\bauthorization:[ \t]*(?:\w+[ \t]+)?|\bbearer[ \t]+)(?P<value>[^\s'\"`,]+)",
-    re.IGNORECASE,
+_AUTHORIZATION = (
+    r"(?i)(?P<name>\bauthorization:[ \t]*(?:\w+[ \t]+)?|\bbearer[ \t]+)(?P<value>[^\s'\"`,]+)"
 )
 
 _ENDINGS = "TOKEN|SECRET|PASSWORD|PASSWD|API.KEY|ACCESS.KEY|PRIVATE.KEY"
 # A value after a quote may have spaces.
 _VALUE = r"(?:(?<=\")[^\"\n]+|(?<=')[^'\n]+|[^\s'\"`]+)"
 # `AWS_SECRET_ACCESS_KEY=...`, but not `TOKEN == ...`.
-_ASSIGNMENT = re.compile(rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VALUE}")
+_ASSIGNMENT = rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VALUE}"
 # `PRIVATE-TOKEN: ...`, `x-api-key: ...`.
-_HEADER = re.compile(
-    rf"(?P<name>(?<![\w-])[\w-]*-(?:{_ENDINGS})['\"]?:[ \t]*['\"]?){_VALUE}", re.IGNORECASE
-)
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_HEADER = rf"(?i)(?P<name>(?<![\w-])[\w-]*-(?:{_ENDINGS})['\"]?:[ \t]*['\"]?){_VALUE}"
+# Each text that one of these expressions matches has one of these, in any case.
+_MARKS = ("@", "=", "authorization", "bearer", "token", "secret", "passw", "key")
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 
 def safe(text: str) -> str:
@@ -58,14 +59,41 @@ def safe(text: str) -> str:
     return printable(redacted(text))
 
 
+def safe_message(text: str) -> str:
+    """Return a message of this program that is safe to print. All control characters are those of
+    names in it: they are escaped, also in colours. Long names are shortened in the middle."""
+    return _LONG_NAME.sub(_shortened, printable(_escape_colours(redacted(text))))
+
+
+def _shortened(match: re.Match[str]) -> str:
+    """Return a name without its middle, and with the quotes that it has."""
+    half = _LONGEST_NAME // 2
+    name = match[0]
+    return name if len(name) <= _LONGEST_NAME + 2 else f"{name[:half]}…{name[-half:]}"
+
+
 def safe_json(text: str) -> str:
     """Return a JSON document of ASCII characters, as `json.dumps` writes it, that is safe and
     equivalent."""
-    literals = set(_STRING.findall(text))  # most occur often
+    if not _is_harmless(text):
+        text = _without_passwords(text)
+    return text.replace("##", "#\\u0023") if "#" in text else text
+
+
+def _without_passwords(text: str) -> str:
+    literals = set(re.findall(_STRING, text))  # most occur often
     safe_literals = {literal: _safe_string(literal) for literal in literals}
-    if any(literal != safe_literal for literal, safe_literal in safe_literals.items()):
-        text = _STRING.sub(lambda match: safe_literals[match[0]], text)
-    return text.replace("##", "#\\u0023")
+    if all(literal == safe_literal for literal, safe_literal in safe_literals.items()):
+        return text
+    return re.sub(_STRING, lambda match: safe_literals[match[0]], text)
+
+
+def _is_harmless(text: str) -> bool:
+    """Return whether a JSON document has nothing that a password could be recognised by."""
+    if "\\" in text:  # an escape may be a letter that equals one of another case
+        return False
+    lower_case = text.lower()
+    return not any(mark in lower_case for mark in _MARKS)
 
 
 def _safe_string(literal: str) -> str:
@@ -82,16 +110,21 @@ def printable(text: str) -> str:
     Buildkite interprets as the beginning of a group is indented, so that a diff can be read.
     """
     if not text.isprintable():
-        text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
+        text = re.sub(_ESCAPE_SEQUENCE, "", text.replace("\r\n", "\n"))
         text = "".join(map(_escape, text))
     if "::" in text or "##" in text or "section_" in text:
-        text = _WORKFLOW_COMMAND.sub(_defuse, text)
-    return _GROUP.sub(" ", text)
+        text = re.sub(_WORKFLOW_COMMAND, _defuse, text)
+    return re.sub(_GROUP, " ", text)
 
 
 def one_line(text: str) -> str:
-    """Return a name from outside, with line breaks and tabs as escapes as well."""
+    """Return a name from outside, with line breaks, tabs and colours as escapes as well."""
+    text = _escape_colours(text)
     return printable(text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r"))
+
+
+def _escape_colours(text: str) -> str:
+    return text.replace("\x1b", "\\x1b")
 
 
 def _escape(character: str) -> str:
@@ -116,14 +149,14 @@ def _defuse(command: re.Match[str]) -> str:
 def redacted(text: str) -> str:
     """Return `text` with the passwords in URLs, HTTP headers and assignments as `***`."""
     if "://" in text and "@" in text:
-        text = _USERINFO.sub(_without_password, text)
+        text = re.sub(_USERINFO, _without_password, text)
     if "=" in text:
-        text = _SECRET_PARAMETER.sub(rf"\g<name>{_REDACTED}", text)
-        text = _ASSIGNMENT.sub(rf"\g<name>{_REDACTED}", text)
+        text = re.sub(_SECRET_PARAMETER, rf"\g<name>{_REDACTED}", text)
+        text = re.sub(_ASSIGNMENT, rf"\g<name>{_REDACTED}", text)
     if "earer" in text or "uthorization" in text:
-        text = _AUTHORIZATION.sub(rf"\g<name>{_REDACTED}", text)
+        text = re.sub(_AUTHORIZATION, rf"\g<name>{_REDACTED}", text)
     if ":" in text and "-" in text:
-        text = _HEADER.sub(rf"\g<name>{_REDACTED}", text)
+        text = re.sub(_HEADER, rf"\g<name>{_REDACTED}", text)
     return text
 
 
@@ -134,18 +167,17 @@ def _without_password(url: re.Match[str]) -> str:
     return f"{url['scheme']}://{user}{f':{_REDACTED}' if colon else ''}@"
 
 
-_DURATION = re.compile(
-    r"(?:(?P<hours>\d{1,9}(?:\.\d{1,9})?) ?h)?"
+_DURATION = (
+    r"(?a)(?:(?P<hours>\d{1,9}(?:\.\d{1,9})?) ?h)?"
     r" ?(?:(?P<minutes>\d{1,9}(?:\.\d{1,9})?) ?m(?:in)?)?"
-    r" ?(?:(?P<seconds>\d{1,9}(?:\.\d{1,9})?) ?s)?",
-    re.ASCII,
+    r" ?(?:(?P<seconds>\d{1,9}(?:\.\d{1,9})?) ?s)?"
 )
 
 
 def seconds_of(text: str) -> float | None:
     """Return the seconds of a duration: 90s, 30m, 1h30m, or as `duration` formats it; None of any
     other text."""
-    match = _DURATION.fullmatch(text.strip())
+    match = re.fullmatch(_DURATION, text.strip())
     if match is None or not any(match.groups()):
         return None
     hours, minutes, seconds = (float(number or 0) for number in match.groups())

@@ -20,11 +20,13 @@ import pytest
 from tests.engines import second_engine
 from tests.executors import (
     KUBECONFIG,
+    PATIENCE,
     Site,
     kubernetes_site,
     local_site,
     reached_by_ssh,
     remote_site,
+    wait_until,
 )
 
 from envmatrix.confined import Area, Directory, Refused
@@ -43,7 +45,6 @@ from envmatrix.executors.ssh import forwarded_socket
 # The certificate of a cluster for tests is its own.
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
-_PATIENCE = 60.0
 UNLIMITED = Limits()
 
 
@@ -103,13 +104,6 @@ class Output:
 
     def await_text(self, text: bytes) -> None:
         wait_until(lambda: text in b"".join(chunk for _, chunk in [*self.chunks]))
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def ignore(_stream: int, _printed: bytes) -> None: ...
@@ -229,7 +223,7 @@ def test_output_comes_while_the_program_runs(workshop: Workshop) -> None:
     taker.start()
     workshop.output.await_text(b"begun")
     workshop.executor.cancel(key)
-    taker.join(_PATIENCE)
+    taker.join(PATIENCE)
     assert not taker.is_alive()
 
 
@@ -510,7 +504,7 @@ def test_two_tasks_run_at_once(workshop: Workshop) -> None:
         def on_output(_stream: int, _printed: bytes) -> None:
             if not is_met.is_set():
                 is_met.set()
-                meeting.wait(_PATIENCE)
+                meeting.wait(PATIENCE)
 
         area = Area(workshop.directory / str(number))
         task = replace(workshop.task("echo begun; sleep 1"), mounts=[Mount(area, "/build")])
@@ -552,7 +546,7 @@ def test_a_program_that_ignores_signals_is_cancelled_at_once(workshop: Workshop)
     workshop.output.await_text(b"begun")
     began = time.monotonic()
     workshop.executor.cancel(key)
-    taker.join(_PATIENCE)
+    taker.join(PATIENCE)
     assert time.monotonic() - began < 10
     with pytest.raises(Cancelled):
         workshop.executor.collect(key)
@@ -608,7 +602,7 @@ def test_all_tasks_are_stopped_at_once_and_no_other_begins(workshop: Workshop) -
         for output in outputs:
             output.await_text(b"begun")
         executor.stop()
-        assert [each.result(_PATIENCE) for each in works] == ["cancelled"] * 3
+        assert [each.result(PATIENCE) for each in works] == ["cancelled"] * 3
     with pytest.raises(Cancelled):
         executor.submit(new_key(), workshop.task("true"))
 
@@ -651,7 +645,7 @@ def submit_and_be_killed(workshop: Workshop, key: str, task: Task) -> None:
             executor.submit(key, task)
             next(phase for phase in executor.watch(key) if phase != "queued")
             os.write(begin, b".")
-            time.sleep(_PATIENCE)
+            time.sleep(PATIENCE)
         os._exit(1)
     os.close(begin)
     with os.fdopen(has_begun, "rb") as pipe:

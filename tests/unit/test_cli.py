@@ -7,6 +7,9 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +20,9 @@ from tests.fakes import lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
-from envmatrix.cli import VERBS, group
+from envmatrix.cli import group
+from envmatrix.errors import INTERRUPTED
+from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Excerpt, Range
 from envmatrix.machine.resources import host_arch
@@ -107,7 +112,8 @@ def test_a_place_without_a_matrix_is_told(
     answer = envmatrix(*arguments)
     assert (answer.status, answer.out) == (2, "")
     assert answer.err == (
-        "error: there is no `matrix.yaml` here or above\nhint: change to your repository\n"
+        "error: there is no `matrix.yaml` here or above\n"
+        "hint: change to your repository, or write a first one: `envmatrix init`\n"
     )
 
 
@@ -609,9 +615,9 @@ def test_a_tier_is_shown_with_reasons_and_coverage_without_lock_or_engine(
         "cuda13.0-debian12-x86_64: covers 2 pairs\n"
         "14 of 18 pairs\n"
         "uncovered: cuda 13.0, os debian13\n"
-        "uncovered: os debian13, arch aarch64\n"
         "uncovered: cuda 13.5, os debian12\n"
         "uncovered: cuda 13.5, arch aarch64\n"
+        "uncovered: os debian13, arch aarch64\n"
     )
 
 
@@ -943,3 +949,18 @@ def test_arguments_that_mean_nothing_are_refused(
 
 def test_the_usage_says_where_arguments_for_the_tests_go(envmatrix: Prompt) -> None:
     assert "[OPTIONS] CELL [-- ARGUMENT...]" in envmatrix("run", "test", "--help").out
+
+
+def test_any_number_of_signals_is_one_interruption(repository: Path) -> None:
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "envmatrix", "serve", "--port", "0"],
+        cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert serving.stdout
+    serving.stdout.readline()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        serving.send_signal(number)
+    _, messages = serving.communicate(timeout=30)
+    assert serving.returncode == INTERRUPTED
+    assert messages.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in messages

@@ -44,6 +44,24 @@ def test_progress_is_shown_at_its_end_where_lines_are_not_redrawn(
     assert stderr_lines(capsys) == ["download: 3 MB of 3 MB"]
 
 
+def test_more_than_was_expected_is_a_larger_total(capsys: pytest.CaptureFixture[str]) -> None:
+    steps: list[str] = []
+
+    class Steps(Display):
+        def step(self, name: str, step: str, done: int, total: int) -> None:
+            assert (name, done, total) == ("a", 0, 0)
+            steps.append(step)
+
+    with JobConsole("a", Console(), Steps(Console())).task("files", total=2, unit="MB") as advance:
+        advance(1)
+        advance(2)
+    assert steps == ["files: 0 MB of 2 MB", "files: 1 MB of 2 MB", "files: 3 MB of 3 MB"]
+    with Console().task("download", total=2, unit="MB") as advance:
+        for _ in range(100):
+            advance(1)
+    assert stderr_lines(capsys) == ["download: 2 MB of 2 MB"]
+
+
 def test_a_download_is_shown_as_a_job_if_there_is_anything_to_download(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -19,7 +19,7 @@ import pytest
 from tests.tables import TABLES, keys, marked
 from tests.unit.test_architecture import FILES, LAYERS, TREES
 
-from envmatrix import cli
+from envmatrix import cli, help_page
 from envmatrix.errors import INTERRUPTED, SKIPPED, EnvmatrixError
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
@@ -147,7 +147,7 @@ def test_a_session_that_is_named_exists(
         assert arguments[1] in own | MANY.keys() or (prefix in VERBS and cell in cells)
 
 
-@pytest.mark.parametrize("verb", sorted(cli.VERBS))
+@pytest.mark.parametrize("verb", sorted(help_page.VERBS))
 def test_every_verb_has_an_example(verb: str) -> None:
     commands = [*examples("envmatrix"), *mentions()]
     assert any(arguments[:1] == (verb,) for _, arguments in commands)

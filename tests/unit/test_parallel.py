@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.parallel import Once, run_dependent, run_parallel
+from envmatrix.errors import INTERRUPTED
+from envmatrix.parallel import (
+    Once,
+    handling_interruptions,
+    interrupt_once,
+    run_dependent,
+    run_parallel,
+)
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -137,3 +147,25 @@ def test_of_many_threads_one_takes_care_of_an_event() -> None:
     results = run_parallel(lambda _: event.happens(), range(20), 20)
     assert sorted(results) == [False] * 19 + [True]
     assert event.has_happened
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_interrupt_what_cleans_up(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with handling_interruptions(interrupt_once()):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signal.raise_signal(number)
+    assert signal.getsignal(number) == before
+
+
+def test_a_third_signal_ends_a_program_that_hangs() -> None:
+    program = """
+import signal
+from envmatrix.parallel import handle_interruptions
+handle_interruptions(lambda: None)
+for _ in range(3):
+    signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == INTERRUPTED

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envmatrix.text import duration, one_line, printable, redacted, safe, safe_json, seconds_of
+from envmatrix.text import (
+    duration,
+    one_line,
+    printable,
+    redacted,
+    safe,
+    safe_json,
+    safe_message,
+    seconds_of,
+)
 
 HOSTILE = st.text(
     st.sampled_from("a:# \n\r\t\x1b[]0m\x9b\u202e\u2028\udc80\0gvso-+~^"), max_size=40
@@ -74,6 +83,27 @@ def test_whatever_is_printed_has_printable_characters_only(text: str) -> None:
     assert not re.search(r"^(---|\+\+\+|~~~|\^\^\^ \+\+\+)(\s|$)", printed, re.MULTILINE)
     assert printable(printed) == printed
     printed.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("`a\x1b[31mb\x1b[0m` is no cell", r"`a\x1b[31mb\x1b[0m` is no cell"),
+        (f"`{'a' * 199}b` and `c`", f"`{'a' * 199}b` and `c`"),
+        (f"`start{'x' * 300}end` is long", f"`start{'x' * 94}…{'x' * 96}end` is long"),
+        (f"`start {'x y' * 99} end` is long", f"`start {'x y' * 31}… y{'x y' * 31} end` is long"),
+        (f"open {'x' * 300}: no", f"open {'x' * 100}…{'x' * 99}: no"),
+        ("a long message of words " * 50, "a long message of words " * 50),
+        ("`a` and `b` " * 50, "`a` and `b` " * 50),
+    ],
+)
+def test_names_in_messages_are_escaped_and_shortened(text: str, printed: str) -> None:
+    assert safe_message(text) == printed
+
+
+@pytest.mark.parametrize("quote", ["`", ""])
+def test_a_colour_in_a_name_is_an_escape(quote: str) -> None:
+    assert one_line(f"{quote}\x1b[31mred{quote}") == rf"{quote}\x1b[31mred{quote}"
 
 
 @given(HOSTILE)
@@ -148,6 +178,17 @@ def test_a_document_without_passwords_is_whole(text: str) -> None:
     printed = safe_json(json.dumps(document))
     assert json.loads(printed).keys() == document.keys()
     assert "secret" not in printed
+
+
+PARTS = (
+    *("://", "@", "=", "=x", ":", ": x", "-", "?", "http://u:p@h/", "bearer x", "Authorization: x"),
+    *("x-API-KEY", "TOKEN", "-Secret", "passwd", "\u017fecret", "ke\u212aey", "\\", '"', "a"),
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=5).map("".join), max_size=3))
+def test_a_document_loses_the_passwords_that_each_of_its_texts_loses(texts: list[str]) -> None:
+    assert json.loads(safe_json(json.dumps(texts))) == [redacted(text) for text in texts]
 
 
 @given(st.dictionaries(st.text(max_size=5), HOSTILE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from envmatrix.app.library_runs import gpus_of, run_each_library
 from envmatrix.app.places import THIS_MACHINE
 from envmatrix.console import Console
 from envmatrix.errors import Cancelled, EnvmatrixError
+from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.findings import Finding

@@ -1,25 +1,19 @@
-"""Compile the libraries of a cell, or open a shell beside them."""
+"""Compile the libraries of a cell."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from envmatrix.app.cell_session import CellSession
-from envmatrix.app.library_runs import build_context, lock_build
 from envmatrix.confined import Area
-from envmatrix.engine import docker_client
-from envmatrix.engine.containers import Containers
-from envmatrix.errors import EnvmatrixError
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
-from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.cmake import is_probe
-from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library
-from envmatrix.sessions.context import BUILD_ROOT, BuildContext
+from envmatrix.sessions.compilation import cache_hits, compile_library
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.products import Product
-from envmatrix.sessions.runner import Runner, clear_privileges
+from envmatrix.sessions.runner import Runner
 from envmatrix.vcs.tree_identity import tree_state
 
 # At most so many files are listed whose GPU code differs from `sm`.
@@ -34,10 +28,14 @@ class Compilation:
     products: Sequence[Product]
 
 
-def compile_recorded(runner: Runner, recorder: Recorder) -> Iterator[Compilation]:
-    """Compile a library; record its products, and yield them."""
+def compile_recorded(
+    runner: Runner, recorder: Recorder, source: str | None = None
+) -> Iterator[Compilation]:
+    """Compile a library; record its products, and yield them. `source` is the state of its source
+    if that was looked up before."""
     context = runner.context
-    products, build = compile_library(runner, source_state(context)), context.build
+    state = source_state(context) if source is None else source
+    products, build = compile_library(runner, state), context.build
     recorder.add_products(products, build.name)
     with build.opened() as directory:
         shared = context.counts_shared_hits
@@ -72,16 +70,3 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
             f"`{context.library.name}` may ignore $CUDAARCHS; `{{sm}}` in its options, environment "
             "or commands passes `sm` on, and `sm: own` in matrix.yaml says that it is meant so"
         )
-
-
-def open_shell(session: CellSession) -> int:
-    """Open a shell for the first library of the session; return its exit code."""
-    if not sys.stdin.isatty():
-        hint = "run it from one, or use `run compile`"
-        raise EnvmatrixError("a shell needs a terminal", hint=hint)
-    context = build_context(session, session.libraries[0])
-    with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
-        clear_outdated(context, session.console)
-        status = Containers(client).run_at_terminal(tasks.shell(context))
-        clear_privileges(context, [context.build], session.console)
-    return status

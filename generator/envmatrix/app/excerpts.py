@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 
 import httpx
 
 from envmatrix.console import Console
 from envmatrix.errors import LookupFailed
-from envmatrix.excerpts.planning import is_promising, may_have_excerpt, plan_excerpt
+from envmatrix.excerpts.planning import is_large, is_promising, plan_excerpt
+from envmatrix.excerpts.reading import Unsuitable
 from envmatrix.facts.recipes import Recipes
 from envmatrix.images.environments import environments
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
+from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
 
@@ -46,6 +48,8 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
         for key, of_set in stale.items():
             sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
             advance(1)
+    for filename, reason in sorted(search.unsuitable.items()):
+        search.console.say(f"`{filename}` has no excerpt: {reason}")
     return replace(lock, sets=sets)
 
 
@@ -65,10 +69,12 @@ def _is_current(package_set: PackageSet, members: _Members) -> bool:
 @dataclass(frozen=True, slots=True)
 class Search:
     """A search for excerpts, for which whole files are downloaded where their directory or index,
-    read first, is promising."""
+    read first, is promising. `unsuitable` has the reason for each file of which none can be made,
+    by its name."""
 
     fetcher: Fetcher
     console: Console
+    unsuitable: dict[str, str] = field(default_factory=dict)
 
     def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
         """Return the excerpts of a set; None if one of its files cannot be had."""
@@ -79,19 +85,24 @@ class Search:
             return None
 
     def _excerpts(self, package_set: PackageSet, members: _Members) -> Iterator[Excerpt]:
-        for artifact in filter(may_have_excerpt, package_set.artifacts):
+        for artifact in filter(is_large, package_set.artifacts):
             patterns = members.get(artifact.filename)
-            if patterns and self._is_promising(artifact, patterns):
-                self.fetcher.fetch([artifact], self.console)
-                with open_reader(self.fetcher.store.path(artifact)) as reader:
-                    excerpt = plan_excerpt(artifact, reader, patterns)
-                if excerpt:
+            try:
+                if patterns and (excerpt := self._excerpt(artifact, patterns)):
                     self.console.detail(f"`{artifact.name}`: {excerpt.downloaded} bytes of it")
                     yield excerpt
+            except Unsuitable as reason:
+                self.unsuitable[artifact.filename] = str(reason)
+
+    def _excerpt(self, artifact: Artifact, patterns: tuple[str, ...]) -> Excerpt | None:
+        store = self.fetcher.store
+        if not store.has(artifact) and not self._is_promising(artifact, patterns):
+            return None
+        self.fetcher.fetch([artifact], self.console)
+        with open_reader(store.path(artifact)) as reader:
+            return plan_excerpt(artifact, reader, patterns)
 
     def _is_promising(self, artifact: Artifact, patterns: tuple[str, ...]) -> bool:
-        if self.fetcher.store.has(artifact):
-            return True
         remote = self.fetcher.remote_file(artifact)
         try:
             return remote is not None and is_promising(artifact, remote, patterns)

@@ -11,16 +11,14 @@ from envmatrix.console import Console
 from envmatrix.engine import docker_client, image_store
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
-from envmatrix.lock.images_lock import FILE
+from envmatrix.lock.files import IMAGES_LOCK
 from envmatrix.machine.cache import cache_directory, record_checkout
+from envmatrix.machine.resources import BUILDS
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:
     from envmatrix.engine.buildx import BuildOptions
-
-# How many images are built at once by default.
-BUILDS_AT_ONCE = 2
 
 
 def plan_actions(
@@ -61,7 +59,7 @@ def provide_images(
     """Pull or build the images that are missing; return the engine's name of each."""
     docker_client.import_in_background()
     actions = plan_actions(workspace, required, console)
-    provide(workspace, actions, BUILDS_AT_ONCE, console)
+    provide(workspace, actions, BUILDS, console)
     return {action.inputs.image: action.inputs.reference for action in actions}
 
 
@@ -168,7 +166,7 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
             reason = "has other inputs there" if published else "is not in it"
             unpublished.append(f"{image} {reason}")
     if unpublished:
-        message = f"`{FILE}` does not have {len(unpublished)} images"
+        message = f"`{IMAGES_LOCK}` does not have {len(unpublished)} images"
         hint = "build and publish them: `envmatrix build`, `envmatrix push`"
         raise OutOfDate(message, details=unpublished, hint=hint)
     return references
@@ -181,6 +179,6 @@ def plan_pulls(
     required = workspace.plan(workspace.images(patterns, tier=tier))
     existing, missing = _look_up(required)
     references = published_references(workspace, missing)
-    reason = f"as `{FILE}` names it"
+    reason = f"as `{IMAGES_LOCK}` names it"
     pulls = {image: Action(image, "pull", reason, name) for image, name in references.items()}
     return tuple(pulls.get(action.inputs, action) for action in decide(required, existing))

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from queue import SimpleQueue
 from typing import Protocol
 
 from envmatrix.console import Console
-from envmatrix.errors import INTERRUPTED, EnvmatrixError
+from envmatrix.errors import EnvmatrixError
 from envmatrix.jobs.execution import Execution, JobResult
 from envmatrix.jobs.model import Job
-from envmatrix.parallel import INTERRUPTION
+from envmatrix.parallel import INTERRUPTION, handling_interruptions
 from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped
-from envmatrix.text import one_line
-
-_MOST_SIGNALS = 2
+from envmatrix.text import one_line, printable
 
 
 class Observer(Protocol):
@@ -57,7 +51,10 @@ def execute(execution: Execution, work: Work, observer: Observer) -> bool:
         seconds = result.seconds if result.state == "reused" else time.monotonic() - started
         ended.put((job, replace(result, started=started - epoch, seconds=seconds)))
 
-    with _interruptions(lambda: ended.put(None)), ThreadPoolExecutor(_most(execution)) as pool:
+    with (
+        handling_interruptions(lambda: ended.put(None)),
+        ThreadPoolExecutor(_most(execution)) as pool,
+    ):
         while not execution.is_over:
             while job := execution.start_next(time.monotonic() - epoch):
                 pool.submit(run, job, observer.started(job))
@@ -79,26 +76,6 @@ def _most(execution: Execution) -> int:
     return max(1, len(execution.graph.jobs))
 
 
-@contextmanager
-def _interruptions(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` at the signals that interrupt this program while the block runs; the third one
-    ends it, whatever it waits for: the next run removes what is left."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    numbers = count(1)
-
-    def on_signal(*_: object) -> None:
-        if next(numbers) > _MOST_SIGNALS:
-            os._exit(INTERRUPTED)
-        handle()
-
-    handlers = [signal.signal(number, on_signal) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, handlers, strict=True):
-            signal.signal(number, handler)
-
-
 def _result(work: Work, job: Job, console: Console) -> JobResult:
     try:
         return work(job, console)
@@ -113,7 +90,8 @@ def _failure(error: Exception) -> JobResult:
         case Skipped():
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
-            message = ": ".join(filter(None, (error.message, first_error(error.details))))
+            output = printable(first_error(error.details))
+            message = ": ".join(filter(None, (error.message, output)))
             return JobResult("failed", message=message)
         case OSError():  # as of a full disk
             place = f"`{one_line(str(error.filename))}`: " if error.filename else ""

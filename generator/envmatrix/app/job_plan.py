@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
 from envmatrix import __version__
-from envmatrix.app.cell_session import named_libraries, require_directories
+from envmatrix.app.selected_libraries import named_libraries, require_directories
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
@@ -27,12 +26,11 @@ from envmatrix.jobs.model import GOALS, Kind, Resources, Verb
 from envmatrix.lock.model import source_set, wheels_set
 from envmatrix.machine.resources import DOWNLOADS, host_arch, processors
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.selection import is_for
+from envmatrix.records import dataclass
 from envmatrix.results.location import Location
-from envmatrix.sessions.analysis.baselines import DIRECTORY as BASELINES
-from envmatrix.sessions.benchmark import FOREIGN, no_benchmark
-from envmatrix.sessions.context import BUILD_ROOT
 from envmatrix.vcs.tree_identity import tree_identity
 
 # Steps that compile, of runs that do something else afterwards.
@@ -77,12 +75,19 @@ def plan_jobs(
         machine,
         _durations(workspace, console),
         selection.shards,
-        tree_identity(workspace.root / BASELINES) if is_analysis else "",
+        _baselines(workspace) if is_analysis else "",
         processors(),
     )
     sources = {library.name: source_identity(workspace, library) for library in libraries}
     runs = _runs(workspace, images, libraries_of, sources)
     return JobPlan(job_graph(runs, basis, selection.verb), machine, left_out, sources)
+
+
+def _baselines(workspace: Workspace) -> str:
+    """Return the identity of what analyses compare with."""
+    from envmatrix.sessions.analysis.baselines import DIRECTORY  # only where there are analyses
+
+    return tree_identity(workspace.root / DIRECTORY)
 
 
 def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Library]:
@@ -91,6 +96,8 @@ def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Librar
     libraries = named_libraries(workspace.matrix, selection.libraries)
     if selection.verb != "perf":
         return libraries
+    from envmatrix.sessions.benchmark import no_benchmark
+
     measured = [library for library in libraries if library.benchmark is not None]
     if not measured or (selection.libraries and len(measured) < len(libraries)):
         others = (library for library in libraries if library.benchmark is None)
@@ -129,6 +136,8 @@ def _obstacle(workspace: Workspace, cell: Cell, verb: Verb) -> str | None:
             return "no flavour `analysis`"
         return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
     if verb == "perf" and not runs_natively_on(cell, host):
+        from envmatrix.sessions.benchmark import FOREIGN
+
         return FOREIGN
     can_compile = can_compile_on(cell, host) and not lacks_cross(cell, host)
     return None if can_compile else f"not cross-compiled on a machine of {host}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envmatrix.console import Console, Display, JobConsole
 from envmatrix.jobs.execution import STATES, Execution, JobResult
 from envmatrix.jobs.model import Job
+from envmatrix.records import dataclass
 from envmatrix.text import duration, one_line
 
 

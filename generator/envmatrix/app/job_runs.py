@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -30,11 +30,13 @@ from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job, Verb
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.resources import host_arch
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.sessions.build_marks import is_marked
-from envmatrix.sessions.context import BUILD_ROOT, build_name, build_parent
+from envmatrix.sessions.context import build_name, build_parent
 from envmatrix.sessions.junit import write_suites
 from envmatrix.sessions.outcomes import State, TestOutcome
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from functools import cached_property
 from typing import TypeVar, cast
@@ -32,6 +32,7 @@ from envmatrix.jobs.model import VERB_OF, Job
 from envmatrix.lock.model import source_set
 from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
+from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
@@ -246,7 +247,7 @@ class JobWork:
                 runner,
                 recorder,
             ):
-                run = _JobRun(session, runner, recorder)
+                run = _JobRun(session, runner, recorder, state)
                 yield run
         except Exception as error:
             if is_planned and not isinstance(error, Cancelled):
@@ -266,17 +267,19 @@ class JobWork:
 
 @dataclass
 class _JobRun:
-    """The run of a job, which is reusable if its inputs are those that the plan knows."""
+    """The run of a job, which is reusable if its inputs are those that the plan knows; `source` is
+    the state of its library's source when it started."""
 
     session: CellSession
     runner: Runner
     recorder: Recorder
+    source: str
     counts: Mapping[str, int] = field(default_factory=dict)
     is_reusable: bool = False
     outputs: str = ""
 
     def compile(self) -> None:
-        for _ in compile_recorded(self.runner, self.recorder):
+        for _ in compile_recorded(self.runner, self.recorder, self.source):
             pass
 
     def test(self, options: TestOptions, waivers: Sequence[Waiver], today: date) -> None:

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +26,7 @@ from envmatrix.machine.resources import available_memory, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
+from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder, record_run

@@ -43,7 +43,7 @@ def update_lock(
 ) -> None:
     """Resolve all requests of the matrix and write the lock. Newer versions are taken of the
     packages in `upgraded`, of all if it is empty, of none if it is None."""
-    previous = load(root) if (root / FILE).exists() else None
+    previous = load(root, allow_incomplete=True) if (root / FILE).exists() else None
     requests = all_requests(matrix, shipped_recipes())
     record_checkout(cache_directory(), root)
     rule = upgrade_rule(upgraded, previous)

@@ -5,25 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from envmatrix.app.images import plan_actions, published_references
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
-from envmatrix.engine.tasks import Executor, Gpus
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import Resources
 from envmatrix.machine import resources
-from envmatrix.machine.configuration import configured_cluster, user_configuration
 from envmatrix.parallel import INTERRUPTION
-from envmatrix.plan.actions import Action
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.engine.gpu import NoGpu
+    from envmatrix.engine.tasks import Executor, Gpus
     from envmatrix.executors.remote_containers import RemoteContainers
+    from envmatrix.plan.actions import Action
 
 # The word of the command line for a cluster; other words are Docker contexts.
 KUBERNETES = "kubernetes"
@@ -81,6 +79,8 @@ class ThisMachine:
             return str(client.images.get(image).id)
 
     def images(self, workspace: Workspace, required: Sequence[Image], console: Console) -> Images:
+        from envmatrix.app.images import plan_actions
+
         actions = plan_actions(workspace, required, console)
         return Images({action.inputs.image: action.inputs.reference for action in actions}, actions)
 
@@ -90,10 +90,12 @@ class ThisMachine:
 
     def _gpus(self) -> int:
         """Return how many GPUs containers can have; the engine is asked if there are any."""
+        count = resources.gpus()
+        if not count:
+            return 0
         from envmatrix.engine.gpu import NoGpu
 
-        count = resources.gpus()
-        return 0 if not count or isinstance(self.choose_gpu(), NoGpu) else count
+        return 0 if isinstance(self.choose_gpu(), NoGpu) else count
 
     def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:
         """Return how to pass the named GPU, or any; or why there is none."""
@@ -157,6 +159,8 @@ class _Cluster(_Elsewhere):
         return image.partition("@")[2]
 
     def images(self, workspace: Workspace, required: Sequence[Image], _: Console) -> Images:
+        from envmatrix.app.images import published_references
+
         references = published_references(workspace, workspace.plan(required))
         return Images({inputs.image: name for inputs, name in references.items()})
 
@@ -165,6 +169,7 @@ class _Cluster(_Elsewhere):
 
     def choose_gpu(self) -> Gpus | NoGpu:
         from envmatrix.engine.gpu import NoGpu
+        from envmatrix.engine.tasks import Gpus
 
         reason = "`[kubernetes]` of the user's configuration has no `gpus`"
         return Gpus() if self._total.gpus else NoGpu(reason)
@@ -194,6 +199,7 @@ def _open_cluster() -> Iterator[Place]:
     """Yield the cluster of `[kubernetes]` in the user's configuration."""
     from envmatrix.executors import kubernetes
     from envmatrix.executors.manifests import Cluster
+    from envmatrix.machine.configuration import configured_cluster, user_configuration
     from envmatrix.registry.client import open_registry
 
     settings = dict(configured_cluster(user_configuration()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import is_for, select_in_any
 from envmatrix.plan.matrix_diff import Change, State, changes, library_change, source_change
+from envmatrix.records import dataclass
 from envmatrix.results.records import BAD
 from envmatrix.sessions import test_dependencies
 from envmatrix.sessions.compilation import ninja_files

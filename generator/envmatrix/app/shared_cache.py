@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from envmatrix.console import Console
 from envmatrix.machine.configuration import SharedCache, user_configuration
 from envmatrix.machine.trust import VARIABLE, TrustGroup
 from envmatrix.parallel import Once
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.sessions.context import BuildContext

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from envmatrix.app.compilation import Compilation, compile_recorded
 from envmatrix.app.library_runs import Part, gpus_of, revision_of, run_each_library
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.library import Library
+from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Inputs
+from envmatrix.records import dataclass
 
 _SUFFIX = "-verify"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property
+from glob import escape, glob
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
@@ -14,31 +14,27 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import readable_text
+from envmatrix.images.contents import BuildContents, StageContents, StagesOnDemand
 from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
-from envmatrix.lock import images_lock
-from envmatrix.lock.images_lock import ImagesLock
-from envmatrix.lock.lock_file import FILE, load
-from envmatrix.lock.model import Lock
-from envmatrix.machine.configuration import (
-    configured_compiler_cache,
-    configured_trust,
-    user_configuration,
-)
-from envmatrix.machine.disk_cache import cached_value, identity
+from envmatrix.lock.files import LOCK
+from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 from envmatrix.machine.resources import host_arch
-from envmatrix.machine.trust import VARIABLE, TrustGroup, group_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
 from envmatrix.matrix.model import COMPRESSION, Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
-from envmatrix.plan.actions import Inputs, inputs_of
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.app.shared_cache import SharedCompilerCache
     from envmatrix.facts.recipes import Recipes
     from envmatrix.images.definition import Definition
     from envmatrix.images.environments import Environment
-    from envmatrix.plan.materials import Materials
+    from envmatrix.lock.images_lock import ImagesLock
+    from envmatrix.lock.model import Lock
+    from envmatrix.machine.trust import TrustGroup
+    from envmatrix.plan.actions import Inputs
+    from envmatrix.plan.materials import EnvironmentParts, Materials
 
 DOCKERFILES = "dockerfiles"
 
@@ -69,6 +65,7 @@ class Workspace:
 
         def load_current() -> Lock:
             from envmatrix.images.environments import require_current_excerpts
+            from envmatrix.lock.lock_file import load
             from envmatrix.lock.requests import require_current
 
             lock = load(self.root)
@@ -81,11 +78,16 @@ class Workspace:
     @cached_property
     def trust(self) -> TrustGroup:
         """The trust group of the repository on this machine."""
+        from envmatrix.machine.configuration import configured_trust, user_configuration
+        from envmatrix.machine.trust import VARIABLE, group_of
+
         return group_of(self.root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
 
     @cached_property
     def shared_cache(self) -> SharedCompilerCache | None:
         """The compiler cache that machines share, if one is configured."""
+        from envmatrix.machine.configuration import configured_compiler_cache, user_configuration
+
         cache = configured_compiler_cache(user_configuration())
         if cache is None:
             return None
@@ -95,6 +97,8 @@ class Workspace:
 
     @cached_property
     def published(self) -> ImagesLock:
+        from envmatrix.lock import images_lock
+
         return images_lock.load(self.root)
 
     @property
@@ -103,6 +107,8 @@ class Workspace:
         repository = os.environ.get("ENVMATRIX_REGISTRY")
         if not repository:
             return self.matrix.registry.repository if self.matrix.registry else None
+        import re
+
         from envmatrix.matrix.scalars import REPOSITORY
 
         if not re.fullmatch(REPOSITORY, repository):
@@ -181,12 +187,23 @@ class Workspace:
         return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
-        """Return the inputs that identify each of `images`, in the same order."""
+        """Return the inputs that identify each of `images`, in the same order; raise OutOfDate if a
+        generated file of them is out of date with the lock."""
         names = dict.fromkeys(image.environment for image in images)
-        environments = cache(partial(self.environments, names))  # all at once, if any is needed
         scripts = identity(self.dockerfiles.glob(f"{SCRIPTS}/*"))  # of all environments
-        inputs = {name: self._inputs(name, scripts, environments) for name in names}
-        return tuple(inputs[image.environment][image] for image in images)
+        identities = {
+            name: scripts + identity([self.dockerfiles / name / "Dockerfile"]) for name in names
+        }
+        parts = {name: self._parts(name, identities[name]) for name in names}
+        missing = [name for name, of_environment in parts.items() if of_environment is None]
+        for definition in self.definitions(missing) if missing else ():
+            name = definition.environment.name
+            parts[name] = self._parts(name, identities[name], definition)
+            self._contents(name, identities[name], definition)
+        return tuple(
+            self._inputs(image, identities[image.environment], parts[image.environment])
+            for image in images
+        )
 
     def materials(self, images: Sequence[Image]) -> Materials:
         """Return what images are made from on this machine, without what `plan` reads beside it."""
@@ -196,33 +213,62 @@ class Workspace:
 
             return materials_of(self.plan(images), self.lock)
 
-        files = identity(self.dockerfiles.glob("*/*"))
+        paths = glob(f"{escape(str(self.dockerfiles))}/*/*")  # noqa: PTH207 -- thousands
+        files = identity_by_state(str(self.dockerfiles.resolve()), paths, time.time())
         name = f"materials on {host_arch()} of {sorted(map(str, images))}"
         return self.cached(name, compute, self._lock_identity + files)
 
-    def _inputs(
-        self, name: str, scripts: bytes, environments: Callable[[], Mapping[str, Environment]]
-    ) -> Mapping[Image, Inputs]:
-        """Return the inputs of all images of an environment; raise OutOfDate if a generated file of
-        it is out of date with the lock. `scripts` is the identity of its scripts."""
+    def _inputs(self, image: Image, files: bytes, parts: EnvironmentParts | None) -> Inputs:
+        """Return the inputs of an image, whose contents are read once they are needed: those of
+        thousands of images take much memory, and an image that exists needs none."""
+        from envmatrix.plan.actions import Inputs
+
+        assert parts is not None  # noqa: S101 -- every environment of an image has a definition
+
+        def stages() -> Mapping[str, StageContents]:
+            contents = self._contents(image.environment, files)
+            if contents is None:  # somebody removed the cache
+                contents = _contents_of(*self.definitions([image.environment]))
+            return contents[image].stages
+
+        of_image = parts.images[image]
+        contents = BuildContents(parts.epoch, StagesOnDemand(stages))
+        return Inputs(image, of_image.fingerprint, contents, parts.files, of_image.needs)
+
+    def _parts(
+        self, name: str, files: bytes, definition: Definition | None = None
+    ) -> EnvironmentParts | None:
+        """Return the parts of an environment from the cache, or of its `definition`; `files` is the
+        identity of its generated files."""
         host = host_arch()
 
-        def compute() -> Mapping[Image, Inputs]:
-            from envmatrix.images.definition import definition_of
+        def compute() -> EnvironmentParts | None:
+            return self._parts_of(definition, host) if definition else None
 
-            definition = definition_of(environments()[name])
-            texts = definition.files
-            self._check_generated(texts)
-            hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
-            inputs = {}
-            for image in definition.environment.images:
-                contents = definition.contents(image.flavour, image.arch)
-                needs = definition.environment.needs_of(contents.stages, image.arch, host)
-                inputs[image] = inputs_of(image, contents, hashes, needs)
-            return inputs
+        return self.cached(f"parts on {host} of {name}", compute, self._lock_identity + files)
 
-        files = scripts + identity([self.dockerfiles / name / "Dockerfile"])
-        return self.cached(f"inputs on {host} of {name}", compute, self._lock_identity + files)
+    def _parts_of(self, definition: Definition, host: str) -> EnvironmentParts:
+        from envmatrix.plan.materials import EnvironmentParts, ImageParts
+
+        environment, texts = definition.environment, definition.files
+        self._check_generated(texts)
+        images = {}
+        for image, contents in _contents_of(definition).items():
+            needs = environment.needs_of(contents.stages, image.arch, host)
+            images[image] = ImageParts(contents.fingerprint(image.arch), needs)
+        hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
+        return EnvironmentParts(environment.epoch, hashes, images)
+
+    def _contents(
+        self, name: str, files: bytes, definition: Definition | None = None
+    ) -> Mapping[Image, BuildContents] | None:
+        """Return the contents of the images of an environment from the cache, or of its
+        `definition`."""
+
+        def compute() -> Mapping[Image, BuildContents] | None:
+            return _contents_of(definition) if definition else None
+
+        return self.cached(f"contents of {name}", compute, self._lock_identity + files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
         for path, text in texts.items():
@@ -252,15 +298,30 @@ class Workspace:
 
     @cached_property
     def _lock_identity(self) -> bytes:
-        return self._matrix_identity + identity([self.root / FILE])
+        return self._matrix_identity + identity([self.root / LOCK])
+
+
+def has_repository() -> bool:
+    """Return whether there is a matrix.yaml here or above."""
+    return _nearest_repository() is not None
+
+
+def _nearest_repository() -> Path | None:
+    current = Path.cwd()
+    return next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+
+
+def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
+    """Return the contents of all images of an environment."""
+    images = definition.environment.images
+    return {image: definition.contents(image.flavour, image.arch) for image in images}
 
 
 def find_repository() -> Path:
     """Return the nearest directory with a matrix.yaml, from here upwards."""
-    current = Path.cwd()
-    root = next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+    root = _nearest_repository()
     if root is None:
-        hint = "change to your repository"
+        hint = "change to your repository, or write a first one: `envmatrix init`"
         raise ConfigurationError(f"there is no `{MATRIX}` here or above", hint=hint)
     for name in (OVERLAYS, FLAVOURS):
         if (root / name).exists() and not (root / name).is_dir():

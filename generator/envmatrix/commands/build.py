@@ -72,10 +72,12 @@ def command(
         display.show_actions(actions, as_json=as_json)
     if dry_run:
         return
-    from envmatrix.engine.buildx import BuildOptions
+    build_options = None
+    if any(action.verb == "build" for action in actions):
+        from envmatrix.engine.buildx import BuildOptions
 
-    other_builder = None if builder == "default" else builder
-    build_options = BuildOptions(other_builder, tuple(cache_from), tuple(cache_to))
+        other_builder = None if builder == "default" else builder
+        build_options = BuildOptions(other_builder, tuple(cache_from), tuple(cache_to))
     provide(workspace, actions, jobs, console, build_options)
 
 

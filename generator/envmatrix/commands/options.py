@@ -6,17 +6,18 @@ import functools
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from envmatrix.app.images import BUILDS_AT_ONCE
 from envmatrix.console import Console
-from envmatrix.facts.model import Facts
-from envmatrix.matrix.cells import Candidate
-from envmatrix.matrix.lifetime import lifetimes
+from envmatrix.machine.resources import BUILDS
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.text import seconds_of
+
+if TYPE_CHECKING:
+    from envmatrix.facts.model import Facts
+    from envmatrix.matrix.cells import Candidate
 
 # 1 PB: more is a typing error, and beyond what the engine accepts.
 _MOST_MEMORY = 10**9
@@ -52,7 +53,7 @@ jobs = click.option(
     "--jobs",
     "-j",
     type=click.IntRange(1, 64),
-    default=BUILDS_AT_ONCE,
+    default=BUILDS,
     show_default=True,
     help="At most N at once.",
 )
@@ -110,6 +111,15 @@ def cell(command: Decorated) -> Decorated:
     ):
         decorated = option(decorated)
     return decorated
+
+
+def by_hand(command: Decorated) -> Decorated:
+    """Add --runtime and --gpu."""
+    gpu = click.option("--gpu", "has_gpu", is_flag=True, help="Pass the GPUs of this machine.")
+    runtime = click.option(
+        "--runtime", "at_runtime", is_flag=True, help="In the image that tests run in."
+    )
+    return gpu(runtime(command))
 
 
 def jobs_of_cells(command: Decorated) -> Decorated:
@@ -237,6 +247,8 @@ def today() -> date:
 
 def warn_of_ends(cells: Sequence[Candidate], facts: Facts, console: Console) -> None:
     """Warn of systems and releases of `cells` that reached, or will soon reach, end of support."""
+    from envmatrix.matrix.lifetime import lifetimes
+
     for lifetime in lifetimes(cells, facts):
         if warning := lifetime.warning(today()):
             console.warn(warning)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envmatrix.app.images import plan_actions
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.jobs.model import GOALS, Verb
-from envmatrix.matrix.tiers import Choice, TierCells, choices_among, tier_of
 
 if TYPE_CHECKING:
     from envmatrix.jobs.budget import Budget
+    from envmatrix.matrix.tiers import Choice, TierCells
     from envmatrix.plan.matrix_diff import Change
 
 _MOST_REASONS = 5
@@ -129,11 +128,15 @@ def command(
         return
     options.warn_of_ends(workspace.cells(patterns, tier), workspace.matrix.facts, console)
     if tier is not None:
+        from envmatrix.matrix.tiers import choices_among, tier_of
+
         tier_cells = tier_of(workspace.matrix, tier)
         choices = choices_among(tier_cells, workspace.cells(patterns))
         lines = _tier_lines(tier_cells, choices)
-        display.show(_tier_row(tier_cells, choices), lines, as_json=as_json)
+        display.show(_tier_row(tier_cells, choices), lines, as_json=as_json, indent=None)
         return
+    from envmatrix.app.images import plan_actions
+
     actions = plan_actions(workspace, workspace.images(patterns), console)
     display.show_actions(actions, as_json=as_json)
 

@@ -8,12 +8,11 @@ from datetime import date
 
 import click
 
-from envmatrix.app.workspace import find_repository
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
-from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import Explanation, explain
 from envmatrix.matrix.tiers import tiers_with
 
@@ -23,7 +22,7 @@ from envmatrix.matrix.tiers import tiers_with
 @options.reporting
 def command(*, cell: str, as_json: bool, console: Console) -> None:
     """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
-    matrix = load_matrix(find_repository())
+    matrix = Workspace.here().matrix
     explanation = explain(matrix, cell)
     tiers = tiers_with(matrix, explanation.cell)
     release = matrix.facts.release(explanation.cell.cuda)

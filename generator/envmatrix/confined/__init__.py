@@ -16,7 +16,6 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -26,6 +25,7 @@ from envmatrix.confined.entries import Missing, Refused
 from envmatrix.confined.listing import Entry, File, Listing, entries_below
 from envmatrix.confined.packing import PLAIN, Form, pack
 from envmatrix.files import open_regular
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 __all__ = ["LARGEST", "Area", "Directory", "Entry", "File", "Missing", "Refused"]

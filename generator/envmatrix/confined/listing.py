@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
 from envmatrix.confined import entries
 from envmatrix.confined.entries import Refused
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 # Entries that are looked at, files that match, and directories in each other.

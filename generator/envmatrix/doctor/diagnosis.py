@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envmatrix.facts.model import load_facts
 from envmatrix.machine import host
 from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
 from envmatrix.machine.host import DAEMON_CONFIGURATION, ID_PACKAGE, Engine, HostFacts
 from envmatrix.machine.readiness import BINFMT
+from envmatrix.records import dataclass
 
 MINIMUM_ENGINE = "25.0"
 MINIMUM_BUILDX = "0.13"

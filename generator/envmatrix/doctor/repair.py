@@ -6,13 +6,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.doctor.diagnosis import RepairStep
 from envmatrix.errors import EngineError
 from envmatrix.machine.error_texts import refuses_user
 from envmatrix.machine.host import daemon_pid, docker_info, root_path
+from envmatrix.records import dataclass
 
 START_SECONDS = 60
 SHOWN_LINES = 12

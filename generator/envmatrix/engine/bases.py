@@ -12,7 +12,6 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ from envmatrix.lock.model import Artifact, BootstrapRequest, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
+from envmatrix.records import dataclass
 from envmatrix.registry.manifests import CONFIG, LAYER, MANIFEST
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
 from envmatrix.store.downloads import Mirror
@@ -53,6 +53,9 @@ _DPKG_OPTIONS = (
 # makes these links for it.
 _MERGED_USR = "usr-is-merged"
 _MERGED_USR_HOOK = "/usr/share/mmdebstrap/hooks/merged-usr"
+# Directories that apt gives to its own user, but not where that user cannot read the repository:
+# $TMPDIR may be private.
+_OF_APT = ("/var/cache/apt/archives/partial", "/var/lib/apt/lists/partial")
 
 # Files that mmdebstrap writes from the machine it runs on.
 _FORGOTTEN = ("apt/sources.list", "apt/apt.conf.d/99mmdebstrap", "hostname", "resolv.conf")
@@ -206,6 +209,7 @@ def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -
         *options,
         *hooks,
         f"--customize-hook=rm -f {forgotten}",
+        f'--customize-hook=chroot "$1" chown _apt {" ".join(_OF_APT)}',
         request.suite,
         str(rootfs),
         f"deb [trusted=yes] copy:{repository} ./",

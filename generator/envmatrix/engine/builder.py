@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from threading import get_native_id
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -28,6 +28,7 @@ from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.matrix.model import COMPRESSION, Compression
 from envmatrix.parallel import INTERRUPTION, run_dependent
 from envmatrix.plan.actions import Inputs
+from envmatrix.records import dataclass
 from envmatrix.store.artifacts import link_or_copy
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords

@@ -8,8 +8,10 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from envmatrix.records import dataclass
 
 _LAST_LINES = 25
 # Steps that may fail: the build continues without the layers of that cache.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from envmatrix.machine.error_texts import refusal
 from envmatrix.machine.processes import run
 from envmatrix.matrix.model import COMPRESSION, Compression
 from envmatrix.parallel import INTERRUPTION
+from envmatrix.records import dataclass
 
 _SCHEME = "oci://"
 

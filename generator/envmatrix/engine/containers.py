@@ -7,11 +7,12 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from envmatrix.errors import EngineError
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     import docker
@@ -113,9 +115,11 @@ class Containers:
         return Execution(self._client, key, task)
 
     def run_at_terminal(self, task: Task) -> int:
-        """Run a task at this terminal, in a container like any other; return its status."""
+        """Run a task with the input and output of this process, in a container like any other;
+        return its status."""
         _make_areas(task)
-        more = options(task) | {"tty": True, "stdin_open": True}
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        more = options(task) | {"tty": is_terminal, "stdin_open": True}
         with docker_client.temporary_container(self._client, task.image, **more) as container:
             program = ["docker", "start", "--attach", "--interactive", str(container.name)]
             return subprocess.call(program)

@@ -6,13 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from envmatrix.engine.tasks import Gpus
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     import docker
@@ -113,6 +111,8 @@ def probe_gpu(client: docker.DockerClient) -> GpuFacts:
 
 
 def _kinds(directory: Path) -> Iterator[str]:
+    import yaml  # not where a task uses no GPU
+
     for file in directory.glob("*"):
         if file.suffix in {".json", ".yaml", ".yml"}:
             # The engine reports a broken specification itself.

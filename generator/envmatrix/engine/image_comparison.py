@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from envmatrix.engine.docker_client import temporary_container
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     import docker

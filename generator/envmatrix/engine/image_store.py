@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     import docker
 
 _REQUESTS = 4
+# As many images are inspected while one more program starts.
+_IMAGES_OF_REQUEST = 4
+# From this number of images on, the engine is asked for many in one request. The address of a
+# request has their names, which may have a megabyte in all.
+_MANY = 250
+_MOST_NAMES = 1_000
 _FORMAT = "[{{json .RepoTags}}, {{json .Id}}, {{json .Config.Labels}}]"
 
 
@@ -33,13 +40,18 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
     """Return reference -> image for the `references` that the engine has, and for every other name
     of these images.
 
-    Each is inspected by name: the engine's list of images computes the size of every image it
-    has (https://github.com/moby/moby/issues/47564).
-    By the client program, which answers before docker-py is imported.
+    Few are inspected by name, by the client program, which answers before docker-py is imported.
+    Many are listed: a request for each that is missing takes longer than the sizes that the engine
+    computes of those that it lists (https://github.com/moby/moby/issues/47564).
     """
-    groups = [references[start::_REQUESTS] for start in range(min(_REQUESTS, len(references)))]
-    batches = run_parallel(_inspect, groups, _REQUESTS)
-    return {name: image for batch in batches for name, image in batch.items()}
+    by_tag = [name for name in references if "@" not in name]
+    listed = by_tag if len(by_tag) >= _MANY else []
+    others = [name for name in references if "@" in name] if listed else references
+    count = min(_REQUESTS, ceil(len(others) / _IMAGES_OF_REQUEST))
+    groups = [others[start::count] for start in range(count)]
+    batches = run_parallel(_inspect, groups, count) if count > 1 else map(_inspect, groups)
+    images = {name: image for batch in batches for name, image in batch.items()}
+    return images | (_list(listed) if listed else {})
 
 
 def recorded_images(names: Sequence[str], records: ImageRecords) -> Collection[str]:
@@ -61,6 +73,19 @@ def _inspect(references: Sequence[str]) -> dict[str, Local]:
         name: Local(image_id, labels or {})
         for names, image_id, labels in rows
         for name in names or ()
+    }
+
+
+def _list(references: Sequence[str]) -> dict[str, Local]:
+    groups = (
+        references[start : start + _MOST_NAMES] for start in range(0, len(references), _MOST_NAMES)
+    )
+    with docker_client.connect() as client:
+        rows = [row for group in groups for row in client.api.images(filters={"reference": group})]
+    return {
+        name: Local(row["Id"], row["Labels"] or {})
+        for row in rows
+        for name in row["RepoTags"] or ()
     }
 
 

@@ -6,7 +6,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
 from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.processes import run
+from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords
 

@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from envmatrix.confined import Area
 from envmatrix.errors import Cancelled, EngineError
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 # The exit code of a program that was stopped at its time limit, as of coreutils' `timeout`.

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from envmatrix.files import write_whole
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.error_texts import refusal
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Inputs
+from envmatrix.records import dataclass
 from envmatrix.retries import retry
 
 if TYPE_CHECKING:

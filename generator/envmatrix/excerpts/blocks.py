@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import accumulate
 
 from envmatrix.excerpts.reading import LARGEST_READ, Reader, Span, Unsuitable
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

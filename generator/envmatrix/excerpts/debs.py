@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO, cast
 
 from envmatrix.excerpts import xz
@@ -22,6 +21,7 @@ from envmatrix.excerpts.reading import (
 )
 from envmatrix.excerpts.selection import is_selected
 from envmatrix.lock.model import LARGEST_TAR
+from envmatrix.records import dataclass
 
 _MAGIC, _HEADER = b"!<arch>\n", 60
 # debian-binary, the control files, the files, and others whose names begin with `_`.
@@ -98,7 +98,7 @@ def _members(files: DecodedBlocks) -> Iterator[tuple[str, Span]]:
 def compose(package: Package, reader: Reader, spans: Sequence[Span]) -> bytes:
     """Return a package with only the decoded bytes of the files at `spans`, uncompressed."""
     if sum(size for _, size in spans) > LARGEST_READ:
-        raise Unsuitable("its members are too large")
+        raise Unsuitable("the members that images use are too large")
     tar = b"".join(package.files.read(*span) for span in spans) + _ZEROS
     header = f"{'data.tar':16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(tar):<10}`\n".encode()
     return reader.read(0, package.start - _HEADER) + header + tar

@@ -14,23 +14,29 @@ from envmatrix.lock.model import Artifact, Excerpt, Range
 # An excerpt needs less than one byte of so many, and saves that many bytes.
 _LEAST_RATIO = 4
 LEAST_SAVED = 8_000_000
+_KINDS = (".deb", ".whl", ".zip")
 # A request costs more than as many bytes between two ranges.
 _LARGEST_GAP = 1 << 18
 
 
-def may_have_excerpt(artifact: Artifact) -> bool:
-    """Return whether a file is large enough, and of a kind that excerpts are made of."""
-    return artifact.size > LEAST_SAVED and artifact.filename.endswith((".deb", ".whl", ".zip"))
+def is_large(artifact: Artifact) -> bool:
+    """Return whether a file is large enough for an excerpt to be worth it."""
+    return artifact.size > LEAST_SAVED
 
 
-def is_promising(artifact: Artifact, reader: Reader, patterns: Sequence[str]) -> bool:
-    """Return whether an excerpt may be worth it, by the directory or the index of a file alone."""
-    try:
-        if artifact.filename.endswith(".deb"):
-            return len(debs.read_package(reader, [(0, reader.size)]).files.blocks) >= _LEAST_RATIO
-        return _is_worth_it(artifact, zips.compressed_size(reader, patterns), LEAST_SAVED)
-    except Unsuitable:
-        return False
+def is_promising(
+    artifact: Artifact, reader: Reader, patterns: Sequence[str], least_saved: int = LEAST_SAVED
+) -> bool:
+    """Return whether an excerpt may be worth it, by the directory or the index of a file alone;
+    Unsuitable where none can be made."""
+    if not artifact.filename.endswith(_KINDS):
+        raise Unsuitable(f"excerpts are made of {', '.join(_KINDS)} files only")
+    if not artifact.filename.endswith(".deb"):
+        return _is_worth_it(artifact, zips.compressed_size(reader, patterns), least_saved)
+    count = len(debs.read_package(reader, [(0, reader.size)]).files.blocks)
+    if count < _LEAST_RATIO:
+        raise Unsuitable(f"its files are compressed in {count} block{'s' * (count != 1)}")
+    return True
 
 
 def _is_worth_it(artifact: Artifact, size: int, least_saved: int) -> bool:
@@ -41,18 +47,17 @@ def plan_excerpt(
     artifact: Artifact, reader: Reader, patterns: Sequence[str], least_saved: int = LEAST_SAVED
 ) -> Excerpt | None:
     """Return the excerpt of a whole file with the members that patterns select; None where it saves
-    too little, or where it cannot be made."""
-    try:
-        spans, cuts = _plan(artifact, reader, patterns)
-        if not _is_worth_it(artifact, sum(size for _, size in spans), least_saved):
-            return None
-        contents = {offset: reader.read(offset, size) for offset, size in spans}
-        ranges = tuple(_range(offset, content) for offset, content in contents.items())
-        excerpt = Excerpt(artifact, tuple(patterns), 0, "", ranges, cuts)
-        rows = [(offset, BytesReader(content)) for offset, content in contents.items()]
-        content = compose(excerpt, RangesReader(artifact.size, rows))
-    except Unsuitable:
+    too little, Unsuitable where it cannot be made."""
+    if not is_promising(artifact, reader, patterns, least_saved):
         return None
+    spans, cuts = _plan(artifact, reader, patterns)
+    if not _is_worth_it(artifact, sum(size for _, size in spans), least_saved):
+        return None
+    contents = {offset: reader.read(offset, size) for offset, size in spans}
+    ranges = tuple(_range(offset, content) for offset, content in contents.items())
+    excerpt = Excerpt(artifact, tuple(patterns), 0, "", ranges, cuts)
+    rows = [(offset, BytesReader(content)) for offset, content in contents.items()]
+    content = compose(excerpt, RangesReader(artifact.size, rows))
     return replace(excerpt, size=len(content), sha256=_sha256(content))
 
 

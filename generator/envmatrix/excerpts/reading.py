@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from envmatrix.records import dataclass
 
 # An offset and a size in bytes.
 Span = tuple[int, int]

@@ -40,8 +40,13 @@ def _selected(archive: zipfile.ZipFile, patterns: Sequence[str]) -> list[zipfile
     infos = [info for info in archive.infolist() if is_selected(info.filename, patterns)]
     if not infos:
         raise Unsuitable("no member is selected")
+    return infos
+
+
+def _selected_in_memory(archive: zipfile.ZipFile, patterns: Sequence[str]) -> list[zipfile.ZipInfo]:
+    infos = _selected(archive, patterns)
     if sum(info.file_size for info in infos) > LARGEST_READ:
-        raise Unsuitable("its members are too large")
+        raise Unsuitable("the members that images use are too large")
     return infos
 
 
@@ -54,7 +59,7 @@ def compressed_size(reader: Reader, patterns: Sequence[str]) -> int:
 def required_spans(reader: Reader, patterns: Sequence[str]) -> Iterator[Span]:
     """Yield the spans of the members that patterns select, and that of the directory."""
     with _opened(reader) as archive:
-        for info in _selected(archive, patterns):
+        for info in _selected_in_memory(archive, patterns):
             header = reader.read(info.header_offset, _HEADER)
             sizes = sum(struct.unpack("<HH", header[26:30]))
             yield info.header_offset, _HEADER + sizes + info.compress_size
@@ -65,7 +70,7 @@ def compose(reader: Reader, patterns: Sequence[str]) -> bytes:
     """Return a zip of the members that patterns select, uncompressed."""
     content = io.BytesIO()
     with _opened(reader) as archive, zipfile.ZipFile(content, "w") as excerpt:
-        for info in _selected(archive, patterns):
+        for info in _selected_in_memory(archive, patterns):
             member = zipfile.ZipInfo(info.filename, info.date_time)
             member.external_attr, member.create_system = info.external_attr, info.create_system
             excerpt.writestr(member, archive.read(info))

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
@@ -42,6 +42,7 @@ from envmatrix.executors.results import (
     read_result,
 )
 from envmatrix.parallel import run_parallel
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry
 
 _T = TypeVar("_T")

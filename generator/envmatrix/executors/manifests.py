@@ -9,13 +9,14 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from envmatrix.confined import Area
 from envmatrix.engine.tasks import Mount, Task
 from envmatrix.errors import ConfigurationError
 from envmatrix.executors.agent import CONTROL, INPUTS, LOGIN, OUTPUTS, WORK
+from envmatrix.records import dataclass
 
 Document: TypeAlias = dict[str, Any]
 

@@ -8,7 +8,6 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Protocol
@@ -18,6 +17,7 @@ from envmatrix.engine.tasks import Mount
 from envmatrix.errors import Absent, EngineError
 from envmatrix.executors.agent import CREATED, present_time
 from envmatrix.executors.archives import digest_of_file, packed, unpack_into
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry, open_registry
 
 _TYPE = "application/vnd.envmatrix.outputs.v1"

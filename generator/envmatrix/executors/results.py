@@ -8,11 +8,11 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, get_args
 
 from envmatrix.engine.tasks import Stop
 from envmatrix.errors import EngineError
+from envmatrix.records import dataclass
 from envmatrix.registry.manifests import Manifest
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

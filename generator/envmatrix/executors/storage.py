@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.executors.agent import CREATED, TIME
 from envmatrix.executors.outputs import SUFFIX, outputs_file, status_of
 from envmatrix.parallel import run_parallel
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
 

@@ -4,12 +4,13 @@ have."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Annotated
 
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.versions import version_key
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
 

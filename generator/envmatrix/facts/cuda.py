@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from envmatrix.facts.systems import EndOfLife
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 from envmatrix.facts.components import Absence, Component
@@ -19,6 +19,7 @@ from envmatrix.facts.systems import (
     OperatingSystem,
 )
 from envmatrix.facts.versions import in_range
+from envmatrix.records import dataclass
 
 
 # Compared by identity, so that results derived from a set of facts can be cached.

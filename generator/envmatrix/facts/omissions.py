@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Annotated
 
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.versions import in_range, version_key
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
 # The end of the name of a package of one CUDA release.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, field
 from datetime import date
 from typing import Annotated
 
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
 

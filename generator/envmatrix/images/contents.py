@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, field
 from functools import cached_property
+from json.encoder import encode_basestring_ascii
 from typing import Any
+
+from envmatrix.records import dataclass
 
 # The version of building and exporting: raise it when a change of these changes images.
 _BUILD = 3
@@ -40,6 +43,26 @@ class StageContents:
         return content_hash(self.steps, self.base, *(package.sha256 for package in self.packages))
 
 
+class StagesOnDemand(Mapping[str, StageContents]):
+    """The stages of an image, read when they are first needed."""
+
+    def __init__(self, read: Callable[[], Mapping[str, StageContents]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _stages(self) -> Mapping[str, StageContents]:
+        return self._read()
+
+    def __getitem__(self, name: str) -> StageContents:
+        return self._stages[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stages)
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+
 @dataclass(frozen=True, slots=True)
 class BuildContents:
     """The contents of an image: the stages that it depends on, by name. `epoch` is the
@@ -64,13 +87,17 @@ class BuildContents:
 
 
 def content_hash(*rows: str) -> str:
-    """Return the sha256 (hex) of texts."""
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    """Return the sha256 (hex) of texts, as a list in JSON."""
+    # What `json.dumps` writes, in a third of its time: plans of jobs hash tens of thousands.
+    document = f"[{', '.join(map(encode_basestring_ascii, rows))}]"
+    return hashlib.sha256(document.encode()).hexdigest()
 
 
 def build_record(contents: BuildContents) -> str:
     """Return contents as JSON; equal contents are equal texts."""
-    return json.dumps({"version": _VERSION, **asdict(contents)}, sort_keys=True) + "\n"
+    stages = {name: asdict(stage) for name, stage in contents.stages.items()}
+    document = {"version": _VERSION, "epoch": contents.epoch, "stages": stages}
+    return json.dumps(document, sort_keys=True) + "\n"
 
 
 def contents_in(text: str) -> BuildContents | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from envmatrix.facts.targets import Target
+from envmatrix.records import dataclass
 
 # Program names without a version -> the programs of GCC that Debian installs only with the major
 # in their names. Prefixes such as CROSS_COMPILE need names without it.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Stub

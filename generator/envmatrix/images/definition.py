@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import field, replace
+from functools import lru_cache
 from textwrap import wrap
 
 from envmatrix.facts.systems import Compiler
@@ -38,9 +38,12 @@ from envmatrix.images.variables import (
     runtime_variables,
     target_runtime_variables,
 )
+from envmatrix.records import dataclass
 
 _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
+# The most stages that are kept for other environments; one has about ten of each kind.
+_SHARED = 128
 
 # The most characters of names of packages in a line.
 _NAMES_LINE = 100
@@ -150,8 +153,8 @@ def _mirror_arguments(environment: Environment) -> list[str]:
     return sorted(map(mirror_argument, origins))
 
 
-# Environments share most file stages and trees.
-@cache
+# Environments share most file stages and trees with those before them.
+@lru_cache(_SHARED)
 def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
     parts = [tuple(map(Add, group)) for group in stage.groups]
     if len(parts) <= 1:
@@ -169,7 +172,7 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
     yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
 
 
-@cache
+@lru_cache(_SHARED)
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
     own = StepScript(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from envmatrix.lock.model import (
 from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
@@ -206,10 +207,13 @@ def environments(
 ) -> Iterator[Environment]:
     """Yield the environments of `cells`, each with all its architectures in the matrix."""
     names = {cell.environment for cell in cells}
-    shared_trees: dict[Tree, Tree] = {}
+    # Environments that share trees follow each other; all trees together take much memory.
+    trees_before: Mapping[Tree, Tree] = {}
     for name, group in _groups(matrix):
         if name in names:
-            yield _Stages(matrix, lock, recipes, shared_trees, group).environment()
+            stages = _Stages(matrix, lock, recipes, trees_before, group)
+            yield stages.environment()
+            trees_before = stages.assembled
 
 
 def _groups(matrix: Matrix) -> Iterator[tuple[str, tuple[Cell, ...]]]:
@@ -240,11 +244,10 @@ def _stale_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> set[tuple[s
     """
     excerpts = {key: row.excerpts for key, row in lock.sets.items() if row.excerpts}
     members: dict[str, Mapping[str, tuple[str, ...]]] = {}
-    shared_trees: dict[Tree, Tree] = {}
     for _, group in _groups(matrix):
         remaining = excerpts.keys() - members.keys()
         if not remaining.isdisjoint(key for cell in group for key in cuda_sets(cell)):
-            environment = _Stages(matrix, lock, recipes, shared_trees, group).environment()
+            environment = _Stages(matrix, lock, recipes, {}, group).environment()
             members |= {stage.key: environment.members(stage) for stage in environment.files}
     return {
         (key, excerpt.artifact.name)
@@ -262,17 +265,18 @@ def _requirement(cuda: str, policy: str) -> str | None:
 
 @dataclass(slots=True)
 class _Stages:
-    """Collects the stages of the environment of `cells`, each once. `shared_trees` are those of all
-    environments, by what they are made from."""
+    """Collects the stages of the environment of `cells`, each once. `assembled` are its trees by
+    what they are made from, `trees_before` those of the environment before it."""
 
     matrix: Matrix
     lock: Lock
     recipes: Recipes
-    shared_trees: dict[Tree, Tree]
+    trees_before: Mapping[Tree, Tree]
     cells: tuple[Cell, ...]
     bases: dict[str, BaseStage] = field(default_factory=dict)
     files: dict[str, FileStage] = field(default_factory=dict)
     trees: dict[str, Tree] = field(default_factory=dict)
+    assembled: dict[Tree, Tree] = field(default_factory=dict)
 
     def environment(self) -> Environment:
         matrix, first = self.matrix, self.cells[0]
@@ -432,12 +436,12 @@ class _Stages:
         return Tree(stage, script, files, f"/usr/local/cuda-{cell.cuda}")
 
     def _add_tree(self, tree: Tree, recipes: tuple[Recipe, ...], cell: Cell, arch: str) -> None:
-        """Add a tree with what recipes make of its files, unless another environment has it."""
-        if tree not in self.shared_trees:
+        """Add a tree with what recipes make of its files, unless the environment before has it."""
+        assembled = self.trees_before.get(tree)
+        if assembled is None:
             filenames = {item.name: item.filename for item in self.files[tree.files].artifacts}
-            texts = self._texts(cell, arch)
-            self.shared_trees[tree] = assemble(tree, recipes, filenames, texts)
-        self.trees[tree.stage] = self.shared_trees[tree]
+            assembled = assemble(tree, recipes, filenames, self._texts(cell, arch))
+        self.assembled[tree] = self.trees[tree.stage] = assembled
 
     def _texts(self, cell: Cell, arch: str) -> RecipeTexts:
         row = TARGETS[arch]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.model import ANALYSIS
+from envmatrix.records import dataclass
 
 # The directory of scripts in the build context and in steps.
 SCRIPTS = "scripts"

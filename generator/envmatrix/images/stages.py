@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from envmatrix.images.contents import StageContents, StagePackage, content_hash
 from envmatrix.images.model import SCRIPTS
 from envmatrix.lock.model import Artifact
+from envmatrix.records import dataclass
 
 _LINE = 118
 _CONTINUED = "\\\n    "

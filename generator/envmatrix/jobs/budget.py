@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from envmatrix.jobs.model import Graph, Job, Resources, Work
 from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.tiers import covering, pairs_of, reason_of_coverage
+from envmatrix.records import dataclass
 from envmatrix.text import duration
 
 # How often the time that one goal is too long for is offered to the next ones.

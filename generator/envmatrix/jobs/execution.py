@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, get_args
 
 from envmatrix.jobs.model import GOALS, Graph, Job, Resources, Verb
 from envmatrix.jobs.schedule import Machine, Queue, next_job
+from envmatrix.records import dataclass
 
 JobState = Literal[
     "done",
@@ -68,8 +69,9 @@ class Execution:
         self.results: dict[str, JobResult] = {}
         self.counts: Counter[JobState] = Counter()
         self.running: dict[str, Job] = {}
-        self._queue = Queue(graph)
-        self._machine = Machine(machine)
+        self._order = graph.order
+        self._queue = Queue(self._order)
+        self._machine = Machine(machine, self._order)
         self._most = most
         self._fails_fast = fails_fast
         self.is_stopped = False
@@ -87,23 +89,26 @@ class Execution:
         """Return the job that starts now, if any does."""
         if self.is_stopped or (self._most and len(self.running) >= self._most):
             return None
-        job = next_job(self._queue.ready, self._machine, now)
-        if job is not None:
-            self._queue.take(job)
-            self._machine.start(job, now)
-            self.running[job.id] = job
+        place = next_job(self._queue.ready, self._machine, now)
+        if place is None:
+            return None
+        self._queue.take(place)
+        self._machine.start(place, now)
+        job = self._order.jobs[place]
+        self.running[job.id] = job
         return job
 
     def end(self, job: Job, result: JobResult) -> None:
         """Note the end of a job; what can no longer start is left out."""
         del self.running[job.id]
-        self._machine.end(job)
+        place = self._order.places[job.id]
+        self._machine.end(place)
         self._note(job, result)
         if result.state not in _ENDS_OTHERS:
-            self._queue.finish(job)
+            self._queue.finish(place)
             return
-        for other in self._queue.fail(job):
-            self._leave_out(other, f"`{job}` {result.state}")
+        for other in self._queue.fail(place):
+            self._leave_out(self._order.jobs[other], f"`{job}` {result.state}")
         if self._fails_fast:
             self.stop(f"`{job}` {result.state}")
 

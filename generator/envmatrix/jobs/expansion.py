@@ -6,7 +6,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Literal
 
 from envmatrix.images.contents import content_hash
@@ -15,6 +15,7 @@ from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, 
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.plan.materials import Materials
+from envmatrix.records import dataclass
 
 # Seconds of jobs of which nothing is known.
 _DEFAULT_SECONDS: Mapping[Kind, float] = {

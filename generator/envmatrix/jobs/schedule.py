@@ -1,149 +1,153 @@
-"""The order of jobs: which one starts next on a machine, and how long all of them take. Pure."""
+"""The order of jobs: which one starts next on a machine, and how long all of them take. Pure.
+
+Jobs are numbers here, their places in the `Order` of a graph.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 
-from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.jobs.model import GUARDS, Graph, Order, Resources
+from envmatrix.records import dataclass
 
 
 class Queue:
-    """The jobs of a graph that did not start yet. Ready are those whose needs are done."""
+    """The jobs of an order that did not start yet. `ready` are those whose needs are done: of each
+    amount of resources the most urgent one, because what starts depends on nothing else."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._missing = {job.id: len(job.needs) for job in graph.jobs.values()}
-        # By what they take: of each, only the most urgent one is looked at.
-        self._ready: defaultdict[Resources, list[tuple[float, int, Job]]] = defaultdict(list)
-        self._order = count()
-        self._given_up: set[str] = set()
-        for job in graph.jobs.values():
-            if not job.needs:
-                self._add(job)
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._missing = [len(job.needs) for job in order.jobs]
+        self._heaps: list[list[int]] = [[] for _ in order.amounts]
+        self._given_up: set[int] = set()
+        for place, missing in enumerate(self._missing):
+            if not missing:
+                self._heaps[order.amount_of[place]].append(place)
+        self.ready = self._most_urgent()
 
-    @property
-    def ready(self) -> list[Job]:
-        """The most urgent jobs that are ready: one for each amount of resources."""
-        return [job for _, _, job in sorted([heap[0] for heap in self._ready.values() if heap])]
+    def _most_urgent(self) -> list[int]:
+        return sorted([heap[0] for heap in self._heaps if heap])
 
-    def take(self, job: Job) -> None:
+    def take(self, place: int) -> None:
         """Remove a job that starts from those that are `ready`."""
-        heap = self._ready[job.resources]
-        assert heap[0][2] is job  # noqa: S101 -- from `ready`
-        heapq.heappop(heap)
+        popped = heapq.heappop(self._heaps[self._order.amount_of[place]])
+        assert popped == place  # noqa: S101 -- from `ready`
+        self.ready = self._most_urgent()
 
-    def finish(self, job: Job) -> None:
+    def finish(self, place: int) -> None:
         """Note that a job is done: those that need nothing else become ready."""
-        for key in self._graph.dependents[job.id]:
-            self._missing[key] -= 1
-            if not self._missing[key] and key not in self._given_up:
-                self._add(self._graph.jobs[key])
+        missing, is_other = self._missing, False
+        for dependent in self._order.dependents[place]:
+            missing[dependent] -= 1
+            if not missing[dependent] and dependent not in self._given_up:
+                heap = self._heaps[self._order.amount_of[dependent]]
+                heapq.heappush(heap, dependent)
+                is_other = is_other or heap[0] == dependent
+        if is_other:
+            self.ready = self._most_urgent()
 
-    def fail(self, job: Job) -> tuple[Job, ...]:
+    def fail(self, place: int) -> Sequence[int]:
         """Note that a job failed; return those that depend on it, which can never start."""
-        given_up, keys = [], [job.id]
-        while keys:
-            for key in self._graph.dependents[keys.pop()]:
-                if key not in self._given_up:
-                    self._given_up.add(key)
-                    given_up.append(self._graph.jobs[key])
-                    keys.append(key)
-        return tuple(given_up)
-
-    def _add(self, job: Job) -> None:
-        entry = (-self._graph.urgency[job.id], next(self._order), job)
-        heapq.heappush(self._ready[job.resources], entry)
+        given_up, failed = [], [place]
+        while failed:
+            for dependent in self._order.dependents[failed.pop()]:
+                if dependent not in self._given_up:
+                    self._given_up.add(dependent)
+                    given_up.append(dependent)
+                    failed.append(dependent)
+        return given_up
 
 
-@dataclass(slots=True)
 class Machine:
-    """A machine: its resources, and those that running jobs take, by id, with the times of their
-    expected ends."""
+    """A machine that does jobs of an order: what jobs claim, by the number of their amount, and
+    those that are running, with the times of their expected ends. Amounts are packed; `free` has
+    guards."""
 
-    total: Resources
-    running: dict[str, tuple[float, Resources]] = field(default_factory=dict)
-    free: Resources = field(init=False)
+    def __init__(self, total: Resources, order: Order) -> None:
+        self.total = total
+        self.free = total.packed | GUARDS
+        self.running: dict[int, tuple[float, int]] = {}
+        self.order = order
+        self.claims = [amount.at_most(total).packed for amount in order.amounts]
 
-    def __post_init__(self) -> None:
-        self.free = self.total
-
-    def start(self, job: Job, now: float) -> None:
-        if any(job.resources):
-            claim = job.resources.at_most(self.total)
-            self.running[job.id] = (now + job.seconds, claim)
+    def start(self, place: int, now: float) -> None:
+        if claim := self.claims[self.order.amount_of[place]]:
+            self.running[place] = (now + self.order.seconds[place], claim)
             self.free -= claim
 
-    def end(self, job: Job) -> None:
-        if entry := self.running.pop(job.id, None):
+    def end(self, place: int) -> None:
+        if entry := self.running.pop(place, None):
             self.free += entry[1]
 
-    def fits(self, job: Job) -> bool:
-        return job.resources.at_most(self.total).fits(self.free)
 
-
-def next_job(ready: Sequence[Job], machine: Machine, now: float) -> Job | None:
+def next_job(ready: Iterable[int], machine: Machine, now: float) -> int | None:
     """Return the most urgent of the `ready` jobs that starts now on a machine, if any.
 
     A job that has to wait for others to end is not overtaken by what would delay it: what starts
     before it ends before it could start, or takes what it leaves.
     """
-    blocked: Job | None = None
-    for job in ready:
-        if not machine.fits(job):
-            blocked = blocked or job
-        elif blocked is None or not _delays(job, blocked, machine, now):
-            return job
+    blocked: int | None = None
+    free, claims, amount_of = machine.free, machine.claims, machine.order.amount_of
+    for place in ready:
+        if (free - claims[amount_of[place]]) & GUARDS != GUARDS:
+            blocked = place if blocked is None else blocked
+        elif blocked is None or not _delays(place, blocked, machine, now):
+            return place
     return None
 
 
-def _delays(job: Job, blocked: Job, machine: Machine, now: float) -> bool:
+def _delays(place: int, blocked: int, machine: Machine, now: float) -> bool:
     """Return whether a job that starts now delays a blocked one."""
-    needed, takes = (each.resources.at_most(machine.total) for each in (blocked, job))
-    free = machine.free
-    for end, claim in sorted(machine.running.values(), key=itemgetter(0)):
-        free += claim
-        if needed.fits(free):
-            is_over = now + job.seconds <= end
-            return not is_over and not takes.fits(free - needed)
+    order, free = machine.order, machine.free
+    needed, claim = (machine.claims[order.amount_of[each]] for each in (blocked, place))
+    for end, other in sorted(machine.running.values(), key=itemgetter(0)):
+        free += other
+        if (free - needed) & GUARDS == GUARDS:
+            is_over = now + order.seconds[place] <= end
+            return not is_over and (free - needed - claim) & GUARDS != GUARDS
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Expected seconds of a graph on machines: until all is done, and the least that any order
-    could take. `starts` has the time at which each job starts, by id."""
+    could take. `start_times` are those of the jobs in their `order`."""
 
     seconds: float
     bound: float
-    starts: dict[str, float]
+    order: Order
+    start_times: Sequence[float]
+
+    @property
+    def starts(self) -> Mapping[str, float]:
+        """The time at which each job starts, by id."""
+        times = zip(self.order.jobs, self.start_times, strict=True)
+        return {job.id: start for job, start in times}
 
 
 def estimate(graph: Graph, machines: Collection[Resources]) -> Estimate:
     """Return how long a graph takes on machines with these resources."""
-    queue, fleet = Queue(graph), [Machine(total) for total in machines]
-    ends: list[tuple[float, str, Job, Machine]] = []
-    now, starts, candidates = 0.0, {}, fleet
-    ready = queue.ready
+    order = graph.order
+    queue, fleet = Queue(order), [Machine(total, order) for total in machines]
+    ends: list[tuple[float, int, Machine]] = []
+    now, starts, candidates = 0.0, [0.0] * len(order.jobs), fleet
     while True:
         for machine in candidates:
-            while job := next_job(ready, machine, now):
-                queue.take(job)
-                machine.start(job, now)
-                starts[job.id] = now
-                heapq.heappush(ends, (now + job.seconds, job.id, job, machine))
-                ready = queue.ready
+            while (place := next_job(queue.ready, machine, now)) is not None:
+                queue.take(place)
+                machine.start(place, now)
+                starts[place] = now
+                heapq.heappush(ends, (now + order.seconds[place], place, machine))
         if not ends:
-            return Estimate(now, _bound(graph, fleet), starts)
-        now, _, job, machine = heapq.heappop(ends)
-        machine.end(job)
-        queue.finish(job)
-        refused, ready = ready, queue.ready
-        candidates = [machine] if ready == refused else fleet
+            return Estimate(now, _bound(graph, fleet), order, starts)
+        now, place, machine = heapq.heappop(ends)
+        machine.end(place)
+        refused = queue.ready
+        queue.finish(place)
+        # Other machines refused these already.
+        candidates = [machine] if queue.ready is refused else fleet
 
 
 def _bound(graph: Graph, fleet: Iterable[Machine]) -> float:

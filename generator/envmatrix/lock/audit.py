@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Literal
 
@@ -13,6 +13,7 @@ from envmatrix.deb822 import dpkg_key, paragraphs
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import machine_called
 from envmatrix.lock.model import Artifact, BootstrapRequest, Lock, Request, SystemRequest
+from envmatrix.records import dataclass
 
 State = Literal["security", "gone", "yanked", "superseded"]
 # The state of a package, and the version to use instead, if any.

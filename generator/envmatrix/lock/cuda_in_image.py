@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import translate
 from functools import cache
 
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.components import markers
 from envmatrix.lock.model import ImageRequest, InImageRequest
+from envmatrix.records import dataclass
 
 # The shell script that lists an image's contents. Links are followed, so a file is listed under
 # every path to it: /usr/local/cuda/include may be a link, as /usr/local/cuda itself is.

@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
 
 from envmatrix.files import text_of, write_whole
 from envmatrix.lock import strict
+from envmatrix.lock.files import IMAGES_LOCK
+from envmatrix.lock.strict import Invalid
+from envmatrix.records import dataclass
 
-FILE = "images.lock.json"
+FILE = IMAGES_LOCK
 VERSION = 1
 
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix push`"
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-_REPOSITORY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+")
+_digest = strict.matching(re.compile(r"sha256:[0-9a-f]{64}"))
+_fingerprint = strict.matching(re.compile(r"[0-9a-f]{64}"))
+_repository = strict.matching(re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,34 +110,53 @@ def save(lock: ImagesLock, root: Path) -> None:
     write_whole(root / FILE, dumps(lock).encode())
 
 
-def _read(document: Any) -> ImagesLock:
-    indexes = {
-        (environment, flavour): _index(row)
-        for environment, flavours in strict.mapping(document["environments"]).items()
-        for flavour, row in strict.mapping(flavours).items()
-    }
-    return ImagesLock(indexes)
+def _read(document: object) -> ImagesLock:
+    environments = strict.field(document, "environments", _environments)
+    return ImagesLock(
+        {
+            (environment, flavour): index
+            for environment, flavours in environments.items()
+            for flavour, index in flavours.items()
+        }
+    )
 
 
-def _index(row: Any) -> PublishedIndex:
-    repository, _, digest = strict.string(row["image"]).partition("@")
-    platforms = strict.mapping(row["platforms"]).items()
-    if not platforms:
-        raise ValueError(f"{row['image']!r} has no platform")
+def _environments(value: object) -> dict[str, dict[str, PublishedIndex]]:
+    return strict.entries(value, lambda flavours: strict.entries(flavours, _index))
+
+
+def _index(row: object) -> PublishedIndex:
+    repository, digest = strict.field(row, "image", _reference)
     return PublishedIndex(
-        strict.matching(_REPOSITORY, repository),
-        strict.matching(_DIGEST, digest),
-        strict.matching(_FINGERPRINT, row["fingerprint"]),
-        {name.removeprefix("linux/"): _image(image) for name, image in platforms},
+        repository,
+        digest,
+        strict.field(row, "fingerprint", _fingerprint),
+        strict.field(row, "platforms", _platforms),
     )
 
 
-def _image(row: Any) -> PublishedImage:
+def _reference(value: object) -> tuple[str, str]:
+    repository, _, digest = strict.string(value).partition("@")
+    return _repository(repository), _digest(digest)
+
+
+def _platforms(value: object) -> dict[str, PublishedImage]:
+    images = strict.entries(value, _image)
+    if not images:
+        raise Invalid("must not be empty")
+    return {name.removeprefix("linux/"): image for name, image in images.items()}
+
+
+def _image(row: object) -> PublishedImage:
     return PublishedImage(
-        strict.matching(_DIGEST, row["digest"]),
-        strict.matching(_FINGERPRINT, row["fingerprint"]),
-        tuple(strict.matching(_DIGEST, diff_id) for diff_id in strict.sequence(row["diff_ids"])),
+        strict.field(row, "digest", _digest),
+        strict.field(row, "fingerprint", _fingerprint),
+        tuple(strict.field(row, "diff_ids", _digests)),
     )
+
+
+def _digests(value: object) -> list[str]:
+    return strict.items(value, _digest)
 
 
 # Raises ConfigurationError if the text is not such a lock, OutOfDate for another version.

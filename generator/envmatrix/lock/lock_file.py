@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
+from envmatrix.lock.files import LOCK
 from envmatrix.lock.model import (
     LARGEST_TAR,
     REQUESTS,
@@ -28,21 +30,20 @@ from envmatrix.lock.model import (
     Lock,
     PackageSet,
     Range,
-    ReleaseRequest,
-    RepositoryRequest,
     Request,
     SourceRequest,
-    SystemRequest,
     is_in_origin,
     sets_below,
 )
+from envmatrix.lock.strict import Invalid
 
-FILE = "matrix.lock.json"
+FILE = LOCK
 VERSION = 2
 
 # Names and versions, which are shown and written to Dockerfiles and bills of materials.
-_NAME = re.compile(r"[!-~]+")
-_ORIGIN = re.compile(r"[a-z][a-z0-9-]*")
+_name = strict.matching(re.compile(r"[!-~]+"))
+_origin = strict.matching(re.compile(r"[a-z][a-z0-9-]*"))
+_sha256 = strict.matching(SHA256)
 _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `envmatrix lock`"
 
 COLUMNS = ("name", "version", "path", "size", "sha256")
@@ -146,30 +147,56 @@ def _seal(package_set: PackageSet, epoch: int) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
 
-def load(root: Path) -> Lock:
-    """Return the lock beside `matrix.yaml`; raise OutOfDate if it is missing."""
+def load(root: Path, *, allow_incomplete: bool = False) -> Lock:
+    """Return the lock beside `matrix.yaml`, optionally one with sets that lack packages; raise
+    OutOfDate if it is missing."""
     try:
         content = text_of(root / FILE, FILE)
     except FileNotFoundError as error:
         raise OutOfDate(f"there is no `{FILE}`", hint="make it: `envmatrix lock`") from error
-    return loads(content)
+    return _FORMAT.loads(content) if allow_incomplete else loads(content)
+
+
+def loads(text: str) -> Lock:
+    """Return the lock of a text. Raise ConfigurationError if it is none, OutOfDate for another
+    version and for sets that lack packages."""
+    lock = _FORMAT.loads(text)
+    if missing := [*_missing_packages(lock)]:
+        hint = "resolve these sets again: `envmatrix lock`"
+        raise OutOfDate(f"`{FILE}` lacks packages", details=missing, hint=hint)
+    return lock
+
+
+def _missing_packages(lock: Lock) -> Iterator[str]:
+    for key, package_set in lock.sets.items():
+        for name in package_set.missing:
+            yield f"`{key}` lacks the package `{name}`, which it asks for"
 
 
 def _read(document: Any, *, is_sealed: bool = True) -> Lock:
-    if strict.strings(document["columns"]) != COLUMNS:
-        raise ValueError(f"the columns must be {', '.join(COLUMNS)}")
-    rows = strict.mapping(document["sets"])
-    sets = {key: _package_set(row) for key, row in rows.items()}
-    lock = Lock(strict.count(document["epoch"]), sets)
+    strict.field(document, "columns", _columns)
+    epoch = strict.field(document, "epoch", strict.count)
+    sets = strict.field(document, "sets", _sets)
+    lock = Lock(epoch, sets)
     below = {key for package_set in sets.values() for key in sets_below(package_set.request)}
     if missing := below - sets.keys():
-        raise ValueError(f"no set {min(missing)!r}")
+        raise Invalid(f"has no set `{min(missing)}`, which another one is above", ["sets"])
     artifacts = _files_of_images(lock)
     if len({item.sha256 for item in artifacts}) < len(artifacts):
-        raise ValueError("a sha256 is of two different artifacts")
-    if changed := [*_seal_problems(lock, rows, is_sealed=is_sealed), *_missing_packages(lock)]:
+        raise Invalid("has a sha256 of two different artifacts", ["sets"])
+    rows = document["sets"]
+    if changed := [*_seal_problems(lock, rows, is_sealed=is_sealed)]:
         raise OutOfDate(f"`{FILE}` was changed by hand", details=changed, hint=_HINT)
     return lock
+
+
+def _columns(value: object) -> None:
+    if strict.strings(value) != COLUMNS:
+        raise Invalid(f"must be {', '.join(COLUMNS)}")
+
+
+def _sets(value: object) -> dict[str, PackageSet]:
+    return strict.entries(value, _package_set)
 
 
 def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> Iterator[str]:
@@ -185,135 +212,154 @@ def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> I
             yield f"`{key}` is not what its layer was made of: {changes}"
 
 
-def _missing_packages(lock: Lock) -> Iterator[str]:
-    """Yield the packages that a set lacks of those that its request names. Resolvers of
-    dependencies may answer with a package that provides another one, or has it in a set below."""
-    for key, package_set in lock.sets.items():
-        match package_set.request:
-            case (
-                ReleaseRequest(packages=packages)
-                | RepositoryRequest(packages=packages)
-                | SystemRequest(resolver="apt-files", packages=packages)
-            ):
-                names = {item.name for item in package_set.artifacts}
-                for package in packages:
-                    if package.name not in names:
-                        yield f"`{key}` lacks the package `{package.name}`, which it asks for"
-
-
-def _package_set(document: Any) -> PackageSet:
-    row = strict.mapping(document)
-    artifacts = (
-        _artifact(strict.matching(_ORIGIN, origin), item)
-        for origin, items in strict.mapping(row.get("artifacts", {})).items()
-        for item in strict.sequence(items)
-    )
-    versions = strict.mapping(row.get("versions", {}))
-    request = _request(strict.mapping(row["request"]))
-    if isinstance(request, BootstrapRequest) != ("diff_id" in row):
-        raise ValueError("a bootstrapped base has a `diff_id`, and no other set")
-    files = tuple(sorted(artifacts))
+def _package_set(row: object) -> PackageSet:
+    request = strict.field(row, "request", _request)
+    diff_id = strict.optional(row, "diff_id", strict.word, None)
+    if isinstance(request, BootstrapRequest) != (diff_id is not None):
+        raise Invalid("has a `diff_id` and is no bootstrapped base, or the reverse")
+    artifacts = strict.optional(row, "artifacts", _artifacts, ())
     return PackageSet(
         request,
-        files,
-        strict.word(row["diff_id"]) if "diff_id" in row else None,
-        {name: strict.string(version) for name, version in versions.items()},
-        _excerpts(row["excerpts"], files) if "excerpts" in row else None,
+        artifacts,
+        diff_id,
+        strict.optional(row, "versions", _versions, {}),
+        strict.optional(row, "excerpts", partial(_excerpts, artifacts), None),
     )
 
 
-def _artifact(origin: str, row: object) -> Artifact:
-    columns = strict.sequence(row)
-    if len(columns) != len(COLUMNS):
-        raise ValueError(f"{row!r} must have {len(COLUMNS)} columns")
-    name, version = (strict.matching(_NAME, column) for column in columns[:2])
-    path = strict.string(columns[2])
+def _versions(value: object) -> dict[str, str]:
+    return strict.entries(value, strict.string)
+
+
+def _artifacts(value: object) -> tuple[Artifact, ...]:
+    origins = map(_origin, strict.mapping(value))
+    rows = (strict.field(value, name, partial(_of_origin, name)) for name in origins)
+    return tuple(sorted(chain.from_iterable(rows)))
+
+
+def _of_origin(origin: str, value: object) -> list[Artifact]:
+    return strict.items(value, partial(_artifact, origin))
+
+
+def _artifact(origin: str, value: object) -> Artifact:
+    row = strict.sequence(value, len(COLUMNS))
+    return Artifact(
+        origin,
+        name=strict.column(row, 0, "name", _name),
+        version=strict.column(row, 1, "version", _name),
+        path=strict.column(row, 2, "path", _path),
+        size=strict.column(row, 3, "size", strict.count),
+        sha256=strict.column(row, 4, "sha256", _sha256),
+    )
+
+
+def _path(value: object) -> str:
+    path = strict.string(value)
     if not is_in_origin(path):
-        raise ValueError(f"{path!r} is no path within an origin")
-    size, sha256 = strict.count(columns[3]), strict.matching(SHA256, columns[4])
-    return Artifact(origin, path, name, version, size, sha256)
+        raise Invalid(f"is no path within an origin: {strict.in_words(path)}")
+    return path
 
 
-def _excerpts(value: object, artifacts: Iterable[Artifact]) -> tuple[Excerpt, ...]:
+def _excerpts(artifacts: Iterable[Artifact], value: object) -> tuple[Excerpt, ...]:
     files = {item.sha256: item for item in artifacts}
-    excerpts = tuple(_excerpt(strict.mapping(row), files) for row in strict.sequence(value))
+    excerpts = strict.items(value, partial(_excerpt, files))
     if len({excerpt.artifact for excerpt in excerpts}) < len(excerpts):
-        raise ValueError("a file has two excerpts in one set")
+        raise Invalid("has two of one file")
     return tuple(sorted(excerpts))
 
 
-def _excerpt(row: Mapping[str, Any], files: Mapping[str, Artifact]) -> Excerpt:
-    sha256 = strict.matching(SHA256, row["file"])
+def _excerpt(files: Mapping[str, Artifact], row: object) -> Excerpt:
+    sha256 = strict.field(row, "file", _sha256)
     if sha256 not in files:
-        raise ValueError(f"an excerpt is of {sha256}, which is no file of its set")
-    artifact, ranges = files[sha256], tuple(map(_range, strict.sequence(row["ranges"])))
-    _require_apart([part.span for part in ranges], artifact.size)
-    spans = tuple(map(_span, strict.sequence(row["spans"])))
+        raise Invalid("is no file of its set", ["file"])
+    artifact = files[sha256]
+    return Excerpt(
+        artifact,
+        strict.field(row, "patterns", _patterns),
+        strict.field(row, "size", strict.count),
+        strict.field(row, "sha256", _sha256),
+        strict.field(row, "ranges", partial(_ranges, artifact.size)),
+        strict.field(row, "spans", _spans),
+    )
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    patterns = strict.items(value, strict.word)
+    if not patterns:
+        raise Invalid("must not be empty")
+    return tuple(patterns)
+
+
+def _ranges(most: int, value: object) -> tuple[Range, ...]:
+    ranges = tuple(strict.items(value, _range))
+    if not ranges:
+        raise Invalid("must not be empty")
+    _require_apart([part.span for part in ranges], most)
+    return ranges
+
+
+def _range(value: object) -> Range:
+    row = strict.sequence(value, 3)
+    return Range(*_offset_and_size(row), strict.column(row, 2, "sha256", _sha256))
+
+
+def _spans(value: object) -> tuple[tuple[int, int], ...]:
+    spans = strict.items(value, lambda item: _offset_and_size(strict.sequence(item, 2)))
     _require_apart(spans, LARGEST_TAR)
-    patterns = tuple(map(strict.word, strict.sequence(row["patterns"])))
-    if not ranges or not patterns:
-        raise ValueError(f"the excerpt of {artifact.filename!r} has no ranges, or no patterns")
-    size, digest = strict.count(row["size"]), strict.matching(SHA256, row["sha256"])
-    return Excerpt(artifact, patterns, size, digest, ranges, spans)
+    return tuple(spans)
 
 
-def _range(row: object) -> Range:
-    offset, size, sha256 = strict.sequence(row)
-    return Range(strict.count(offset), strict.count(size), strict.matching(SHA256, sha256))
-
-
-def _span(row: object) -> tuple[int, int]:
-    offset, size = strict.sequence(row)
-    return strict.count(offset), strict.count(size)
+def _offset_and_size(row: Sequence[object]) -> tuple[int, int]:
+    offset = strict.column(row, 0, "offset", strict.count)
+    return offset, strict.column(row, 1, "size", strict.count)
 
 
 def _require_apart(spans: Sequence[tuple[int, int]], most: int) -> None:
-    """Raise ValueError unless spans are sorted, apart from each other, and within `most` bytes."""
+    """Raise Invalid unless spans are sorted, apart from each other, and within `most` bytes."""
     ends = [0, *(offset + size for offset, size in spans)]
     starts = [*(offset for offset, _ in spans), most]
     if any(start < end for start, end in zip(starts, ends, strict=True)):
-        raise ValueError(f"ranges overlap, are not sorted, or end after {most} bytes")
+        raise Invalid(f"has ranges that overlap, are not sorted, or end after {most} bytes")
     if not all(size for _, size in spans):
-        raise ValueError("a range has no bytes")
+        raise Invalid("has a range without bytes")
 
 
-def _request(row: Mapping[str, Any]) -> Request:
-    name = strict.word(row["resolver"])
+def _request(row: object) -> Request:
+    name = strict.field(row, "resolver", strict.word)
     if name not in REQUESTS:
-        raise ValueError(f"no resolver {name!r}")
+        raise Invalid(f"is no resolver: {strict.in_words(name)}", ["resolver"])
     return REQUESTS[name](**_fields(REQUESTS[name], row))
 
 
-def _fields(kind: type[Request | PackageSpec], row: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(kind: type[Request | PackageSpec], value: object) -> dict[str, Any]:
     """Return the values for a dataclass; one that is empty by default may be left out."""
-    rows = {item.name: item for item in fields(kind)}
+    rows, row = {item.name: item for item in fields(kind)}, strict.mapping(value)
     if unknown := row.keys() - rows.keys():
-        raise ValueError(f"unknown key {min(unknown)!r}")
+        raise Invalid("is an unknown key", [min(unknown)])
     required = [name for name, item in rows.items() if item.default is MISSING]
     names = dict.fromkeys([*required, *row])
-    return {name: _READERS.get(name, strict.word)(row[name]) for name in names}
+    return {name: strict.field(row, name, _READERS.get(name, strict.word)) for name in names}
 
 
 def _packages(value: object) -> tuple[PackageSpec, ...]:
-    return tuple(map(_package, strict.sequence(value)))
+    return tuple(strict.items(value, _package))
 
 
 def _package(value: object) -> PackageSpec:
     if isinstance(value, str):
         return PackageSpec(strict.word(value))
-    return PackageSpec(**_fields(PackageSpec, strict.mapping(value)))
+    return PackageSpec(**_fields(PackageSpec, value))
 
 
 # How the fields of a request are read that are not one word.
-_READERS: Mapping[str, Callable[[object], Any]] = {
+_READERS: Mapping[str, strict.Reader[Any]] = {
     "packages": _packages,
     "below": strict.strings,
     "requirements": strict.strings,
     "components": strict.strings,
 }
 
-# Raises ConfigurationError if the text is not a lock, OutOfDate for another version.
-loads = strict.FileFormat(
+_FORMAT = strict.FileFormat(
     FILE,
     "a lock",
     _HINT,
@@ -322,4 +368,4 @@ loads = strict.FileFormat(
         1: lambda document: _read(version_1.upgraded(document), is_sealed=False),
         VERSION: _read,
     },
-).loads
+)

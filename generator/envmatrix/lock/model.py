@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.matrix.library import Library
@@ -263,6 +264,20 @@ class PackageSet:
     @property
     def files(self) -> tuple[StageFile, ...]:
         return with_excerpts(self.artifacts, self.excerpts or ())
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that the request names and the set lacks. Resolvers of dependencies may
+        answer with a package that provides another one, or has it in a set below."""
+        match self.request:
+            case (
+                ReleaseRequest(packages=packages)
+                | RepositoryRequest(packages=packages)
+                | SystemRequest(resolver="apt-files", packages=packages)
+            ):
+                names = {item.name for item in self.artifacts}
+                return tuple(item.name for item in packages if item.name not in names)
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
@@ -31,6 +31,7 @@ from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
 from envmatrix.matrix.selection import is_for
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes

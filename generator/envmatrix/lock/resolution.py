@@ -4,7 +4,7 @@ version selectors to current versions."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -23,6 +23,7 @@ from envmatrix.lock.model import (
     sets_below,
 )
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
+from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
 # Requests for files of a suite, whose date is that of the newest of them.
@@ -46,7 +47,8 @@ class Resolution:
         unfinished: Lock | None = None,
         keep: Callable[[Lock], None] = lambda _: None,
     ) -> Lock:
-        """Return a lock for `requests`; sets of `previous` stay unless `upgrade` selects them.
+        """Return a lock for `requests`; complete sets of `previous` stay unless `upgrade` selects
+        them.
 
         `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources and
         versions come first, so that errors in them are reported within seconds.
@@ -159,14 +161,15 @@ def _stale_keys(
     previous: Mapping[str, PackageSet],
     upgrade: Callable[[PackageSet], bool],
 ) -> Sequence[str]:
-    """Return the keys of unresolved sets and of those above them, in the order of their costs and
-    of `requests`."""
+    """Return the keys of sets that are missing, incomplete or of another request, and of those
+    above them, in the order of their costs and of `requests`."""
     stale: set[str] = set()
     for key, request in requests.items():
         answer = previous.get(key)
         if (
             answer is None
             or answer.request != request
+            or answer.missing
             or upgrade(answer)
             or stale.intersection(sets_below(request))
         ):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ import httpx
 
 from envmatrix.errors import LookupFailed
 from envmatrix.files import readable_text
+from envmatrix.records import dataclass
 
 _SECONDS = 30
 # Sections of pip's configuration, the strongest last.

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
-
 from envmatrix.files import write_whole
+from envmatrix.machine.directories import user_directory
 from envmatrix.parallel import INTERRUPTION
 
 # The directory of the records of checkouts in a cache.
@@ -25,9 +24,9 @@ JOBS = "jobs"
 
 
 def cache_directory() -> Path:
-    """Return `$ENVMATRIX_CACHE`, else the platform's cache directory of this user."""
+    """Return `$ENVMATRIX_CACHE`, else the directory in the user's cache."""
     chosen = os.environ.get("ENVMATRIX_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("envmatrix"))
+    return Path(chosen) if chosen else user_directory("XDG_CACHE_HOME", ".cache")
 
 
 @contextmanager

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import platformdirs
 
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import text_of
+from envmatrix.machine.directories import user_directory
 from envmatrix.matrix.scalars import REPOSITORY
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 # The origins other than archives of distributions.
@@ -38,7 +37,7 @@ class SharedCache:
 
 
 def user_configuration() -> Path:
-    return Path(platformdirs.user_config_dir("envmatrix")) / "config.toml"
+    return user_directory("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
 def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:

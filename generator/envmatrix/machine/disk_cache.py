@@ -7,11 +7,10 @@ import importlib
 import io
 import os
 import pickle
-import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from datetime import date
@@ -30,6 +29,9 @@ T = TypeVar("T")
 _DAY = 24 * 3600.0
 _LONGEST = 30 * _DAY
 
+# A file that was written a moment ago may change again at what a file system takes for one time.
+_SETTLED_SECONDS = 2.0
+
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -46,12 +48,31 @@ def identity(files: Iterable[Path]) -> bytes:
     return digest.digest()
 
 
+def identity_by_state(name: str, files: Sequence[str], now: float) -> bytes:
+    """Return a hash of many files by name and content. They are read again only where the state of
+    one of them has changed, or if one changed just before `now`."""
+
+    def read() -> bytes:
+        return identity(map(Path, files))
+
+    digest, newest = hashlib.sha256(), 0.0
+    for file in sorted(files):
+        with suppress(OSError):  # the code that needs it reports the error
+            status = os.stat(file)  # noqa: PTH116 -- a `Path` of each takes as long
+            state = f"{file} {status.st_dev} {status.st_ino} {status.st_ctime_ns} {status.st_size} "
+            digest.update(state.encode("utf-8", "surrogateescape"))
+            newest = max(newest, status.st_ctime)
+    if now - newest < _SETTLED_SECONDS:
+        return read()
+    return cached_value(f"content of {name}", digest.digest(), read)
+
+
 def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
     """Return the value of `make`, from the user's cache where the identity of its `inputs` and the
     tool are unchanged.
 
-    A new value replaces the last one of its `name`. Exceptions of `make` are not cached; a cache
-    that cannot be written costs only time.
+    A new value replaces the last one of its `name`. Exceptions of `make`, and None, are not cached;
+    a cache that cannot be written costs only time.
     """
     key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     inputs = _tool() + inputs
@@ -61,6 +82,8 @@ def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
             with suppress(Exception):  # a pickle fails in any way
                 return cast("T", _Values(io.BytesIO(content)).load())
     value = make()
+    if value is None:
+        return value
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     with suppress(OSError):
         _write(key, _seal(inputs, content) + b"\n" + content)
@@ -158,4 +181,6 @@ def _remove_foreign(directory: Path) -> None:
     if stat.S_ISLNK(status.st_mode):
         directory.unlink()
     elif stat.S_ISDIR(status.st_mode) and not _is_private(status):
+        import shutil
+
         shutil.rmtree(directory)

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.files import readable_text
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
 from envmatrix.machine.readiness import BINFMT, PLUGINS, SOCKETS, SUBORDINATE_IDS
+from envmatrix.records import dataclass
 
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 import httpx
@@ -16,6 +16,7 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.machine.access import Access
 from envmatrix.machine.configuration import NVIDIA
 from envmatrix.machine.origins import Origins
+from envmatrix.records import dataclass
 from envmatrix.retries import retry
 
 T = TypeVar("T")

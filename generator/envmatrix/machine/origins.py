@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from envmatrix.machine.configuration import (
     is_url,
     user_configuration,
 )
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.machine.access import Access

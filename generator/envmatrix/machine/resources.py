@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+from functools import cache
 from pathlib import Path
 
 from envmatrix.facts.targets import machine_called
@@ -12,12 +12,16 @@ from envmatrix.files import readable_text
 # How many sets of files are downloaded at once, each over several connections: more make the first
 # one come later.
 DOWNLOADS = 2
+# How many images are built at once by default.
+BUILDS = 2
 
 
+@cache
 def host_arch() -> str:
     """Return Docker's name of this machine's architecture."""
-    machine = machine_called(uname=platform.machine())
-    return machine.docker if machine else platform.machine()
+    name = os.uname().machine
+    machine = machine_called(uname=name)
+    return machine.docker if machine else name
 
 
 def processors() -> int:

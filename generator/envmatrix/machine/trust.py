@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.confined import Area
 from envmatrix.errors import ConfigurationError
 from envmatrix.machine.cache import CHECKOUTS, record_checkout, recorded_checkouts
+from envmatrix.records import dataclass
 
 # The user's choice for a whole machine or CI job, instead of `[trust]` of the configuration.
 VARIABLE = "ENVMATRIX_TRUST_GROUP"

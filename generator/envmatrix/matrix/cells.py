@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
+from envmatrix.records import dataclass
 
 AXES = ("cuda", "cudnn", "os", "arch")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
@@ -11,10 +10,12 @@ from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate
 from envmatrix.matrix.contents import MatrixFile, Tier
 from envmatrix.matrix.model import Budget, Matrix
+from envmatrix.matrix.other_names import suggest_name
 from envmatrix.matrix.selection import alias_cells, generated_names, select
 from envmatrix.matrix.selectors import is_selector, quote_release, unmatched_selector_problem
 from envmatrix.matrix.tiers import always_cells
 from envmatrix.matrix.toolkit import IMAGE
+from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
 _AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
@@ -233,10 +234,12 @@ def _wrong_values(
         elif listed and value not in valid:
             quoted = quote_release(value, source.document.selector(*place))
             message = f"axis `{axis}` has no value {quoted}"
-            yield Problem(message, position, did_you_mean(value, valid))
+            hint = suggest_name(value) or did_you_mean(value, valid)
+            yield Problem(message, position, hint or f"it has {', '.join(valid) or 'none'}")
         elif not listed and not source.is_known(axis, value):
             message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
-            yield Problem(message, position, did_you_mean(value, valid))
+            hint = suggest_name(value) or did_you_mean(value, valid)
+            yield Problem(message, position, hint or f"it can be {', '.join(valid)}")
 
 
 def _axis_values(table: object, location: Location) -> Iterator[tuple[str, str, Location]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from envmatrix.facts.cuda import Package
@@ -12,6 +12,7 @@ from envmatrix.facts.targets import CROSS_HOST, TARGETS
 from envmatrix.facts.versions import in_range, version_key
 from envmatrix.matrix.cells import Candidate, CudaSource, Toolchain
 from envmatrix.matrix.toolkit import IMAGE, Toolkit
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def _toolkit(
     if cell.os not in facts.os:
         return _failed("os", f"unknown operating system `{cell.os}`", "os.yaml")
     if cell.arch not in TARGETS:
-        return _failed("arch", f"unknown architecture `{cell.arch}`", "targets.yaml")
+        return _failed("arch", f"unknown architecture `{cell.arch}`", "targets.py")
     required = facts.with_needs(components, release.release)
     has_patch = cell.cuda != release.release
     os, row = facts.os[cell.os], TARGETS[cell.arch]

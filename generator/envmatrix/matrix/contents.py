@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias, TypeVar
 
 from envmatrix.matrix.library import Library
@@ -23,6 +23,7 @@ from envmatrix.matrix.scalars import (
     VersionOrNone,
     Word,
 )
+from envmatrix.records import dataclass
 from envmatrix.schema.json_schema import json_schema
 
 _Item = TypeVar("_Item")

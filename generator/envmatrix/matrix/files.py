@@ -1,4 +1,4 @@
-"""The files of a repository that define its matrix."""
+"""The files of a repository that define its matrix, and the directory of its builds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 MATRIX = "matrix.yaml"
 OVERLAYS = "matrix.d"
 FLAVOURS = "envs"
+# The directory of all build directories in a repository.
+BUILD_ROOT = "build"
 
 
 def files_of(root: Path) -> tuple[Path, ...]:

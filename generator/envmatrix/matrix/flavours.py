@@ -16,16 +16,9 @@ from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
 from envmatrix.matrix.validation import read_document
 from envmatrix.suggestions import did_you_mean
 
-# The required flavours, each with the one that it extends.
+# The required flavours, each with the one that it extends; `defaults/` has those for which a
+# repository has no file.
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
-
-# A minimal example of each, for hints: enough to compile with CMake and to run CTest.
-_SMALLEST: Mapping[str, str] = {
-    "runtime": "{flavour: runtime, components: [cudart], packages: [cmake, libgomp1, libstdc++6]}",
-    "devel": "{flavour: devel, extends: runtime, components: [nvcc, cccl], "
-    'packages: ["g++-{gcc}", make, ninja-build]}',
-    "cross": '{flavour: cross, extends: devel, packages: ["g++-{gcc}-{triplet}"]}',
-}
 
 # The optional flavours, likewise.
 _OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
@@ -61,14 +54,10 @@ def read_flavours(
 def required_flavour_problems(
     flavours: Mapping[str, Flavour], documents: Sequence[Document]
 ) -> Iterator[Problem]:
-    """Yield required flavours that are missing, empty, or extend the wrong flavour."""
+    """Yield required flavours that are empty or extend the wrong flavour."""
     documents_by_name = _by_name(documents)
     optional = {name: parent for name, parent in _OPTIONAL.items() if name in flavours}
     for name, parent in {**IMAGES, **optional}.items():
-        if name not in flavours:
-            hint = f"describe it in `envs/{name}.yaml`, for example: `{_SMALLEST[name]}`"
-            yield Problem(f"there is no flavour `{name}`", hint=hint)
-            continue
         flavour, document = flavours[name], documents_by_name[name]
         if flavour.extends != parent:
             must = f"must extend `{parent}`" if parent else "must extend no other"

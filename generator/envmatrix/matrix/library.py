@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from envmatrix.errors import Position
@@ -28,6 +28,7 @@ from envmatrix.matrix.scalars import (
     Variable,
     Word,
 )
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Place, Shorthand
 from envmatrix.schema.key_rules import ByTag, KeyRule, OneOf, TagCase, any_of
 
@@ -94,7 +95,7 @@ _COMMANDS = "`build.commands` are what the system `script` runs"
 class LibraryBuild:
     """The build of a library. `options` and `targets` are the build system's own; `commands` those
     of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
-    `timeout` in seconds."""
+    `timeout` in seconds. A `source_tree` that is `copied` may be written to."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -123,6 +124,7 @@ class LibraryBuild:
     environment: Mapping[Variable, Value] = field(default_factory=dict)
     job_memory: Count = 2000
     timeout: Count = 14_400
+    source_tree: Literal["mounted", "copied"] = "mounted"
 
 
 _OF_TESTS = ("run", "options", "requires", "environment", "gpu", "ignore", "retries", "timeout")

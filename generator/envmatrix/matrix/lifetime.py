@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import EndOfLife
 from envmatrix.matrix.cells import Candidate
+from envmatrix.records import dataclass
 
 ENDING_WITHIN = timedelta(days=180)
 
@@ -45,10 +45,10 @@ def lifetimes(cells: Sequence[Candidate], facts: Facts) -> tuple[Lifetime, ...]:
     CUDA ends with the driver branch that it ships."""
     systems: dict[str, Lifetime] = {}
     releases: dict[str, Lifetime] = {}
-    for cell in cells:
-        if (os := facts.os.get(cell.os)) and (eol := os.eol):
+    for os_name, cuda in dict.fromkeys((cell.os, cell.cuda) for cell in cells):
+        if (os := facts.os.get(os_name)) and (eol := os.eol):
             systems[os.name] = Lifetime(os.name, "security support", eol, eol.replacement)
-        if (release := facts.release(cell.cuda)) and (eol := release.eol):
+        if (release := facts.release(cuda)) and (eol := release.eol):
             name, branch = f"CUDA {release.release}", f"driver branch R{release.driver.branch}"
             successor = f"CUDA {eol.replacement}" if eol.replacement else None
             releases[name] = Lifetime(name, f"support of {branch}", eol, successor)

@@ -1,8 +1,9 @@
-"""Loading of the matrix of a repository: matrix.yaml, matrix.d/*.yaml, envs/*.yaml and the facts of
-the package."""
+"""Loading of the matrix of a repository: matrix.yaml, matrix.d/*.yaml, envs/*.yaml, and of the
+package the facts and the flavours that the repository does not define."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from envmatrix.documents import Document, load_document
@@ -13,6 +14,8 @@ from envmatrix.matrix.expand import expand
 from envmatrix.matrix.flavours import family_problems, read_flavours, required_flavour_problems
 from envmatrix.matrix.model import Matrix
 
+DEFAULTS = Path(__file__).parent / "defaults"
+
 
 def load_matrix(root: Path) -> Matrix:
     """Return the matrix. Raise ConfigurationError with all problems of its files."""
@@ -21,7 +24,8 @@ def load_matrix(root: Path) -> Matrix:
     facts = load_facts()
     document = load_document(root / files.MATRIX, files.MATRIX)
     overlays = _documents(root / files.OVERLAYS, problems)
-    documents = _documents(root / files.FLAVOURS, problems)
+    own_flavours = _documents(root / files.FLAVOURS, problems)
+    documents = [*own_flavours, *_default_flavours(root)]
     flavours, flavour_problems = read_flavours(documents, facts)
     if not problems and not flavour_problems:
         flavour_problems.extend(required_flavour_problems(flavours, documents))
@@ -35,6 +39,13 @@ def load_matrix(root: Path) -> Matrix:
     if matrix is None or problems:
         raise ConfigurationError(*problems)
     return matrix
+
+
+def _default_flavours(root: Path) -> Iterator[Document]:
+    """Yield the flavours of the package that have no file in `envs/`."""
+    for path in files.yaml_files(DEFAULTS):
+        if not (root / files.FLAVOURS / path.name).exists():
+            yield load_document(path, f"built-in {files.FLAVOURS}/{path.name}")
 
 
 def _documents(directory: Path, problems: list[Problem]) -> list[Document]:

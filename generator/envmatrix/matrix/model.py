@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -28,6 +28,7 @@ from envmatrix.matrix.scalars import (
     Url,
     Word,
 )
+from envmatrix.records import dataclass
 from envmatrix.schema.key_rules import ByTag, KeyRule, TagCase, apart, together
 
 # The component of `policy: {cuda_compat: on}`.

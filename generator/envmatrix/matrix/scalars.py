@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Annotated, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
+from envmatrix.matrix.other_names import suggest_gpu_architecture, suggest_name
 from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
@@ -97,18 +98,19 @@ _VERSION_OR_NONE = pattern(
 VersionOrNone = Annotated[str, _VERSION_OR_NONE]
 # The same, with None for `none`.
 CudnnOfCell = Annotated[str, replace(_VERSION_OR_NONE, convert=_cudnn)]
-Word = Annotated[str, pattern("word", _WORD, _A_WORD)]
-Arch = Annotated[str, Scalar("arch", pattern("word", _WORD, _A_WORD).convert, {"enum": [*ARCHES]})]
-Name = Annotated[
+_A_NAME = pattern("word", _WORD, _A_WORD, suggest_name)
+Word = Annotated[str, _A_NAME]
+Arch = Annotated[str, replace(_A_NAME, name="arch", schema={"enum": [*ARCHES]})]
+NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
+Name = Annotated[str, pattern("name", NAME, "a name of lower-case words joined by `-`, `_` or `.`")]
+Sm = Annotated[
     str,
     pattern(
-        "name",
-        r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$",
-        "a name of lower-case words joined by `-`, `_` or `.`",
+        "sm",
+        r"^[1-9][0-9]{1,2}[af]?$",
+        "a GPU architecture such as `90` or `90a`",
+        suggest_gpu_architecture,
     ),
-]
-Sm = Annotated[
-    str, pattern("sm", r"^[1-9][0-9]{1,2}[af]?$", "a GPU architecture such as `90` or `90a`")
 ]
 Repository = Annotated[
     str,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, product
 from typing import TypeVar
@@ -17,6 +16,7 @@ from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
+from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
 

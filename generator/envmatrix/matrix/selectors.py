@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from envmatrix.documents import Document, Node
 from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import version_key
 from envmatrix.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from envmatrix.documents import Document, Node
 
 # The locations of releases in a matrix file and in an overlay.
 _PLACES = (
@@ -30,6 +33,8 @@ _SELECTOR = re.compile(rf"{'|'.join(_WORDS)}|\d+\.x", re.ASCII)
 _OTHER_WORDS = {"newest": "latest", "max": "latest", "min": "oldest", "first": "oldest"}
 _ALMOST_MAJOR = re.compile(r"([1-9]\d*)\.?[xX*]?", re.ASCII)
 
+_PREFIXED = re.compile(r"(?:cuda|ctk|v)[ _-]?([0-9]+\.(?:x|[0-9]+(?:\.[0-9]+)?))", re.IGNORECASE)
+
 
 def is_selector(value: str) -> bool:
     return _SELECTOR.fullmatch(value) is not None
@@ -37,6 +42,8 @@ def is_selector(value: str) -> bool:
 
 def suggest_selector(value: str) -> str | None:
     """Return a hint for a value that is almost a selector; else None."""
+    if prefixed := _PREFIXED.fullmatch(value):
+        return f"did you mean `{prefixed[1]}`?"
     if almost := _ALMOST_MAJOR.fullmatch(value):
         return f"did you mean `{almost[1]}.x`?"
     word = value.lower()

@@ -6,10 +6,10 @@ A combination is one value on each of some axes. Only those that a cell of the m
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heapreplace
 from itertools import combinations, islice
+from operator import attrgetter
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
@@ -17,11 +17,15 @@ from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tier_names import TIERS
+from envmatrix.records import dataclass
 
 Combination: TypeAlias = tuple[tuple[str, str], ...]
 
 # Cells of other architectures run under emulation, where containers get no GPU.
 GPU_ARCH = "x86_64"
+
+# The value of an axis that a cell does not have.
+_NONE = "none"
 
 _SIZES = {"pr": (2,), "nightly": (2, 3), "weekly": (2, 3)}
 _WORDS = {2: "pair", 3: "triple"}
@@ -134,16 +138,17 @@ def covering(cells: Sequence[Cell], uncovered: set[Combination]) -> Iterator[tup
 
 def pairs_of(cells: Iterable[Cell]) -> set[Combination]:
     """Return the pairs of values that cells have."""
-    return set(_occurring(cells, 2))
+    return set(_occurring([*cells], 2))
 
 
 def reason_of_coverage(size: int, count: int) -> str:
     return "endpoint" if size == 1 else f"covers {count} {_WORDS[size]}{'s' if count > 1 else ''}"
 
 
-def _coverage(matrix: Matrix, chosen: Iterable[Cell], size: int) -> Coverage:
+def _coverage(matrix: Matrix, chosen: Collection[Cell], size: int) -> Coverage:
     occurring = _occurring(matrix.cells, size)
-    covered = set(_occurring(chosen, size))
+    has_all = len(chosen) == len(matrix.cells)
+    covered = set(occurring if has_all else _occurring(chosen, size))
     uncovered = tuple(combination for combination in occurring if combination not in covered)
     return Coverage(f"{_WORDS[size]}s", len(occurring), uncovered)
 
@@ -154,11 +159,15 @@ def _endpoints(cells: Iterable[Cell]) -> list[Combination]:
     return [end(column)[1] for column in zip(*rows, strict=True) for end in (min, max)]
 
 
-def _occurring(cells: Iterable[Cell], size: int) -> list[Combination]:
-    return list(
-        dict.fromkeys(combination for cell in cells for combination in _combinations(cell, size))
-    )
+def _occurring(cells: Collection[Cell], size: int) -> list[Combination]:
+    """Return the combinations of two values or more that cells have, each once."""
+    return [
+        tuple((axis, value or _NONE) for axis, value in zip(axes, values, strict=True))
+        for axes in combinations(AXES, size)
+        for values in dict.fromkeys(map(attrgetter(*axes), cells))
+    ]
 
 
 def _combinations(cell: Cell, size: int) -> Iterator[Combination]:
-    return combinations([(axis, getattr(cell, axis) or "none") for axis in AXES], size)
+    values = cell.cuda, cell.cudnn or _NONE, cell.os, cell.arch
+    return combinations(zip(AXES, values, strict=True), size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from envmatrix.facts.components import Absence
@@ -13,6 +12,7 @@ from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import Target
 from envmatrix.facts.versions import in_range, version_key
 from envmatrix.matrix.cells import ARCHES
+from envmatrix.records import dataclass
 
 # The source that is an image by digest, which contains CUDA.
 IMAGE = "image"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import Problem
+from envmatrix.records import dataclass
 from envmatrix.schema.decoding import Fault, decode, dotted
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 

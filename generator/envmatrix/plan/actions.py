@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby, zip_longest
 from typing import Literal, TypeAlias
 
 from envmatrix.images.contents import BuildContents, StageContents, StagePackage, contents_in
 from envmatrix.images.model import BuildNeeds, Image
+from envmatrix.records import dataclass
 
 FINGERPRINT_LABEL = "envmatrix.fingerprint"
 STAGES_LABEL = "envmatrix.stages"

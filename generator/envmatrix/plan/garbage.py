@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from envmatrix.images.contents import contents_in
 from envmatrix.images.definition import Definition
 from envmatrix.images.environments import base_image
 from envmatrix.lock.model import BaseRequest, Lock
+from envmatrix.records import dataclass
 
 Kind = Literal[
     "image",

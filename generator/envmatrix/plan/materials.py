@@ -4,12 +4,12 @@ files and bases of the lock. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.lock.model import Lock, StageFile
 from envmatrix.plan.actions import Inputs
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,16 @@ class ImageParts:
 
     fingerprint: str
     needs: BuildNeeds
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentParts:
+    """The parts of the images of an environment; `files` are the sha256 (hex) of the generated
+    files that define them."""
+
+    epoch: int
+    files: Mapping[str, str]
+    images: Mapping[Image, ImageParts]
 
 
 @dataclass(frozen=True, slots=True)

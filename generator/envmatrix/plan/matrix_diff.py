@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -13,6 +13,7 @@ from envmatrix.lock.requests import sets_of
 from envmatrix.matrix.cells import AXES, Cell, sort_key
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Exclusion, Matrix
+from envmatrix.records import dataclass
 
 _Files = Mapping[str, set[Artifact]]
 

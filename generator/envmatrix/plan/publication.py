@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from itertools import groupby
 
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage
 from envmatrix.plan.actions import DIGITS, FINGERPRINT_LABEL, Inputs
+from envmatrix.records import dataclass
 from envmatrix.registry.manifests import INDEX, MANIFEST, canonical
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.images.environments import Environment
@@ -14,6 +13,7 @@ from envmatrix.lock.model import Lock
 from envmatrix.plan.actions import Inputs
 from envmatrix.plan.publication import Index
 from envmatrix.publishing.cosign import Cosign
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
 from envmatrix.render.provenance import PROVENANCE, BuildMetadata, statement

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +12,7 @@ from envmatrix.engine.transfer import absent_image
 from envmatrix.errors import ConfigurationError, EnvmatrixError, LookupFailed
 from envmatrix.machine.processes import complete
 from envmatrix.matrix.model import Signer
+from envmatrix.records import dataclass
 from envmatrix.registry.client import is_loopback, open_registry
 
 _HINT = "install it: on Debian 13, `apt install cosign`"

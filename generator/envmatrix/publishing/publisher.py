@@ -4,7 +4,6 @@ its images are there, from whatever machines."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from envmatrix.lock.images_lock import PublishedImage, PublishedIndex
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import FINGERPRINT_LABEL, Existing, Inputs
 from envmatrix.plan.publication import Index, image_tag, index_document
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import INDEX, Manifest
 from envmatrix.store.image_records import ImageRecords

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from envmatrix.images.contents import build_record
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.plan.actions import Action
+from envmatrix.records import dataclass
 from envmatrix.store.image_records import ImageRecords
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from envmatrix.errors import LookupFailed
+from envmatrix.records import dataclass
 
 _Part = TypeVar("_Part")
 

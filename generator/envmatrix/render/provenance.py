@@ -5,9 +5,8 @@ https://slsa.dev/spec/v1.0/provenance
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from envmatrix.plan.actions import Inputs
+from envmatrix.records import dataclass
 from envmatrix.render.sbom import Bill
 
 PROVENANCE = "application/vnd.in-toto+json"

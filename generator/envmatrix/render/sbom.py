@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from packageurl import PackageURL
@@ -16,6 +15,7 @@ from packageurl import PackageURL
 from envmatrix.images.environments import Environment
 from envmatrix.lock.model import Artifact, Lock
 from envmatrix.plan.actions import Inputs
+from envmatrix.records import dataclass
 
 SPDX = "application/spdx+json"
 CYCLONEDX = "application/vnd.cyclonedx+json"

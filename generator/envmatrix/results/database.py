@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache, partial
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +19,11 @@ import sqlalchemy as sa
 
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.machine.cache import exclusive
+from envmatrix.records import dataclass
 from envmatrix.results import tables
 from envmatrix.results.records import InvalidRecord, Record
 from envmatrix.sessions.outcomes import COUNTED
+from envmatrix.text import one_line
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
 _SCHEMAS = ("0001", "0002", "0003", "0004", "0005")
@@ -37,8 +43,17 @@ _LOG_PAGES = 4_000
 _CACHE_KILOBYTES = 32 << 10
 _EXAMPLE = "postgresql://results@db.example/envmatrix"
 _NOT_LOST = "the results stay in their journals and are stored by the next command"
+# It logs a traceback of an interruption, which it raises as well.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 # SQLite would apply a log that stays to the new file.
 _MOVE_AWAY = "move the file away, with its `-wal` and `-shm`: the next command makes a new one"
+_RESTORE = "restore a backup, or use another database"
+# Codes of SQLite, of which the lowest byte is the primary code, for a file that no later command
+# can use (https://www.sqlite.org/rescode.html). Statements are the same for all stores: one is an
+# error only where the tables are not those of the schema.
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+# The class of SQLSTATE for the same in PostgreSQL, and what is in it for a user without privileges.
+_WRONG_STATEMENT, _FORBIDDEN = "42", "42501"
 
 
 @contextmanager
@@ -65,7 +80,7 @@ def _open_migrated(address: sa.URL) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-# The key in a connection's `info` of the number of invalid rows by table.
+# The key in a connection's `info` of the primary keys of invalid rows by table.
 LEFT_OUT = "envmatrix.left_out"
 
 
@@ -80,8 +95,7 @@ class Database:
         with self.writing() as connection:
             try:
                 # Transactions that lock places in the same order cannot block each other forever.
-                for record in sorted(records, key=_place_of):
-                    _insert(connection, record)
+                _insert(connection, sorted(records, key=_place_of))
             except (sa.exc.DataError, OverflowError, TypeError, ValueError) as error:
                 raise InvalidRecord("the results store rejects its values") from error
 
@@ -104,7 +118,34 @@ def _place_of(record: Record) -> tuple[str, str]:
     return record.run.library, record.run.cell
 
 
-def _insert(connection: sa.Connection, record: Record) -> None:
+def _insert(connection: sa.Connection, records: Sequence[Record]) -> None:
+    """Insert the runs that are not stored, and their parts. Each part changes the place of a run
+    that is there. In SQLite that is a write, so runs follow their parts there, and change their
+    place once."""
+    if connection.dialect.name == "postgresql":
+        _insert_parts(connection, [record for record in records if _insert_run(connection, record)])
+        return
+    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    missing = {record.run.id: record for record in records}
+    stored = sa.select(tables.runs.c.id).where(tables.runs.c.id.in_(missing))
+    for run_id in connection.scalars(stored).all():
+        del missing[run_id]
+    _insert_parts(connection, missing.values())
+    _insert_rows(connection, tables.runs, map(_run_values, missing.values()))
+
+
+def _insert_run(connection: sa.Connection, record: Record) -> bool:
+    """Insert a run into PostgreSQL; return whether it was not stored already."""
+    from sqlalchemy.dialects import postgresql
+
+    statement = postgresql.insert(tables.runs).on_conflict_do_nothing()
+    row = dict(zip(_columns(tables.runs), _fit(tables.runs, _run_values(record)), strict=True))
+    options = {"preserve_rowcount": True}
+    return bool(connection.execute(statement, row, execution_options=options).rowcount)
+
+
+def _run_values(record: Record) -> list[object]:
+    """Return the values of a run in the order of its columns."""
     run, counts = record.run, record.counts
     row = {
         **asdict(run.revision),
@@ -113,61 +154,64 @@ def _insert(connection: sa.Connection, record: Record) -> None:
         "revision": run.revision.id,
         **{str(state): counts.get(state, 0) for state in COUNTED},
     }
-    fitting = _fit_row(_fits(tables.runs), row)
-    options = {"preserve_rowcount": True}
-    added = connection.execute(_run_insertion(connection), fitting, execution_options=options)
-    if not added.rowcount:
-        return
+    return [row[name] for name in _columns(tables.runs)]
+
+
+def _insert_parts(connection: sa.Connection, records: Collection[Record]) -> None:
     for table in tables.PARTS.values():
-        items: Sequence[Any] = getattr(record, table.name)
-        for start in range(0, len(items), _ROWS_AT_ONCE):
-            rows = _part_rows(table, run.id, start, items[start : start + _ROWS_AT_ONCE])
-            connection.execute(sa.insert(table), rows)
+        _insert_rows(connection, table, _part_values(table, records))
 
 
-def _run_insertion(connection: sa.Connection) -> sa.Insert:
-    """Return the statement that stores a run unless it is stored already."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(tables.runs).on_conflict_do_nothing()
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(tables.runs).on_conflict_do_nothing()
-
-
-def _part_rows(
-    table: sa.Table, run: str, start: int, items: Sequence[Any]
-) -> list[dict[str, object]]:
-    """Return the rows of parts of a run, whose positions begin at `start`."""
-    fits = {name: fit for name, fit in _fits(table).items() if name not in ("run", "position")}
-    rows = []
-    for position, item in enumerate(items, start):
-        row = _fit_row(fits, {name: getattr(item, name) for name in fits})
-        row["run"], row["position"] = run, position
-        rows.append(row)
-    return rows
+def _part_values(table: sa.Table, records: Iterable[Record]) -> Iterator[list[object]]:
+    """Yield the values of parts of runs in the order of their columns."""
+    columns = _columns(table)
+    key = columns.index("run")
+    values_of = attrgetter(*columns[:key], *columns[key + 2 :])
+    for record in records:
+        for position, part in enumerate(getattr(record, table.name)):
+            values = [*values_of(part)]
+            values[key:key] = record.run.id, position
+            yield values
 
 
-def _fit_row(
-    fits: Mapping[str, Callable[[str], str | bytes]], row: Mapping[str, object]
-) -> dict[str, object]:
-    """Return a row that fits its table: texts truncated to their columns and without characters
-    that databases reject, long ones compressed."""
-    return {
-        name: fits[name](value) if isinstance(value, str) else value for name, value in row.items()
-    }
+def _insert_rows(
+    connection: sa.Connection, table: sa.Table, rows: Iterable[Sequence[object]]
+) -> None:
+    """Insert many rows, without what SQLAlchemy does for the values of each."""
+    statement = sa.insert(table).compile(dialect=connection.dialect)
+    names = _columns(table)
+    fitting: Iterator[Any] = (_fit(table, row) for row in rows)
+    if not statement.positional:
+        fitting = (dict(zip(names, row, strict=True)) for row in fitting)
+    while batch := list(islice(fitting, _ROWS_AT_ONCE)):
+        connection.exec_driver_sql(statement.string, batch)
 
 
 @cache
-def _fits(table: sa.Table) -> Mapping[str, Callable[[str], str | bytes]]:
+def _columns(table: sa.Table) -> tuple[str, ...]:
+    return tuple(table.c.keys())
+
+
+def _fit(table: sa.Table, values: Sequence[object]) -> tuple[object, ...]:
+    """Return values that fit the columns of their table: texts truncated and without characters
+    that databases reject, long ones compressed."""
+    return tuple(
+        [
+            fits(value) if isinstance(value, str) else value
+            for fits, value in zip(_fits(table), values, strict=True)
+        ]
+    )
+
+
+@cache
+def _fits(table: sa.Table) -> tuple[Callable[[str], str | bytes], ...]:
     """Return how a text becomes a value of each column."""
-    return {
-        column.name: _packed
+    return tuple(
+        _packed
         if isinstance(column.type, sa.LargeBinary)
         else partial(_truncated, getattr(column.type, "length", None))
         for column in table.c
-    }
+    )
 
 
 def _packed(text: str) -> bytes:
@@ -246,10 +290,10 @@ def _create(address: sa.URL) -> None:
     if address.get_backend_name() != "sqlite" or address.database in (None, "", ":memory:"):
         return
     file = Path(str(address.database))
-    if file.exists():
+    if _is_there(file):
         return
     with exclusive(file.with_name(f"{file.name}.lock")):
-        if file.exists():
+        if _is_there(file):
             return
         scratch = file.with_name(f"{file.name}.new")
         for suffix in ("", "-wal", "-shm"):  # of a process that was killed here
@@ -265,6 +309,18 @@ def _create(address: sa.URL) -> None:
         scratch.rename(file)
 
 
+def _is_there(file: Path) -> bool:
+    """Return whether a file exists; raise LookupFailed if something else has its name, as a link to
+    a disk that is not mounted."""
+    if file.is_symlink() and not file.exists():
+        message = f"the results store `{file}` is a link to `{file.readlink()}`, which is missing"
+        raise LookupFailed(message, hint=f"make it available, or remove the link: {_NOT_LOST}")
+    if file.exists() and not file.is_file():
+        message = f"the results store `{file}` is not a file"
+        raise LookupFailed(message, hint="move it away: the next command makes a file")
+    return file.exists()
+
+
 def _migrate(engine: sa.Engine, address: sa.URL) -> None:
     with engine.execution_options(**_READ_ONLY).connect() as connection:
         if _schema(connection, address) == SCHEMA:
@@ -274,11 +330,7 @@ def _migrate(engine: sa.Engine, address: sa.URL) -> None:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
         schema = _schema(connection, address)
         if schema is not None and schema not in _SCHEMAS:
-            raise LookupFailed(
-                f"the results store {_address_text(address)} has schema {schema}, "
-                f"and this envmatrix knows those up to {SCHEMA}",
-                hint="use the version of envmatrix that the others use, or a newer one",
-            )
+            raise _unknown_schema(schema, address)
         _upgrade(connection)
 
 
@@ -289,12 +341,17 @@ def _schema(connection: sa.Connection, address: sa.URL) -> str | None:
         return None
     version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if version is None:
-        is_file = address.get_backend_name() == "sqlite"
-        raise LookupFailed(
-            f"the results store {_address_text(address)} has no schema version: it is damaged",
-            hint=_MOVE_AWAY if is_file else "restore a backup, or use another database",
-        )
+        message = f"the results store {_address_text(address)} has no schema version: it is damaged"
+        raise LookupFailed(message, hint=_repair(address))
     return str(version)
+
+
+def _unknown_schema(schema: str, address: sa.URL) -> LookupFailed:
+    store = f"the results store {_address_text(address)} has schema `{one_line(schema)}`"
+    if re.fullmatch(r"\d{4}", schema, re.ASCII) and schema > SCHEMA:
+        hint = "use the version of envmatrix that the others use, or a newer one"
+        return LookupFailed(f"{store}, and this envmatrix knows those up to {SCHEMA}", hint=hint)
+    return LookupFailed(f"{store}, which none has: it is damaged", hint=_repair(address))
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -321,7 +378,7 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
             f"the results store {_address_text(address)} failed: {lines[0]}",
-            hint=_MOVE_AWAY if _is_damage(error.orig) else _NOT_LOST,
+            hint=_repair(address) if _is_damage(error.orig) else _NOT_LOST,
             details=lines[1:],
         ) from error
     except sa.exc.SQLAlchemyError as error:
@@ -329,10 +386,15 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
 
 
 def _is_damage(error: BaseException | None) -> bool:
-    """Return whether an SQLite file is none, or damaged: no later command can use it."""
-    # The lowest byte is the primary code: https://www.sqlite.org/rescode.html
-    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in codes
+    """Return whether a store is none, or not what its schema says: no later command can use it."""
+    sqlite_code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    state = getattr(error, "sqlstate", None) or ""
+    is_wrong = state.startswith(_WRONG_STATEMENT) and state != _FORBIDDEN
+    return sqlite_code in _DAMAGED or is_wrong
+
+
+def _repair(address: sa.URL) -> str:
+    return _MOVE_AWAY if address.get_backend_name() == "sqlite" else _RESTORE
 
 
 def _address_text(address: sa.URL) -> str:

@@ -70,17 +70,25 @@ def _dataclass_reader(kind: Any) -> _Reader:
     readers = [
         (number, read) for number, name in enumerate(names) if (read := _reader(hints[name]))
     ]
-
-    predicates = [accepts for name, accepts in checks(kind) if name in names]
+    # Texts are most fields, and are checked together; what a reader returns is valid.
+    texts = [number for number, name in enumerate(names) if hints[name] is str]
+    checked = {*texts, *(number for number, _ in readers)}
+    predicates = [
+        (number, accepts)
+        for number, (name, accepts) in enumerate(checks(kind))
+        if name in names and number not in checked
+    ]
 
     def read_fields(row: Any) -> Any:
         if not isinstance(row, list) or len(row) != len(names):
             raise InvalidRecord("a value is not the list of its fields")
+        if {type(row[number]) for number in texts} - {str}:
+            raise InvalidRecord("a text has another type")
+        for number, accepts in predicates:
+            if not accepts(row[number]):
+                raise InvalidRecord("a field has another type")
         for number, read in readers:
             row[number] = read(row[number])
-        for accepts, value in zip(predicates, row, strict=True):
-            if not accepts(value):
-                raise InvalidRecord("a field has another type")
         return kind(*row)
 
     return read_fields

@@ -26,8 +26,8 @@ def sign(entry: ReportEntry) -> str:
 
 def tests_of(entry: ReportEntry) -> str:
     """Return `12 passed, 1 failed`; "" if no test ran."""
-    counts = [(entry.count(state), state) for state in COUNTED]
-    return ", ".join(f"{count} {state}" for count, state in counts if count)
+    counts = entry.counts
+    return ", ".join([f"{counts[state]} {state}" for state in COUNTED if counts.get(state)])
 
 
 def origin_text(origin: Origin | None) -> str:

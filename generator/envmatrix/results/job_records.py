@@ -13,7 +13,6 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import JOBS, cache_directory, exclusive
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.publishing.cosign import is_signed_file
+from envmatrix.records import dataclass
 from envmatrix.results.journal import LARGEST
 from envmatrix.results.records import InvalidRecord, Part, Record, line_of, record_of
 

@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmatrix.machine.configuration import configured_results, user_configuration
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database

@@ -12,12 +12,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from envmatrix.files import readable_text, write_whole
 from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import exclusive
+from envmatrix.records import dataclass
 from envmatrix.results.journal import write_ended
 from envmatrix.results.location import Location
 from envmatrix.results.records import Record, Run
@@ -35,14 +36,12 @@ class PassedJobs:
     @property
     def ids(self) -> Mapping[str, str]:
         """The id of each job, by its name; none where the results were removed."""
-        if self.location.is_empty:
-            return {}
-        matches = map(_LINE.fullmatch, readable_text(self._file).splitlines())
-        return {match[2]: match[1] for match in matches if match}
+        return self._ids_in(readable_text(self._file))
 
     def start(self, run: Run) -> None:
         """Remove the jobs that a run is newer than, before it starts: it may be killed."""
-        if _text(without_outdated(self.ids, run)) != readable_text(self._file):
+        text = readable_text(self._file)
+        if _text(without_outdated(self._ids_in(text), run)) != text:
             with self._changed() as ids:
                 remaining = without_outdated(ids, run)
                 ids.clear()
@@ -60,6 +59,12 @@ class PassedJobs:
                 run = replace(record.run, id=str(uuid.uuid4()), started=time.time())
                 write_ended(self.location.journals, replace(record, run=run))
                 ids[str(job)] = job.id
+
+    def _ids_in(self, text: str) -> Mapping[str, str]:
+        if self.location.is_empty:
+            return {}
+        matches = map(_LINE.fullmatch, text.splitlines())
+        return {match[2]: match[1] for match in matches if match}
 
     @property
     def _file(self) -> Path:

@@ -5,13 +5,14 @@ Other programs may have written rows: invalid ones are left out.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
+from envmatrix.records import dataclass
 from envmatrix.results import tables
 from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check
@@ -169,7 +170,7 @@ def times(
     place = (runs.c.library, runs.c.cell, runs.c.verb)
     newest_first = (runs.c.started.desc(), runs.c.id)
     number = sa.func.row_number().over(partition_by=place, order_by=newest_first)
-    columns = (*place, runs.c.state, runs.c.seconds, number.label("number"))
+    columns = (*place, runs.c.id, runs.c.state, runs.c.seconds, number.label("number"))
     whole = (runs.c.extent == "", _at_any(places))
     numbered = sa.select(*columns).where(*whole).subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
@@ -231,9 +232,8 @@ def sightings(
 ) -> Mapping[str, tuple[Sighting, ...]]:
     """Return the states of the named tests in each run of `history` that has them."""
     by_id = {stored.run.id: stored for stored in history}
-    query = sa.select(outcomes.c.run, outcomes.c.name, outcomes.c.state).where(
-        outcomes.c.name.in_(names), outcomes.c.run.in_(by_id)
-    )
+    columns = (outcomes.c.run, outcomes.c.position, outcomes.c.name, outcomes.c.state)
+    query = sa.select(*columns).where(outcomes.c.name.in_(names), outcomes.c.run.in_(by_id))
     tests = _valid_rows(connection, outcomes, connection.execute(query), _outcome_state)
     return grouped((row.name, by_id[row.run].sighting(test.state)) for row, test in tests)
 
@@ -297,7 +297,7 @@ def _second_runs(
     key = (runs.c.library, runs.c.cell, runs.c.revision)
     number = sa.func.row_number().over(partition_by=key, order_by=runs.c.started.desc())
     comparable = (_at_any(places), runs.c.started >= since, _COMPARABLE)
-    columns = (*key, runs.c.started, number.label("number"))
+    columns = (*key, runs.c.id, runs.c.started, number.label("number"))
     numbered = sa.select(*columns).where(*comparable).subquery()
     query = sa.select(numbered).where(numbered.c.number == 2)
     rows = _valid_rows(connection, runs, connection.execute(query), _placed_run)
@@ -330,17 +330,19 @@ def _last_outcomes(
     """Return when the last run since a moment started that has an outcome, by library, cell,
     revision, name and state of the test."""
     comparable = (_at_any(places), runs.c.started >= since, _COMPARABLE)
-    key = (runs.c.library, runs.c.cell, runs.c.revision, outcomes.c.name, outcomes.c.state)
+    of_run = (runs.c.library, runs.c.cell, runs.c.revision, runs.c.started)
     query = (
-        sa.select(*key, sa.func.max(runs.c.started).label("started"))
+        sa.select(*of_run, outcomes.c.name, outcomes.c.state, *outcomes.primary_key)
         .join(outcomes, outcomes.c.run == runs.c.id)
         .where(*comparable, *conditions)
-        .group_by(*key)
     )
-    rows = _valid_rows(connection, outcomes, connection.execute(query), _placed_outcome)
-    return {
-        (row.library, row.cell, row.revision, row.name, row.state): row.started for row, _ in rows
-    }
+    last: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    for row, sighting in _valid_rows(
+        connection, outcomes, connection.execute(query), _placed_outcome
+    ):
+        key = (row.library, row.cell, row.revision, row.name, row.state)
+        last[key] = max(last[key], sighting.started)
+    return last
 
 
 def durations(
@@ -410,13 +412,15 @@ def _value(kind: type[_Part], row: sa.Row[Any], **others: Any) -> _Part:
 def _valid_rows(
     connection: sa.Connection, table: sa.Table, rows: Iterable[Any], make: Callable[[Any], _T]
 ) -> Iterator[tuple[Any, _T]]:
-    """Yield each valid row with the value that `make` returns for it; count invalid rows."""
+    """Yield each valid row with the value that `make` returns for it; note the primary keys of
+    invalid rows, which several queries may read."""
     for row in rows:
         try:
             yield row, make(row)
         except (AttributeError, OverflowError, TypeError, ValueError):
             # InvalidRecord is a ValueError.
-            connection.info.setdefault(LEFT_OUT, Counter())[table.name] += 1
+            key = tuple(getattr(row, column.name) for column in table.primary_key)
+            connection.info.setdefault(LEFT_OUT, defaultdict(set))[table.name].add(key)
 
 
 def _check_texts(*values: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from envmatrix.errors import (
     Absent,
@@ -15,6 +15,7 @@ from envmatrix.errors import (
     EnvmatrixError,
     LookupFailed,
 )
+from envmatrix.records import dataclass
 from envmatrix.results.journal import Journal, open_journal
 from envmatrix.results.location import Location
 from envmatrix.results.records import BAD, End, Run

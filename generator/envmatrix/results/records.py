@@ -10,11 +10,12 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
 from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome

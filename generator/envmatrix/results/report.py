@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import sqlalchemy as sa
 
+from envmatrix.records import dataclass
 from envmatrix.results import queries, summary
 from envmatrix.results.database import LEFT_OUT
 from envmatrix.results.places import FLAKY_SECONDS, summaries
@@ -45,7 +45,8 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
     expired = tuple(waiver for waiver in scope.waivers if waiver.has_expired(scope.today))
     used = {failure.waiver for failure in failures}
     broke = _newly_broken(connection, scope, failures)
-    left_out = dict(connection.info.get(LEFT_OUT, {}))  # after all queries of rows
+    invalid = connection.info.get(LEFT_OUT, {})  # after all queries of rows
+    left_out = {table: len(keys) for table, keys in invalid.items()}
     return Report(
         entries=entries,
         failures=failures,

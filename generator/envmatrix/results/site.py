@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import sqlalchemy as sa
+from markupsafe import Markup
 
 from envmatrix.console import amount_of
+from envmatrix.records import dataclass
 from envmatrix.results import formats, queries, summary
 from envmatrix.results.queries import StoredRun
 from envmatrix.results.records import BAD
@@ -32,6 +33,8 @@ _RUNS = 30
 # The most tests of a kind on a page.
 _TESTS = 1_000
 _STRIP = 12
+# The most names of libraries, cells and runs whose file names are kept.
+_NAMES = 4_096
 
 # Names that are valid file names everywhere; hashed names contain a tilde.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._+-]{0,119}", re.ASCII)
@@ -42,6 +45,11 @@ ASSETS: Mapping[str, str] = {
     "style.css": "text/css; charset=utf-8",
     "grid.js": "text/javascript; charset=utf-8",
 }
+_TREND_START = Markup(
+    '<svg class="trend" viewBox="0 0 100 24" role="img" aria-label="{0}"><title>{0}</title>'
+    '<polyline points="'
+)
+_TREND_END = Markup('"/></svg>')
 # The generator in the head of every page.
 GENERATOR = '<meta name="generator" content="envmatrix">'
 HTML = "text/html; charset=utf-8"
@@ -97,6 +105,7 @@ class Site:
             "index.html.j2",
             "",
             report=report,
+            bad=report.bad,
             entries=entries,
             waived=[failure for failure in report.failures if failure.waiver],
             libraries=sorted({library for library, _ in entries}),
@@ -156,6 +165,7 @@ class Site:
         )
 
 
+@lru_cache(_NAMES)
 def file_name(name: str) -> str:
     """Return a unique plain file name for a stored name."""
     if _PLAIN.fullmatch(name):
@@ -187,6 +197,25 @@ def polyline(values: Sequence[float]) -> str:
     return _points(len(values)) % tuple([22 - scale * (value - low) for value in values])
 
 
+@lru_cache(_NAMES)
+def badge(state: str, word: str) -> Markup:
+    """Return a word in the colours of a state."""
+    return Markup('<span class="badge {}">{}</span>').format(state, word)
+
+
+def trend(values: Sequence[float], label: str) -> Markup:
+    """Return a line through values, if there are several."""
+    if len(values) < 2:
+        return Markup()
+    points = Markup(polyline(values))  # noqa: S704 -- numbers, for which formatting takes long
+    return Markup("").join((_trend_start(label), points, _TREND_END))
+
+
+@lru_cache(_NAMES)
+def _trend_start(label: str) -> Markup:
+    return _TREND_START.format(label)
+
+
 @cache
 def _points(count: int) -> str:
     """Return the format of that many points at the same distance."""
@@ -202,6 +231,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {"badge": badge, "trend": trend}
     environment.filters |= {
         "duration": duration,
         "run_page": run_page,
@@ -209,7 +239,6 @@ def _environment() -> jinja2.Environment:
         "flakiness": formats.flakiness,
         "invalid": formats.invalid_rows_text,
         "moment": lambda started: f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M}",
-        "polyline": polyline,
         "revision": summary.revision_text,
         "sign": formats.sign,
         "since": formats.origin_text,

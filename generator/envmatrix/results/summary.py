@@ -4,12 +4,13 @@ the store are passed in."""
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 from operator import attrgetter
 
+from envmatrix.records import dataclass
 from envmatrix.results.encoding import NOT_ENCODED
 from envmatrix.results.queries import Flake, FlakyRevision, Sighting, StoredRun, grouped
 from envmatrix.results.records import BAD, End, Revision
@@ -48,8 +49,12 @@ class ReportEntry:
     def seconds(self) -> float:
         return sum(stored.end.seconds for stored in self.runs)
 
-    def count(self, state: str) -> int:
-        return sum(stored.counts.get(state, 0) for stored in self.runs)
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The numbers of its tests by state."""
+        if len(self.runs) == 1:
+            return self.runs[0].counts
+        return sum((Counter(stored.counts) for stored in self.runs), Counter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +320,11 @@ def flakes(places: Iterable[PlaceSummary], since: float) -> tuple[Flake, ...]:
     """Return the flaky tests of the runs since a moment, worst first."""
     tests: list[Flake] = []
     for place in places:
-        names = {item.name: [0, 0] for item in place.flaky if item.started >= since}
+        counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         for item in place.flaky:
             if item.started >= since:
-                names[item.name][item.reason == "contradicted"] += 1
-        tests += (Flake(place.library, place.cell, name, *counts) for name, counts in names.items())
+                counts[item.name][item.reason == "contradicted"] += 1
+        tests += [Flake(place.library, place.cell, name, *row) for name, row in counts.items()]
     tests.sort(key=attrgetter("library", "cell", "name"))
     tests.sort(key=lambda flake: -flake.retried - flake.contradicted)
     return tuple(tests)

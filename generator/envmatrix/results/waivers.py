@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,6 +12,7 @@ from envmatrix.documents import load_document
 from envmatrix.errors import ConfigurationError, Position
 from envmatrix.matrix.scalars import Some, Text
 from envmatrix.matrix.validation import read_document
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Place
 
 FILE = "waivers.yaml"

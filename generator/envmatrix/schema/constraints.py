@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 # Characters of an invalid text in a message.

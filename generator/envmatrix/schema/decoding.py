@@ -4,12 +4,13 @@ of files. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Scalar, Shorthand, value_text
 from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
 from envmatrix.suggestions import did_you_mean

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Scalar, Shorthand
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 

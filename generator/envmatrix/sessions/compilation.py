@@ -40,7 +40,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     with context.build.opened() as build:
         is_configured = is_configured and not build.is_empty
         build.remove(COMPILATIONS)
-        if context.system.copies_source:
+        if context.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner, is_configured=is_configured)
     if source:

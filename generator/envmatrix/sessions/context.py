@@ -4,8 +4,9 @@ Pure."""
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
@@ -14,7 +15,9 @@ from envmatrix.confined import Area
 from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.records import dataclass
 
 SOURCE = "/src"
 BUILD = "/build"
@@ -22,8 +25,6 @@ BUILD = "/build"
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
-# The directory of all build directories in a repository.
-BUILD_ROOT = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ class BuildSystem(Protocol):
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Return the commands that configure and compile a library, in order."""
+
+    def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
+        """Return the steps and commands that people enter for the same in a shell."""
+        return [(each.step, shlex.join(each.argv)) for each in self.commands(context)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,11 @@ class BuildContext:
         return Area(self.directory / "-".join(filter(None, names)))
 
     @property
+    def history(self) -> Area:
+        """The directory with the history of shells, beside the build directory."""
+        return Area(self.directory / "shell")
+
+    @property
     def compiler_cache(self) -> Area | None:
         """The directory of the compiler cache, which other libraries write to as well."""
         return Area(self.caches / self.cache.name) if self.cache else None
@@ -144,9 +154,14 @@ class BuildContext:
         return self.source / self.library.path if self.library.source else self.source
 
     @property
+    def copies_source(self) -> bool:
+        """Return whether the library is built in a copy of its source."""
+        return self.system.copies_source or self.library.build.source_tree == "copied"
+
+    @property
     def tree(self) -> str:
         """Directory of the library, or of its copy, in its containers."""
-        source = f"{BUILD}/{COPY}" if self.system.copies_source else SOURCE
+        source = f"{BUILD}/{COPY}" if self.copies_source else SOURCE
         return posixpath.normpath(f"{source}/{self.library.path if self.library.source else '.'}")
 
     def log(self, step: str) -> Path:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
+
+from envmatrix.records import dataclass
 
 # Who has to look: those who wrote the library, those who keep the matrix and the machines it
 # wants, or those who keep the engine and the network. Only the last is worth a second attempt.
@@ -33,6 +35,8 @@ NO_PROGRAM = "the image has no program `{0}`"
 PACKAGE = "add its package to a flavour in envs/"
 
 
+_COPIED = "give it a copy of its source to write to: `build: {source_tree: copied}`"
+
 # By patterns, which are compiled only when something fails. The first that a line matches counts,
 # from the last line up; `{0}` and `{1}` in a message are its groups.
 _RULES: Mapping[str, Judgement] = {
@@ -47,12 +51,12 @@ _RULES: Mapping[str, Judgement] = {
     ): Judgement(
         "product",
         "it writes to `{0}`: only its build directory and /tmp are its own",
-        "write below the build directory",
+        f"write below the build directory, or {_COPIED}",
     ),
     r"(?i)read-only file system": Judgement(
         "product",
         "it writes outside its build directory and /tmp",
-        "write below the build directory",
+        f"write below the build directory, or {_COPIED}",
     ),
     r"(?i)no space left on device": Judgement(
         "environment",

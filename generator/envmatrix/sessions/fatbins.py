@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import IO
+
+from envmatrix.records import dataclass
 
 # A container: magic, version, size of this header, size of what follows. `fatbinary` writes it, and
 # `__fatBinC_Wrapper_t` of CUDA's fatbinary_section.h leads to it.

@@ -7,10 +7,10 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.confined import Directory
+from envmatrix.records import dataclass
 from envmatrix.sessions.outcomes import State, TestOutcome, parse_errors
 from envmatrix.text import one_line
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from envmatrix.errors import EnvmatrixError
+from envmatrix.records import dataclass
 
 # Of a test or a whole run. `flaky` passed, but only when tried again; `errored` did not get to a
 # verdict; `killed` was not ended by itself.
@@ -105,7 +105,10 @@ def bounded(text: str) -> str:
     return text
 
 
-_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+_MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
+    SyntaxError,  # of XML
+)
 
 
 @contextmanager
@@ -113,7 +116,7 @@ def parse_errors(message: str, hint: str | None = None) -> Iterator[None]:
     """Raise the errors that malformed output of a program causes as EnvmatrixError."""
     try:
         yield
-    except (*_MALFORMED, ElementTree.ParseError) as error:
+    except _MALFORMED as error:
         raise EnvmatrixError(f"{message}: {error}", hint=hint) from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
 from envmatrix.confined import Directory, File, Refused
 from envmatrix.errors import EnvmatrixError
+from envmatrix.records import dataclass
 from envmatrix.sessions import binaries
 from envmatrix.text import one_line
 

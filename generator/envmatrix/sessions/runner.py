@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import count
 
@@ -14,6 +14,7 @@ from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
 from envmatrix.engine.tasks import Executor, Task, key_of, run
 from envmatrix.errors import EngineError
+from envmatrix.records import dataclass
 from envmatrix.sessions import failure_causes, failures
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.logs import Log, ninja_progress

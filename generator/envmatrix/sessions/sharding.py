@@ -6,9 +6,9 @@ import heapq
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from envmatrix.errors import ConfigurationError
+from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
 _MOST = 9999

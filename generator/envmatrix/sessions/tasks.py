@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from envmatrix.engine.tasks import Limits, Mount, Task, TaskResult
+from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
+from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.records import dataclass
 from envmatrix.sessions.context import (
     BUILD,
-    BUILD_ROOT,
     REQUIRES,
     SOURCE,
     BuildContext,
@@ -27,6 +28,16 @@ CCACHE_SOCKET = "/ccache.socket"
 # Programs of ours that run in containers: what calls compilers through the cache.
 PROGRAMS = "/opt/envmatrix"
 LAUNCHER = f"{PROGRAMS}/compile-cached"
+# The directory of the history of shells.
+HISTORY = "/history"
+_SHELL = 'printf %s "$1" >"$HOME/.bashrc"; exec bash'
+_BASHRC = """\
+PS1='\\[\\e[32m\\]{cell} {library}\\[\\e[0m\\]:\\w\\$ '
+[ -z "$NO_COLOR" ] || PS1='{cell} {library}:\\w\\$ '
+HISTFILE=/history/bash_history HISTSIZE=10000 PROMPT_COMMAND='history -a'
+alias ls='ls --color=auto' ll='ls -l'
+printf '%s\\n' {first}
+"""
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
 # The first release whose reference has `--objdir-as-tempdir`.
@@ -52,10 +63,44 @@ class CompletedTask:
         return bool(self.status) and not (self.result.stopped or self.result.out_of_memory)
 
 
-def shell(context: BuildContext) -> Task:
-    """Return a shell where a library compiles; its user ends it, not a limit."""
-    task = in_compiler(context, ["bash"])
-    return replace(task, limits=Limits(shared_memory=task.limits.shared_memory))
+def by_hand(
+    context: BuildContext,
+    command: Sequence[str],
+    *,
+    at_runtime: bool = False,
+    gpus: Gpus | None = None,
+) -> Task:
+    """Return a task that a person runs where a library compiles, or where its tests run; its user
+    ends it, not a limit."""
+    task = in_runtime(context, command) if at_runtime else in_compiler(context, command)
+    limits = Limits(shared_memory=task.limits.shared_memory)
+    return replace(task, limits=limits, gpus=gpus)
+
+
+def shell(context: BuildContext, *, at_runtime: bool = False, gpus: Gpus | None = None) -> Task:
+    """Return a shell in such a task, with a prompt, a history that lasts, and the commands to
+    begin with."""
+    setup = _BASHRC.format(
+        cell=context.cell.id,
+        library=context.library.name,
+        first=shlex.quote(_first_lines(context, at_runtime=at_runtime)),
+    )
+    command = ["bash", "-c", _SHELL, "bash", setup]
+    task = by_hand(context, command, at_runtime=at_runtime, gpus=gpus)
+    return replace(task, mounts=[*task.mounts, Mount(context.history, HISTORY)])
+
+
+def _first_lines(context: BuildContext, *, at_runtime: bool) -> str:
+    """Return what a shell begins with."""
+    image = context.runtime if at_runtime else context.compiler
+    lines = [
+        f"{context.library.name} in {context.cell.id}, in {image}",
+        f"source {context.tree}, read-only unless it is below {BUILD}; outputs {BUILD}; no network",
+    ]
+    if not at_runtime:
+        rows = context.system.by_hand(context)
+        lines += [f"  {step:9} {text}" for step, text in rows]
+    return "\n".join(lines)
 
 
 def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:

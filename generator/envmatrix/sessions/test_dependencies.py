@@ -7,11 +7,12 @@ import posixpath
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
+from envmatrix.records import dataclass
 from envmatrix.sessions.context import BUILD, path_inside
 from envmatrix.sessions.outcomes import bounded, parse_errors
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
+from envmatrix.records import dataclass
 from envmatrix.sessions import junit, outcomes, tasks, verdicts
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failure_causes import Judgement, judge_missing

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import Any
@@ -20,6 +19,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.machine.configuration import SharedCache
 from envmatrix.machine.http import message_of
 from envmatrix.parallel import Once
+from envmatrix.records import dataclass
 from envmatrix.shared_cache import protocol
 from envmatrix.shared_cache.protocol import MOST_VALUE, Malformed, Request, Stream
 from envmatrix.shared_cache.storages import FAILURES, Storage, open_storage

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Protocol
+
+from envmatrix.records import dataclass
 
 # The limit of a value that is stored or returned, in bytes.
 MOST_VALUE = 32 << 20

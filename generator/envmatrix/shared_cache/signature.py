@@ -7,13 +7,13 @@ import configparser
 import hashlib
 import hmac
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
 from envmatrix.files import readable_text
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,6 +21,7 @@ from envmatrix.errors import EnvmatrixError
 from envmatrix.files import open_regular
 from envmatrix.machine.access import Access
 from envmatrix.machine.http import GONE, http_client
+from envmatrix.records import dataclass
 from envmatrix.shared_cache.protocol import MOST_VALUE
 from envmatrix.shared_cache.signature import region_of, signature_of
 

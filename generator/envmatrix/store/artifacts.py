@@ -10,11 +10,11 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.records import dataclass
 
 
 class Content(Protocol):

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,7 @@ from envmatrix.machine.http import (
 )
 from envmatrix.machine.origins import Origins
 from envmatrix.parallel import INTERRUPTION, run_parallel
+from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store, sha256_of
 from envmatrix.store.excerpts import cut_ranges, is_complete, make_excerpt, missing_size
 from envmatrix.store.package_index import index_entry, index_files

@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.excerpts.planning import compose
 from envmatrix.excerpts.reading import RangesReader, Unsuitable
 from envmatrix.lock.model import Artifact, Excerpt, StageFile
+from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
+from envmatrix.records import dataclass
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _OURS, _EXISTING = "ours", "found"

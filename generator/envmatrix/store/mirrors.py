@@ -10,13 +10,13 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
+from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry, open_registry
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.downloads import Fetcher, Mirror

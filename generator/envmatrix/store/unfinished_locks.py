@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Lock
+from envmatrix.records import dataclass
 
 # Older results may differ from those of a new `envmatrix lock`.
 _LONGEST_SECONDS = 24 * 3600.0

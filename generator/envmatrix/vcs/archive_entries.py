@@ -18,9 +18,10 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol, TypeAlias, cast
+
+from envmatrix.records import dataclass
 
 EntryKind: TypeAlias = Literal["file", "directory", "link", "hard link"]
 
@@ -166,8 +167,7 @@ class _Xz:
         while True:
             packed = b""
             if self._decompressor.eof:
-                packed = self._decompressor.unused_data.lstrip(b"\0")
-                packed = packed or self._raw.read(_CHUNK).lstrip(b"\0")
+                packed = self._next_stream()
                 if not packed:
                     return b""
                 self._begin()
@@ -177,6 +177,15 @@ class _Xz:
                     raise EOFError
             if chunk := self._decompressor.decompress(packed, size):
                 return chunk
+
+    def _next_stream(self) -> bytes:
+        """Return the beginning of the stream behind zeros, which pad streams; empty at the end."""
+        packed = self._decompressor.unused_data
+        while not (start := packed.lstrip(b"\0")):
+            packed = self._raw.read(_CHUNK)
+            if not packed:
+                break
+        return start
 
 
 class _Header(tarfile.TarInfo):

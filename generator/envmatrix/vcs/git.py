@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.files import readable_text
 from envmatrix.machine.processes import run
+from envmatrix.records import dataclass
 
 # SHA-1 or SHA-256.
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import COMMIT, SUBMODULE
 from envmatrix.machine.error_texts import UNREACHABLE
 from envmatrix.machine.processes import run
+from envmatrix.records import dataclass
 from envmatrix.store.artifacts import sha256_of
 
 _WHOLE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")

@@ -152,6 +152,20 @@ def test_a_file_that_is_used_as_a_whole_is_not_downloaded(
     assert "whole" not in servers.requests
 
 
+def test_the_reason_why_a_file_has_no_excerpt_is_told_once(
+    matrix: Matrix, lock: Lock, make_servers: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = WHEEL[:-22] + bytes(22)  # the end of the directory
+    servers = make_servers(lambda request: serve(request, damaged))
+    search = replace(servers.search, console=Console())
+    new = with_current_excerpts(lock, matrix, RECIPES, search)
+    assert not excerpts_in(new)
+    assert "whole" not in servers.requests
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no excerpt" in line]
+    name = compiler_in(lock).filename
+    assert lines == [f"`{name}` has no excerpt: the zip is damaged: File is not a zip file"]
+
+
 def test_a_server_without_ranges_has_the_whole_file(
     matrix: Matrix, lock: Lock, make_servers: Make
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 
+from envmatrix.app import compilation
 from envmatrix.app.job_plan import JobSelection, plan_jobs
 from envmatrix.app.job_work import JobWork
 from envmatrix.app.workspace import Workspace
@@ -15,6 +16,7 @@ from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus, Task
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.results.job_records import JobRecords
+from envmatrix.vcs.tree_identity import tree_state
 
 
 def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:
@@ -48,3 +50,18 @@ def test_tests_have_the_gpus_of_their_place(
     tasks = tasks_of(engine, Elsewhere(Resources(8, 32 << 30, count)), tmp_path)
     assert [task.gpus for task in tasks["compile"]] == [None]
     assert [task.gpus for task in tasks["test"]] == [gpus]
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+def test_a_source_is_walked_only_before_and_after_a_job(
+    engine: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[Path] = []
+
+    def state(directory: Path, left_out: Path | None = None) -> str:
+        walks.append(directory)
+        return tree_state(directory, left_out)
+
+    monkeypatch.setattr(compilation, "tree_state", state)
+    jobs = tasks_of(engine, Elsewhere(Resources(8, 32 << 30)), tmp_path)
+    assert len(walks) == 2 * len(jobs)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import write_repository
 
-from envmatrix.app.cell_session import find_libraries
+from envmatrix.app.selected_libraries import find_libraries
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError
 

@@ -115,11 +115,14 @@ def test_a_revision_is_compared_once_for_all_libraries(
     assert first is second
 
 
-def test_a_shell_needs_a_terminal(envmatrix: Prompt, engine: Workspace) -> None:
-    answer = envmatrix("run", "shell", CELL)
+@pytest.mark.parametrize("verb", [("shell",), ("run", "shell")])
+def test_a_shell_needs_a_terminal(
+    envmatrix: Prompt, engine: Workspace, verb: tuple[str, ...]
+) -> None:
+    answer = envmatrix(*verb, CELL)
     assert answer.err.splitlines()[-2:] == [
         "error: a shell needs a terminal",
-        "hint: run it from one, or use `run compile`",
+        "hint: run it from one, or a command: `envmatrix exec CELL -- COMMAND`",
     ]
 
 
@@ -166,9 +169,15 @@ def test_measuring_needs_a_benchmark(envmatrix: Prompt, engine: Workspace) -> No
 
 @pytest.mark.parametrize("libraries", [TWO], indirect=True)
 def test_a_shell_is_for_one_library(envmatrix: Prompt, engine: Workspace) -> None:
-    answer = envmatrix("run", "shell", CELL, "--library", "first", "--library", "second")
+    answer = envmatrix("shell", CELL, "--library", "first", "--library", "second")
     assert answer.status == 2
-    assert answer.err.splitlines()[0] == ("error: a shell is for one library; give --library once")
+    assert answer.err.splitlines()[0] == "error: this is for one library; give --library once"
+
+
+def test_exec_needs_a_command(envmatrix: Prompt, engine: Workspace) -> None:
+    answer = envmatrix("exec", CELL)
+    assert answer.status == 2
+    assert "give the command behind `--`" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from tests.docker_api import DockerApi, Failure
@@ -62,6 +63,26 @@ def test_many_images_are_inspected_by_few_programs(docker: Path) -> None:
     calls = (docker / "calls").read_text().splitlines()
     assert len(calls) == 4
     assert sum(len(call.split("a:")) - 1 for call in calls) == 100
+
+
+def test_thousands_of_images_are_few_requests(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"Id": "sha256:1", "RepoTags": ["a:1", "a:2"], "Labels": {"label": "x"}},
+        {"Id": "sha256:2", "RepoTags": None, "Labels": None},
+    ]
+    api = DockerApi({"GET /images/json": rows})
+    client = api.client()
+    monkeypatch.setattr("docker.DockerClient", lambda **_: client)
+    by_digest = "b@sha256:3"
+    image = Local("sha256:1", {"label": "x"})
+    names = [f"a:{number}" for number in range(2500)]
+    assert local_images([*names, by_digest]) == {"a:1": image, "a:2": image}
+    filters = [json.loads(parse_qs(request.query)["filters"][0]) for request in api.requests]
+    assert [len(row["reference"]) for row in filters] == [1000, 1000, 500]
+    assert (docker / "calls").read_text().count(by_digest) == 1
+    assert "a:" not in (docker / "calls").read_text()
 
 
 def test_a_missing_program_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

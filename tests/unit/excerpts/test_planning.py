@@ -15,8 +15,8 @@ from tests.archives import Entry, ar, entry, noise, package, pieces, tar, xz_of,
 from envmatrix.excerpts.planning import (
     LEAST_SAVED,
     compose,
+    is_large,
     is_promising,
-    may_have_excerpt,
     plan_excerpt,
 )
 from envmatrix.excerpts.reading import BytesReader, RangesReader, Unsuitable
@@ -144,13 +144,7 @@ def test_an_excerpt_of_a_wheel_has_the_selected_members_alone(method: int) -> No
     ("content", "patterns", "name"),
     [
         pytest.param(deb_of(*FILES), ("usr/*",), "a.deb", id="all of it is used"),
-        pytest.param(deb_of(*FILES), HEADERS, "a.rpm", id="another kind"),
-        pytest.param(deb_of(*FILES), ("var/*",), "a.deb", id="a package without such members"),
-        pytest.param(wheel_of(), ("var/*",), "a.whl", id="a wheel without such members"),
         pytest.param(wheel_of(), ("p/lib/*",), "a.whl", id="most of it is used"),
-        pytest.param(ar(data_tar_gz=b""), HEADERS, "a.deb", id="no blocks"),
-        pytest.param(b"no archive", HEADERS, "a.deb", id="no package"),
-        pytest.param(b"no archive", HEADERS, "a.whl", id="no zip"),
     ],
 )
 def test_a_file_without_savings_has_no_excerpt(
@@ -159,19 +153,40 @@ def test_a_file_without_savings_has_no_excerpt(
     assert plan_excerpt(package(content, name), BytesReader(content), patterns, 0) is None
 
 
+def one_block(blocks: Sequence[bytes]) -> bytes:
+    return xz_of([b"".join(blocks)])
+
+
+@pytest.mark.parametrize(
+    ("content", "patterns", "name", "reason"),
+    [
+        (deb_of(*FILES, compress=one_block), HEADERS, "a.deb", "compressed in 1 block$"),
+        (deb_of(*FILES), HEADERS, "a.rpm", "made of .deb, .whl, .zip files only"),
+        (deb_of(*FILES), ("var/*",), "a.deb", "no member is selected"),
+        (wheel_of(), ("var/*",), "a.whl", "no member is selected"),
+        (ar(data_tar_gz=b""), HEADERS, "a.deb", "its `data.tar.gz` is in one piece"),
+        (b"no archive", HEADERS, "a.deb", "it is no Debian package"),
+        (b"no archive", HEADERS, "a.whl", "the zip is damaged"),
+    ],
+)
+def test_a_file_of_which_no_excerpt_can_be_made_has_a_reason(
+    content: bytes, patterns: tuple[str, ...], name: str, reason: str
+) -> None:
+    with pytest.raises(Unsuitable, match=reason):
+        plan_excerpt(package(content, name), BytesReader(content), patterns, 0)
+
+
 def test_a_small_file_has_no_excerpt() -> None:
     content = deb_of(*FILES)
     item = package(content, "a.deb")
-    assert not may_have_excerpt(item)
-    assert may_have_excerpt(replace(item, size=LEAST_SAVED + 1))
+    assert not is_large(item)
+    assert is_large(replace(item, size=LEAST_SAVED + 1))
     assert plan_excerpt(item, BytesReader(content), HEADERS) is None
 
 
-def test_a_stream_in_one_block_is_not_promising() -> None:
-    whole = deb_of(*FILES, compress=lambda blocks: xz_of([b"".join(blocks)]))
-    for content, answer in ((whole, False), (deb_of(*FILES), True), (b"", False)):
-        item = package(content, "a.deb")
-        assert is_promising(item, BytesReader(content), HEADERS) is answer
+def test_a_package_in_several_blocks_is_promising() -> None:
+    content = deb_of(*FILES)
+    assert is_promising(package(content, "a.deb"), BytesReader(content), HEADERS)
 
 
 def test_a_wheel_is_promising_by_its_directory() -> None:

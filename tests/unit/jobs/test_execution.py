@@ -134,7 +134,7 @@ def test_the_goals_are_tests_and_compilations_without_tests() -> None:
             Job("untested", "compile", ("b", "cell"), ("i",)),
         ]
     )
-    assert goals_of(graph, "test") == ("untested", "test")
+    assert goals_of(graph, "test") == ("test", "untested")
     assert {*goals_of(graph, "compile")} == {"tested", "untested"}
 
 

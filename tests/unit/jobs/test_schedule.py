@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.jobs.model import Graph, Job, Resources
+from envmatrix.jobs.model import GUARDS, Graph, Job, Resources
 from envmatrix.jobs.schedule import Machine, Queue, estimate, next_job
 
 GIB = 1 << 30
@@ -39,7 +39,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return Graph.of(draw(st.permutations(jobs)))
 
 
-def peak(graph: Graph, starts: dict[str, float]) -> Resources:
+def peak(graph: Graph, starts: Mapping[str, float]) -> Resources:
     """Return the most of each resource that is in use at a time."""
     most = Resources()
     for moment in starts.values():
@@ -103,13 +103,20 @@ def test_a_large_job_is_not_overused_forever_by_small_ones() -> None:
 
 
 def test_what_ends_before_a_large_job_could_start_goes_ahead() -> None:
-    machine = Machine(Resources(4, 8 * GIB))
-    machine.start(job("runs", 10, resources=Resources(1, 4 * GIB)), 0)
-    large = job("large", 50, resources=Resources(1, 6 * GIB))
-    quick, slow = job("quick", 10), job("slow", 11, resources=Resources(1, 3 * GIB))
-    assert next_job([large, slow, quick], machine, 0) is quick
+    jobs = [
+        job("runs", 10, resources=Resources(1, 4 * GIB)),
+        job("large", 50, resources=Resources(1, 6 * GIB)),
+        job("slow", 11, resources=Resources(1, 3 * GIB)),
+        job("quick", 10),
+        job("modest", 11, resources=Resources(1, 2 * GIB)),
+    ]
+    order = Graph.of(jobs).order
+    runs, large, slow, quick, modest = (order.places[each.id] for each in jobs)
+    machine = Machine(Resources(4, 8 * GIB), order)
+    machine.start(runs, 0)
+    assert next_job([large, slow, quick], machine, 0) == quick
     assert next_job([large, slow], machine, 0) is None
-    assert next_job([large, job("modest", 11, resources=Resources(1, 2 * GIB))], machine, 0)
+    assert next_job([large, modest], machine, 0) == modest
 
 
 DOWNLOAD = Resources(downloads=1)
@@ -117,10 +124,12 @@ DOWNLOAD = Resources(downloads=1)
 
 @pytest.mark.parametrize("takes", [Resources(), DOWNLOAD], ids=["nothing", "a download"])
 def test_what_takes_no_processor_starts_beside_what_waits_for_one(takes: Resources) -> None:
-    machine = Machine(Resources(1, GIB, downloads=1))
-    machine.start(job("runs", 10), 0)
-    download = job("download", 99, resources=takes)
-    assert next_job([job("waits", 1), download], machine, 0) is download
+    jobs = [job("runs", 10), job("waits", 1), job("download", 99, resources=takes)]
+    order = Graph.of(jobs).order
+    runs, waits, download = (order.places[each.id] for each in jobs)
+    machine = Machine(Resources(1, GIB, downloads=1), order)
+    machine.start(runs, 0)
+    assert next_job([waits, download], machine, 0) == download
 
 
 def test_as_many_downloads_as_a_machine_may_have_are_at_once() -> None:
@@ -135,10 +144,11 @@ def test_a_job_for_a_larger_machine_runs_alone() -> None:
 
 def test_only_what_depends_on_a_failed_job_is_given_up() -> None:
     graph = Graph.of([job("a"), job("b", needs=["a"]), job("c", needs=["b"]), job("d")])
-    queue = Queue(graph)
-    assert {each.id for each in queue.fail(graph.jobs["a"])} == {"b", "c"}
-    assert [each.id for each in queue.fail(graph.jobs["a"])] == []
-    assert queue.ready == [graph.jobs["d"]] or queue.ready == [graph.jobs["a"]]
+    order = graph.order
+    queue, places = Queue(order), order.places
+    assert {*queue.fail(places["a"])} == {places["b"], places["c"]}
+    assert queue.fail(places["a"]) == []
+    assert queue.ready == [places["a"]]
 
 
 def test_jobs_with_one_id_are_one_job() -> None:
@@ -154,3 +164,12 @@ def test_more_machines_are_never_slower_here() -> None:
         <= 1.1 * estimate(graph, [Resources(2, 8 * GIB)] * count).bound
         for count in (1, 4, 16)
     )
+
+
+AMOUNTS = st.builds(Resources, *[st.integers(0, 9)] * 4)
+
+
+@given(AMOUNTS, AMOUNTS)
+def test_packed_amounts_fit_where_each_of_them_fits(claim: Resources, free: Resources) -> None:
+    fits = ((free.packed | GUARDS) - claim.packed) & GUARDS == GUARDS
+    assert fits == claim.fits(free)

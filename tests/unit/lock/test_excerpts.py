@@ -63,15 +63,15 @@ def changed(change: Callable[[dict[str, Any]], object]) -> str:
     [
         ("file", "0" * 64, "no file of its set"),
         ("file", "x", "does not match"),
-        ("patterns", [], "no patterns"),
+        ("patterns", [], "`sets.a.excerpts.0.patterns` must not be empty"),
         ("patterns", [""], "must not be empty"),
         ("patterns", "include/*", "must be a list"),
         ("size", -1, "must be a number from 0 on"),
         ("sha256", "3", "does not match"),
-        ("ranges", [], "no ranges"),
-        ("ranges", [[0, 10]], "not enough values"),
+        ("ranges", [], "excerpts.0.ranges` must not be empty"),
+        ("ranges", [[0, 10]], "ranges.0` must have 3 items"),
         ("ranges", [[0, 10, "1"]], "does not match"),
-        ("ranges", [[0, 0, "1" * 64]], "no bytes"),
+        ("ranges", [[0, 0, "1" * 64]], "without bytes"),
         ("ranges", [[0, 1001, "1" * 64]], "end after 1000 bytes"),
         ("ranges", [[-1, 10, "1" * 64]], "must be a number from 0 on"),
         ("ranges", [[0, 10, "1" * 64], [9, 1, "2" * 64]], "overlap"),
@@ -89,12 +89,12 @@ def test_an_excerpt_that_is_none_is_refused_with_the_reason(
 
 @pytest.mark.parametrize("name", ["file", "patterns", "size", "sha256", "ranges", "spans"])
 def test_every_field_of_an_excerpt_is_needed(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"missing key '{name}'"):
+    with pytest.raises(ConfigurationError, match=f"`sets.a.excerpts.0` lacks the key `{name}`"):
         loads(changed(lambda row: row.pop(name)))
 
 
 def test_a_file_has_one_excerpt_in_a_set() -> None:
     document = json.loads(dumps(LOCK))
     document["sets"]["a"]["excerpts"] *= 2
-    with pytest.raises(ConfigurationError, match="two excerpts"):
+    with pytest.raises(ConfigurationError, match="has two of one file"):
         loads(json.dumps(document))

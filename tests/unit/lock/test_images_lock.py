@@ -92,14 +92,14 @@ def row(**changes: object) -> str:
     ("text", "error", "message"),
     [
         ("{\n 1}", ConfigurationError, f"{FILE}:2:2: not JSON"),
-        ("[]", ConfigurationError, "is not a lock of images"),
-        ("{}", ConfigurationError, "missing key 'version'"),
+        ("[]", ConfigurationError, "not a lock of images: the document must be"),
+        ("{}", ConfigurationError, "lacks the key `version`"),
         ('{"version": 2}', OutOfDate, "has version 2"),
         (row(image="registry.example/x:latest"), ConfigurationError, "does not match"),
         (row(image=f"x y/z@sha256:{'2' * 64}"), ConfigurationError, "does not match"),
         (row(fingerprint="b"), ConfigurationError, "does not match"),
-        (row(platforms={}), ConfigurationError, "has no platform"),
-        (row(platforms=7), ConfigurationError, "is not a lock of images"),
+        (row(platforms={}), ConfigurationError, "devel.platforms` must not be empty"),
+        (row(platforms=7), ConfigurationError, "devel.platforms` must be a mapping, not `7`"),
     ],
 )
 def test_what_is_no_such_lock_is_told(text: str, error: type[EnvmatrixError], message: str) -> None:

@@ -5,12 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import Archive, FakeBackend, Index, lock_of, matrix_of, resolution_of, services_of
+from tests.fakes import (
+    Archive,
+    FakeBackend,
+    Index,
+    lock_of,
+    matrix_of,
+    resolution_of,
+    services_of,
+    with_set,
+)
 
 from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.lock.lock_file import dumps, loads
+from envmatrix.lock.lock_file import FILE, dumps, load, loads
 from envmatrix.lock.model import REQUESTS, ImageRequest, Lock, PackageSet, SystemRequest
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import upgrade_rule
@@ -245,6 +254,18 @@ def test_only_what_is_missing_is_looked_up(matrix: Matrix, lock: Lock, tmp_path:
     }
     archive = Archive(versions={"cmake": "2.0-1"}, released=LATER)
     again = lock_of(matrix, tmp_path, archive=archive, previous=Lock(lock.epoch, sets))
+    assert dumps(again) == dumps(lock)
+    assert archive.commands == []
+
+
+def test_a_set_that_lacks_a_package_is_looked_up_again(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    key = "cuda13.0-pypi-devel-amd64"
+    incomplete = replace(lock.sets[key], artifacts=lock.sets[key].artifacts[1:])
+    (tmp_path / FILE).write_text(dumps(with_set(lock, key, incomplete)))
+    previous, archive = load(tmp_path, allow_incomplete=True), Archive()
+    again = lock_of(matrix, tmp_path, archive=archive, previous=previous)
     assert dumps(again) == dumps(lock)
     assert archive.commands == []
 

@@ -12,7 +12,7 @@ import envmatrix
 from envmatrix.errors import Position
 from envmatrix.files import write_whole
 from envmatrix.machine import disk_cache
-from envmatrix.machine.disk_cache import cached_value, identity
+from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 
 
 class CallCounter:
@@ -199,3 +199,44 @@ def test_thousands_of_values_are_all_there(make: CallCounter, cache: Path) -> No
         for number in range(2000):
             cached_value(f"{number}", b"", make)
     assert make.times == 2000
+
+
+@pytest.fixture
+def later(file: Path) -> float:
+    """Return a time at which no file changed a moment ago."""
+    return file.stat().st_ctime + 3600
+
+
+def test_settled_files_are_read_again_only_after_a_change(
+    file: Path, later: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = identity_by_state("n", [str(file)], later)
+    assert before == identity([file])
+    monkeypatch.setattr(disk_cache, "identity", lambda _files: b"read")
+    assert identity_by_state("n", [str(file)], later) == before
+    file.write_text("a")  # the same, at another time
+    assert identity_by_state("n", [str(file)], later) == b"read"
+
+
+def test_what_was_written_a_moment_ago_is_read_in_any_case(file: Path) -> None:
+    now = file.stat().st_ctime
+    before = identity_by_state("n", [str(file)], now)
+    file.write_text("b")
+    assert identity_by_state("n", [str(file)], now) == identity([file]) != before
+
+
+def test_a_file_with_its_old_time_of_modification_is_a_changed_one(
+    file: Path, later: float
+) -> None:
+    before, status = identity_by_state("n", [str(file)], later), file.stat()
+    file.write_text("b")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert identity_by_state("n", [str(file)], later) != before
+
+
+def test_a_file_that_goes_is_a_change(file: Path, later: float) -> None:
+    other = file.with_name("other")
+    other.write_text("a")
+    before = identity_by_state("n", [str(file), str(other)], later)
+    other.unlink()
+    assert identity_by_state("n", [str(file), str(other)], later) != before

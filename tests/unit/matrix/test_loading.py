@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,11 @@ import pytest
 from tests.fakes import write_repository
 
 from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
+
+ROOT = Path(__file__).parents[3]
+_ONE_CELL = 'version: "1"\naxes: {cuda: ["13.0"], os: [debian12], arch: [x86_64]}\nsm: ["90"]\n'
 
 
 def test_the_problems_of_all_files_are_told_in_one_run(tmp_path: Path) -> None:
@@ -35,35 +38,38 @@ def test_a_repository_without_files_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "problem"),
     [
-        ("cross", None, "there is no flavour `cross`"),
         ("cross", "flavour: cross\nextends: devel\n", "envs/cross.yaml:1:1: flavour `cross` needs"),
         ("devel", "flavour: devel\npackages: [make]\n", "flavour `devel` must extend `runtime`"),
         ("runtime", "flavour: runtime\npackages: []\n", "envs/runtime.yaml:2:1: flavour `runtime`"),
     ],
 )
 def test_flavours_that_can_make_no_image_are_refused(
-    tmp_path: Path, file: str, text: str | None, problem: str
+    tmp_path: Path, file: str, text: str, problem: str
 ) -> None:
     root = write_repository(tmp_path, 'cuda: ["13.0"]\nos: [debian12]\narch: [aarch64]')
-    path = root / f"envs/{file}.yaml"
-    path.unlink() if text is None else path.write_text(text)
+    (root / f"envs/{file}.yaml").write_text(text)
     with pytest.raises(ConfigurationError) as caught:
         load_matrix(root)
     (message,) = map(str, caught.value.problems)
     assert problem in message
 
 
-def test_the_hints_for_flavours_that_are_not_there_are_enough_of_them(tmp_path: Path) -> None:
-    root = write_repository(tmp_path, 'cuda: ["13.0"]\nos: [debian12]\narch: [aarch64]')
-    shutil.rmtree(root / "envs")
-    with pytest.raises(ConfigurationError) as caught:
-        load_matrix(root)
+def test_flavours_without_a_file_are_those_of_this_repository(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(_ONE_CELL)
+    matrix = load_matrix(tmp_path)
+    (tmp_path / "envs").mkdir()
+    for name in IMAGES:
+        shutil.copy(ROOT / f"envs/{name}.yaml", tmp_path / "envs")
+    assert matrix.flavours == load_matrix(tmp_path).flavours
+    assert [*matrix.flavours] == [*IMAGES]
 
-    (root / "envs").mkdir()
-    for problem in caught.value.problems:
-        assert problem.hint
-        example = re.search(r"in `(envs/\w+\.yaml)`, for example: `(.*)`$", problem.hint)
-        assert example, problem
-        (root / example[1]).write_text(example[2])
 
-    assert load_matrix(root).cells
+def test_a_file_replaces_the_built_in_flavour(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(_ONE_CELL)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/devel.yaml").write_text(
+        "flavour: devel\nextends: runtime\npackages: [make, meson]\n"
+    )
+    flavours = load_matrix(tmp_path).flavours
+    assert flavours["devel"].packages == ("make", "meson")
+    assert "cmake" in flavours["runtime"].packages

@@ -163,7 +163,7 @@ def test_a_release_that_is_not_on_the_axis_is_told_with_what_means_it(
 ) -> None:
     rest = "exclude: [{cuda: oldest, reason: r}]\n"
     assert problems_of(matrix_of, "[latest]", rest) == [
-        ("matrix.yaml:6:18: axis `cuda` has no value `11.8` (`oldest`)", None)
+        ("matrix.yaml:6:18: axis `cuda` has no value `11.8` (`oldest`)", "it has 13.0")
     ]
 
 

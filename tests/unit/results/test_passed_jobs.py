@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from tests.unit.results.examples import CELL, collector, record, run
 
+from envmatrix.files import readable_text
 from envmatrix.jobs.model import Job
+from envmatrix.results import passed_jobs
 from envmatrix.results.journal import replay
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs, without_outdated
@@ -63,6 +65,21 @@ def test_nothing_is_written_for_a_run_that_outdates_nothing(passed: PassedJobs) 
     before = state_of(directory)
     passed.start(run(library="other"))
     assert state_of(directory) == before
+
+
+def test_the_jobs_are_read_once_for_a_run_that_outdates_nothing(
+    passed: PassedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed.add(JOB)
+    files: list[Path] = []
+
+    def read(file: Path) -> str:
+        files.append(file)
+        return readable_text(file)
+
+    monkeypatch.setattr(passed_jobs, "readable_text", read)
+    passed.start(run(library="other"))
+    assert len(files) == 1
 
 
 def test_a_result_is_recorded_again_as_the_newest_with_all_its_parts(passed: PassedJobs) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
+from envmatrix.records import dataclass
 from envmatrix.results import tables
 from envmatrix.results.database import Database
 from envmatrix.results.journal import open_journal

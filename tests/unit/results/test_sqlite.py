@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -75,10 +76,52 @@ def test_a_damaged_file_is_to_be_moved_away(tmp_path: Path, size: int) -> None:
         database.add(record(1))
 
 
-def test_a_file_that_cannot_be_opened_leaves_the_results_in_their_journals(tmp_path: Path) -> None:
-    with pytest.raises(LookupFailed, match="unable to open") as caught, connect(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(f"DROP TABLE {table}" for table in ("runs", "outcomes", "places", "alembic_version")),
+        "ALTER TABLE runs DROP COLUMN message",
+        "UPDATE alembic_version SET version_num = '0004'",  # its tables are there already
+    ],
+)
+def test_a_store_without_the_tables_of_its_schema_is_to_be_moved_away(
+    tmp_path: Path, change: str
+) -> None:
+    file = tmp_path / "results.sqlite"
+    with connect(file):
+        pass
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(change)
+        connection.commit()
+    with pytest.raises(LookupFailed) as caught:
+        use(file)
+    assert "move the file away" in str(caught.value.hint)
+
+
+def use(file: Path) -> None:
+    """Store a run, and report it."""
+    with connect(file) as database:
+        database.add(record(1, {"a": "passed"}))
+        with database.reading() as connection:
+            compose(connection, Scope(date(2026, 1, 1), 1e9))
+
+
+def test_a_directory_or_a_pipe_is_to_be_moved_away(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (tmp_path, pipe):
+        with pytest.raises(LookupFailed, match="is not a file") as caught, connect(place):
+            pass
+        assert "move it away" in str(caught.value.hint)
+
+
+def test_a_link_to_a_missing_file_stays(tmp_path: Path) -> None:
+    link, target = tmp_path / "results.sqlite", tmp_path / "disk/results.sqlite"
+    link.symlink_to(target)
+    with pytest.raises(LookupFailed, match="is missing") as caught, connect(link):
         pass
     assert "stay in their journals" in str(caught.value.hint)
+    assert link.readlink() == target
 
 
 TEXT = "'text'"
@@ -149,6 +192,25 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
         assert report.left_out[table] > 0
         assert f"rows of {table}" in text(report)
         assert f"rows of {table}" in pages["index.html"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "count"),
+    [("runs", "seconds", 2), ("runs", "message", 1), ("outcomes", "state", 2)],
+)
+def test_an_invalid_row_that_several_queries_read_counts_once(
+    tmp_path: Path, table: str, column: str, count: int
+) -> None:
+    """The newest run, those of a time, and the failures before a revision are read apart."""
+    scope = Scope(date(2026, 1, 1), 1e3, since=1e9)
+    with connect(tmp_path / "results.sqlite") as database:
+        add(database, record(1, {"a": "failed"}), record(2, {"a": "failed"}))
+        with database.writing() as connection:
+            target = tables.METADATA.tables[table]
+            connection.execute(sa.update(target).values({column: sa.literal_column("x'ff'")}))
+        with database.reading() as connection:
+            report = compose(connection, scope)
+    assert report.left_out == {table: count}
 
 
 def invalidate(database: Database, *conditions: sa.ColumnElement[bool]) -> None:

@@ -95,18 +95,31 @@ def test_a_store_is_made_once_however_many_processes_begin_at_once(url: str | Pa
         assert len(queries.latest(connection)) == 8
 
 
-@pytest.mark.parametrize("schema", ["9999", "0000", "", "0003-mine"])
-def test_a_store_of_an_unknown_schema_is_refused(
-    database: Database, url: str | Path, schema: str
-) -> None:
+def set_schema(database: Database, schema: str) -> None:
     with database.engine.begin() as connection:
         version = sa.table("alembic_version", sa.column("version_num"))
         connection.execute(sa.update(version).values(version_num=schema))
+
+
+def test_a_store_of_a_newer_envmatrix_is_refused(database: Database, url: str | Path) -> None:
+    set_schema(database, "9999")
     with (
-        pytest.raises(LookupFailed, match=f"has schema {schema}, and .* up to {SCHEMA}"),
+        pytest.raises(LookupFailed, match=f"has schema `9999`, and .* up to {SCHEMA}") as caught,
         connect(url),
     ):
         pass
+    assert "or a newer one" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("schema", ["0000", "", "0003-mine", "\x1b[1m"])
+def test_a_store_of_an_unknown_schema_is_damaged(
+    database: Database, url: str | Path, schema: str
+) -> None:
+    set_schema(database, schema)
+    with pytest.raises(LookupFailed, match="which none has") as caught, connect(url):
+        pass
+    hint = "move the file away" if isinstance(url, Path) else "use another database"
+    assert hint in str(caught.value.hint)
 
 
 def test_a_store_without_a_schema_version_is_damaged(database: Database, url: str | Path) -> None:

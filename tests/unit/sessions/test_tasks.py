@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.sessions.contexts import build_context
 
-from envmatrix.engine.tasks import Limits, Mount, Task
+from envmatrix.engine.tasks import Gpus, Limits, Mount, Task
 from envmatrix.matrix.library import LibraryBuild, LibraryTest
 from envmatrix.sessions import tasks
 from envmatrix.sessions.context import BuildContext
@@ -27,10 +27,28 @@ def test_a_task_has_the_limits_of_its_library_and_machine(
     assert shared == 64 * 10**6
 
 
-def test_a_shell_is_ended_by_its_user() -> None:
+def test_a_shell_is_ended_by_its_user_and_remembers_what_was_entered() -> None:
     task = tasks.shell(CONTEXT)
     assert task.limits == Limits()
-    assert task.command == ["bash"]
+    assert task.mounts == [
+        *tasks.in_compiler(CONTEXT, []).mounts,
+        Mount(CONTEXT.history, "/history"),
+    ]
+    assert "HISTFILE=/history/bash_history" in task.command[-1]
+
+
+def test_a_shell_begins_with_the_commands_of_the_build() -> None:
+    setup = tasks.shell(CONTEXT).command[-1]
+    assert "cmake -S /src -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release" in setup
+    assert "cmake --build /build" in setup
+    at_runtime = tasks.shell(CONTEXT, at_runtime=True)
+    assert at_runtime.image == tasks.in_runtime(CONTEXT, []).image
+    assert "cmake" not in at_runtime.command[-1]
+
+
+def test_a_command_by_hand_has_no_limits_and_the_gpus_that_are_asked_for() -> None:
+    task = tasks.by_hand(CONTEXT, ["nvcc"], gpus=Gpus("nvidia.com/gpu=0"))
+    assert (task.command, task.limits, task.gpus) == (["nvcc"], Limits(), Gpus("nvidia.com/gpu=0"))
     assert task.mounts == tasks.in_compiler(CONTEXT, []).mounts
 
 

@@ -207,6 +207,12 @@ def refuse(request: httpx.Request) -> httpx.Response:
     return serve(request) if part_of(request) is None else httpx.Response(416)
 
 
+def break_off(request: httpx.Request) -> httpx.Response:
+    if part_of(request):
+        raise httpx.ReadError("the connection ended", request=request)
+    return serve(request)
+
+
 def change(request: httpx.Request) -> httpx.Response:
     """Have another file after the first range."""
     part = part_of(request)
@@ -224,6 +230,7 @@ def change(request: httpx.Request) -> httpx.Response:
         truncate,
         lengthen,
         refuse,
+        break_off,
         change,
     ],
 )
@@ -397,16 +404,19 @@ with httpx.Client() as client:
 
 
 class Server:
-    """The requests that a server with ranges got."""
+    """The requests that a server with ranges, or without, got."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_ranges: bool) -> None:
         self.requests: list[str] = []
         server = self
 
         class RangeHandler(Handler):
             def do_GET(self) -> None:
-                value = self.headers["Range"]
+                value = self.headers.get("Range", "whole")
                 server.requests.append(value)
+                if not has_ranges or value == "whole":
+                    self.answer(200, WHOLE)
+                    return
                 start, last = map(int, value.removeprefix("bytes=").split("-"))
                 position = f"bytes {start}-{last}/{len(WHOLE)}"
                 self.answer(206, WHOLE[start : last + 1], {"Content-Range": position})
@@ -414,8 +424,9 @@ class Server:
         self.handler = RangeHandler
 
 
-def test_processes_download_a_range_once(tmp_path: Path) -> None:
-    server = Server()
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_processes_download_a_file_once(tmp_path: Path, *, has_ranges: bool) -> None:
+    server = Server(has_ranges=has_ranges)
     request = ReleaseRequest("pip", "amd64", ())
     lock = Lock(1, {"a": PackageSet(request, (ITEM,), excerpts=(EXCERPT,))})
     (tmp_path / "lock.json").write_text(dumps(lock))
@@ -424,8 +435,11 @@ def test_processes_download_a_range_once(tmp_path: Path) -> None:
         start = partial(subprocess.Popen, [sys.executable, "-c", FETCH, str(tmp_path)])
         processes = [start() for _ in range(3)]
         assert [process.wait() for process in processes] == [0, 0, 0]
-    assert sorted(server.requests) == sorted(RANGES)
+    if has_ranges:
+        assert sorted(server.requests) == sorted(RANGES)
+    assert server.requests.count("whole") == (not has_ranges)
     assert downloads.has_excerpt
+    assert downloads.store.verified(ITEM) != has_ranges
     assert not [*(downloads.store.root / "partial").iterdir()]
 
 

@@ -193,6 +193,12 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "bzip2": bz2.compress,
     "xz": lzma.compress,
     "xz twice": lambda content: lzma.compress(content[:700]) + lzma.compress(content[700:]),
+    "xz twice, padded": lambda content: (
+        lzma.compress(content[:700])
+        + bytes(1 << 20)
+        + lzma.compress(content[700:])
+        + bytes(1 << 20)
+    ),
     "lzma": lambda content: lzma.compress(content, lzma.FORMAT_ALONE),
 }
 

@@ -1,4 +1,4 @@
-"""`envmatrix run shell`: a shell in the container that a cell compiles in."""
+"""`envmatrix run shell`: the same as `envmatrix shell`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Unpack
 
 import click
 
-from envmatrix.app.cell_session import CellArguments, open_session
-from envmatrix.app.compilation import open_shell
+from envmatrix.app.cell_session import CellArguments
 from envmatrix.commands import options
+from envmatrix.commands.by_hand import run_for_one_library
 from envmatrix.console import Console
 
 
 @click.command("shell", epilog="Example: envmatrix run shell cuda12-aarch64")
 @options.cell
-def command(*, console: Console, **cell: Unpack[CellArguments]) -> int:
-    """Open a shell in the container that CELL compiles in, for a library: the first by default."""
-    if len(set(cell["libraries"])) > 1:
-        raise click.UsageError("a shell is for one library; give --library once")
-    return open_shell(open_session(console, only_compiler=True, **cell))
+@options.by_hand
+def command(
+    *, at_runtime: bool, has_gpu: bool, console: Console, **cell: Unpack[CellArguments]
+) -> int:
+    """Open a shell in the container that CELL compiles in, as `envmatrix shell` does."""
+    return run_for_one_library((), at_runtime, has_gpu, console, cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from posixpath import normpath
@@ -15,6 +15,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
+from envmatrix.records import dataclass
 
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from posixpath import normpath
@@ -16,6 +15,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import SHA256, Artifact
 from envmatrix.lock.resolvers.apt import Run
+from envmatrix.records import dataclass
 
 _SCRIPT = "dnf_transaction"
 # The Python that dnf is written for: RHEL 8 keeps it to itself.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from envmatrix.errors import LookupFailed
@@ -23,6 +23,7 @@ from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Repositories
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.machine.configuration import NVIDIA
+from envmatrix.records import dataclass
 
 # Name in the manifest of a CUDA release -> version, and where that manifest is.
 Manifest = tuple[str, Mapping[str, str]]

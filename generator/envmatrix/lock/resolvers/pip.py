@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +14,7 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest, is_in_origin
 from envmatrix.machine.configuration import PYPI
+from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     from envmatrix.lock.resolvers.apt import Run

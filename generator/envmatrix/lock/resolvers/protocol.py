@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from envmatrix.facts.model import Facts
@@ -11,6 +11,7 @@ from envmatrix.lock.cuda_in_image import ProbedImage
 from envmatrix.lock.model import BaseRequest, ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from envmatrix.errors import LookupFailed
@@ -18,6 +18,7 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
 from envmatrix.lock.model import SHA256, Artifact, PackageSet, ReleaseRequest, is_in_origin
 from envmatrix.machine.configuration import NVIDIA
+from envmatrix.records import dataclass
 
 # The key of a target -> the manifest's platform.
 PLATFORMS = {target.key: target.redist for target in TARGETS.values() if target.redist}

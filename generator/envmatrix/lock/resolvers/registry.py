@@ -4,7 +4,6 @@ manager in a base resolves are here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from envmatrix.lock.resolvers.nvidia import NvidiaApt, NvidiaDnf, NvidiaMirror
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver
 from envmatrix.lock.resolvers.redist import Redist
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True)

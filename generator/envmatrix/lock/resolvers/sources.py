@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed
 from envmatrix.lock.model import CHANGELIST, URL, Artifact, PackageSet, SourceRequest
 from envmatrix.lock.resolvers.pip import path_in_index
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.machine.configuration import PYPI
+from envmatrix.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +13,7 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.resolvers.apt import Run
 from envmatrix.lock.resolvers.dnf import Repositories
+from envmatrix.records import dataclass
 
 _COMMON = "{http://linux.duke.edu/metadata/common}"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.files import text_of, write_whole
+from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.findings import Finding
 
 DIRECTORY = "baselines"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
+
+from envmatrix.records import dataclass
 
 Level: TypeAlias = Literal["error", "warning"]
 

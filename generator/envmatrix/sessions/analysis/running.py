@@ -4,9 +4,10 @@ findings with the baseline."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from envmatrix.engine.tasks import Gpus
+from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Examination
 from envmatrix.sessions.analysis.baselines import Baseline, load_baseline, save_baseline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
@@ -38,16 +39,29 @@ _DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 class Cmake(BuildSystem):
     def commands(self, context: BuildContext) -> Sequence[Command]:
         build = context.library.build
-        base = ["--preset", build.preset] if build.preset else _DEFAULTS
-        # The flags of a variant are all that counts, and tools want to know how files are compiled.
-        variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-        options = (*build.options, *(variant if context.variant.name else ()))
         targets = ["--target", *build.targets] if build.targets else []
-        argv = ["sh", "-euc", _CONFIGURE, "cmake", "-S", context.tree, "-B", BUILD, *base, *options]
+        configure = ["sh", "-euc", _CONFIGURE, "cmake", *_arguments(context)]
         return (
-            Command("configure", argv),
+            Command("configure", configure),
             Command("compile", ["sh", "-euc", _COMPILE, "sh", str(context.jobs), *targets]),
         )
+
+    def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
+        return [
+            ("configure", shlex.join(["cmake", *_arguments(context)])),
+            ("compile", f"cmake --build {BUILD}"),
+            ("test", f"ctest --test-dir {BUILD} --output-on-failure"),
+        ]
+
+
+def _arguments(context: BuildContext) -> Sequence[str]:
+    """Return the arguments of a configuration."""
+    build = context.library.build
+    base = ["--preset", build.preset] if build.preset else _DEFAULTS
+    # The flags of a variant are all that counts, and tools want to know how files are compiled.
+    variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    options = (*build.options, *(variant if context.variant.name else ()))
+    return ["-S", context.tree, "-B", BUILD, *base, *options]
 
 
 # Compilations that check the compiler, under names that are new each time.

@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
+from envmatrix.records import dataclass
 from envmatrix.sessions.context import BUILD, BuildContext
 from envmatrix.sessions.junit import LONGEST_NAME, Case
 from envmatrix.sessions.outcomes import bounded, parse_errors

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
+from envmatrix.records import dataclass
 from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.baselines import NOTHING, Baseline
 from envmatrix.sessions.analysis.findings import Finding

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, without_numbers
 from envmatrix.sessions.context import Variant, source_path

@@ -1,0 +1,186 @@
+"""How a library is built and tested by CMake, by the texts of its files. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from envmatrix.adoption.proposal import PYTHON_TO_RUN, Proposal
+from envmatrix.adoption.source_tree import SourceTree
+from envmatrix.records import dataclass
+
+_COMMENT = re.compile(r"#\[(=*)\[.*?\]\1\]|#[^\n]*", re.DOTALL)
+_TESTING = re.compile(r"\benable_testing\s*\(|\binclude\s*\(\s*CTest\s*\)", re.IGNORECASE)
+_OPTION = re.compile(
+    r"\b(?:option|cmake_dependent_option)\s*\(\s*(?P<name>\w+)\s+"
+    r'(?:"(?:[^"\\]|\\.)*"|[^\s")]+)\s*(?P<value>[^\s)]*)',
+    re.IGNORECASE,
+)
+_TEST_OPTION = re.compile(
+    r"(?:^|_)(?:BUILD|ENABLE|WITH)_(?:UNIT_?)?TESTS?(?:ING)?$|^(?:[A-Z0-9]+_)?TESTS?$",
+    re.IGNORECASE,
+)
+_OFF = ("", "off", "no", "false", "0")
+_FIND = re.compile(r"\bfind_package\s*\(\s*(?P<name>\w+)(?P<words>[^)]*)\)", re.IGNORECASE)
+_FETCH = re.compile(
+    r"\b(?:FetchContent_Declare|CPMAddPackage)\s*\(\s*\"?(?:NAME\s+)?(\w+)", re.IGNORECASE
+)
+# Writes among the sources; and tests that run there, which often write there as well.
+_OF_SOURCE = r"\$\{(?:CMAKE|PROJECT|\w+)_(?:CURRENT_)?SOURCE_DIR\}"
+_WRITING = re.compile(
+    rf"\bfile\s*\(\s*(?:RENAME|WRITE|APPEND|TOUCH)\s+\"?{_OF_SOURCE}"
+    rf"|\bWORKING_DIRECTORY\s+\"?{_OF_SOURCE}",
+    re.IGNORECASE,
+)
+# Packages of Debian by the name that `find_package` has, where none is needed to run with it.
+_PACKAGES = {
+    "benchmark": ("libbenchmark-dev:{target}",),
+    "Boost": ("libboost-dev:{target}",),
+    "Catch2": ("catch2:{target}",),
+    "doctest": ("doctest-dev",),
+    "Eigen3": ("libeigen3-dev",),
+    "GTest": ("libgtest-dev:{target}", "libgmock-dev:{target}"),
+    "nlohmann_json": ("nlohmann-json3-dev",),
+    "PkgConfig": ("pkgconf",),
+    "pybind11": ("pybind11-dev", "python3-dev"),
+}
+# Packages that the images have, or that are for documentation.
+_PRESENT = {"CUDA", "CUDAToolkit", "Doxygen", "Git", "OpenMP", "Sphinx", "Threads"}
+_PYTHON = {"Python", "Python3", "PythonInterp", "PythonLibs"}
+# Sources that a package of Debian has, by the name that `FetchContent` has: the directory, the
+# package.
+_SOURCES = {"googletest": ("/usr/src/googletest", "googletest")}
+_GENERATORS = (None, "Ninja", "Unix Makefiles")
+_MOST_NOTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Preset:
+    name: str
+    is_usable: bool
+
+
+def cmake(tree: SourceTree) -> Proposal | None:
+    """Return how CMake builds the library at the top of a tree, if it does."""
+    if "CMakeLists.txt" not in tree:
+        return None
+    texts = [_COMMENT.sub("", text) for text in tree.texts_named("CMakeLists.txt", ".cmake")]
+    top = _COMMENT.sub("", tree.text("CMakeLists.txt"))
+    presets = _presets(tree.text("CMakePresets.json"))
+    preset = _preset(presets)
+    fetched = dict.fromkeys(chain.from_iterable(map(_FETCH.findall, texts)))
+    sources = {name: _SOURCES[name.lower()] for name in fetched if name.lower() in _SOURCES}
+    options = [
+        *(f"-D{name}=ON" for name in _test_options(texts)),
+        *(
+            f"-DFETCHCONTENT_SOURCE_DIR_{name.upper()}={place}"
+            for name, (place, _) in sources.items()
+        ),
+    ]
+    finds = [match for text in texts for match in _FIND.finditer(text)]
+    devel = [package for match in finds for package in _packages(match)]
+    devel += [package for _, package in sources.values()]
+    packages: dict[str, Sequence[str]] = {"devel": tuple(dict.fromkeys(devel))} if devel else {}
+    if any(match["name"] in _PYTHON for match in finds):
+        packages["runtime"] = PYTHON_TO_RUN
+    is_tested = any(map(_TESTING.search, texts))
+    build: dict[str, Any] = {"preset": preset} if preset else {}
+    if options:
+        build["options"] = options
+    if any(map(_WRITING.search, texts)):
+        build["source_tree"] = "copied"
+    return Proposal(
+        system=f"CMake with the preset `{preset}`" if preset else "CMake",
+        tests="CTest" if is_tested else "none",
+        build=build,
+        test=None if is_tested else "none",
+        packages=packages,
+        notes=[*_notes(top, [name for name in fetched if name not in sources], presets, preset)],
+    )
+
+
+def _test_options(texts: Sequence[str]) -> Iterator[str]:
+    """Yield the options that turn tests on, and are off."""
+    values = {
+        match["name"]: match["value"].lower() for text in texts for match in _OPTION.finditer(text)
+    }
+    return (name for name, value in values.items() if _TEST_OPTION.search(name) and value in _OFF)
+
+
+def _packages(find: re.Match[str]) -> Sequence[str]:
+    """Return the packages to compile with that a call of `find_package` needs."""
+    if find["name"] in _PYTHON:
+        return ("python3-dev",) if "Development" in find["words"] else ()
+    return _PACKAGES.get(find["name"], ())
+
+
+def _notes(
+    top: str, fetched: Sequence[str], presets: Sequence[_Preset], preset: str | None
+) -> Iterator[str]:
+    """Yield what was not decided."""
+    unknown = [
+        match["name"]
+        for match in _FIND.finditer(top)
+        if "REQUIRED" in match["words"] and match["name"] not in {*_PACKAGES, *_PRESENT, *_PYTHON}
+    ]
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown[:_MOST_NOTED]))
+        yield f"CMake requires {names}: list packages that have them in envs/devel.yaml"
+    if fetched:
+        names = ", ".join(fetched[:_MOST_NOTED])
+        yield f"CMake downloads {names}, but builds have no network: see docs/libraries.md"
+    if presets and preset is None:
+        names = ", ".join(each.name for each in presets[:_MOST_NOTED])
+        yield f"CMake has presets, of which none was chosen: {names}"
+
+
+def _presets(text: str) -> Sequence[_Preset]:
+    """Return the presets for a configuration that are not hidden."""
+    try:
+        document = json.loads(text) if text else {}
+        rows = {str(row["name"]): row for row in document.get("configurePresets", ())}
+        return [
+            _Preset(name, _is_usable(name, rows))
+            for name, row in rows.items()
+            if not row.get("hidden")
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return []  # CMake tells what is wrong with it
+
+
+def _is_usable(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether a preset has no other generator, and no toolchain or condition of its own."""
+    generator, texts = None, []
+    for row in _with_ancestors(name, rows):
+        generator = generator or row.get("generator")
+        texts.append(json.dumps({key: row[key] for key in row if key != "description"}))
+    own = re.search(r"toolchain|VCPKG|CONAN|\"condition\"", "".join(texts), re.IGNORECASE)
+    return generator in _GENERATORS and own is None
+
+
+def _with_ancestors(
+    name: str, rows: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a preset and those that it inherits from, each once."""
+    waiting, visited = [name], set()
+    while waiting:
+        key = waiting.pop(0)
+        if key in visited or key not in rows:
+            continue
+        visited.add(key)
+        yield rows[key]
+        inherited = rows[key].get("inherits", ())
+        waiting += [inherited] if isinstance(inherited, str) else inherited
+
+
+def _preset(presets: Sequence[_Preset]) -> str | None:
+    """Return the preset to take: `default`, one for a release, or the only one."""
+    names = [preset.name for preset in presets if preset.is_usable]
+    if "default" in names:
+        return "default"
+    release = [name for name in names if "release" in name.lower()]
+    candidates = release or names
+    return candidates[0] if len(candidates) == 1 else None

@@ -1,0 +1,40 @@
+"""Programs that people run by hand in the container of a cell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.library_runs import build_context, lock_build
+from envmatrix.engine import docker_client
+from envmatrix.engine.containers import Containers
+from envmatrix.engine.tasks import Gpus
+from envmatrix.errors import EnvmatrixError
+from envmatrix.sessions import tasks
+from envmatrix.sessions.compilation import clear_outdated
+from envmatrix.sessions.runner import clear_privileges
+
+
+def run_by_hand(
+    session: CellSession,
+    command: Sequence[str],
+    *,
+    at_runtime: bool = False,
+    gpus: Gpus | None = None,
+) -> int:
+    """Run a command for the first library of the session, or a shell without one; return its exit
+    code. A shell needs a terminal, and raises EnvmatrixError without."""
+    if not command and not sys.stdin.isatty():
+        hint = "run it from one, or a command: `envmatrix exec CELL -- COMMAND`"
+        raise EnvmatrixError("a shell needs a terminal", hint=hint)
+    context = build_context(session, session.libraries[0])
+    task = partial(tasks.by_hand, context, command) if command else partial(tasks.shell, context)
+    with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
+        clear_outdated(context, session.console)
+        status = Containers(client).run_at_terminal(task(at_runtime=at_runtime, gpus=gpus))
+        clear_privileges(
+            context, [context.build, *([] if command else [context.history])], session.console
+        )
+    return status

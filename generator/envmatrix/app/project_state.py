@@ -1,0 +1,86 @@
+"""The state of a repository: what is there of what its tests need, and the next step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+
+from envmatrix.app.images import plan_actions
+from envmatrix.app.workspace import Workspace
+from envmatrix.console import Console
+from envmatrix.errors import EngineError, EnvmatrixError, OutOfDate
+from envmatrix.lock.lock_file import FILE
+from envmatrix.matrix.files import MATRIX
+from envmatrix.records import dataclass
+from envmatrix.results.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the state, its name and what is true of it. `step` is the command to run because of
+    it, if there is one: those after it do not matter then."""
+
+    name: str
+    text: str
+    step: str | None = None
+
+
+def state_of(workspace: Workspace, today: date, console: Console) -> Iterator[Part]:
+    """Yield the parts of the state, up to the first one that is missing."""
+    for look in (_matrix, _lock, _images, _results):
+        part = look(workspace, today, console)
+        yield part
+        if part.step:
+            return
+
+
+def _matrix(workspace: Workspace, _today: date, _console: Console) -> Part:
+    matrix = workspace.matrix
+    cells = _number(len(matrix.cells), "cell")
+    names = [library.name for library in matrix.libraries]
+    if not names:
+        return Part("matrix", f"{cells}, no library: add one to {MATRIX}", "envmatrix build")
+    return Part("matrix", f"{cells}, {_number(len(names), 'library', 'libraries')}")
+
+
+def _lock(workspace: Workspace, _today: date, _console: Console) -> Part:
+    if not (workspace.root / FILE).exists():
+        return Part("lock", "missing", "envmatrix lock")
+    try:
+        sets = _number(len(workspace.lock.sets), "set")
+    except OutOfDate as error:
+        return Part("lock", f"out of date: {error.message}", "envmatrix lock")
+    try:
+        workspace.plan(workspace.images(()))
+    except OutOfDate as error:
+        return Part("lock", f"{sets}, but {error.message}", "envmatrix generate")
+    return Part("lock", f"up to date, {sets} of packages")
+
+
+def _images(workspace: Workspace, _today: date, console: Console) -> Part:
+    try:
+        actions = plan_actions(workspace, workspace.images(()), console, pull=False)
+    except EngineError as error:
+        return Part("images", error.message, "envmatrix doctor --fix")
+    verbs = Counter(action.verb for action in actions)
+    text = f"{verbs['reuse']} of {_number(len(actions), 'image')} are in the engine"
+    return Part("images", f"{text}; a command makes what it needs" if verbs["build"] else text)
+
+
+def _results(workspace: Workspace, today: date, console: Console) -> Part:
+    if Location.of(workspace.root).is_empty:
+        return Part("results", "nothing has run yet", "envmatrix test")
+    from envmatrix.app.reports import compose_report, scope_of  # SQLAlchemy
+
+    try:
+        report = compose_report(workspace, scope_of(workspace, (), (), None, today), console)
+    except EnvmatrixError as error:
+        return Part("results", error.message, "envmatrix report")
+    states = Counter(entry.state for entry in report.entries)
+    text = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return Part("results", text or "none that is valid", "envmatrix report" if report.bad else None)
+
+
+def _number(count: int, noun: str, plural: str | None = None) -> str:
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

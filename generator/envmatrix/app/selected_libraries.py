@@ -1,0 +1,62 @@
+"""The libraries that a verb works on: named ones, or all that are for a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from envmatrix.app.workspace import Workspace
+from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.selection import find_cell, is_for, select_libraries
+
+
+def find_libraries(
+    workspace: Workspace, cell_name: str, names: Sequence[str]
+) -> tuple[Cell, tuple[Library, ...]]:
+    """Return a cell with the named libraries, or with all that are for it; raise ConfigurationError
+    if a named one is not for it, if there is none, or if the directory of one is missing."""
+    matrix = workspace.matrix
+    cell, named = find_cell(matrix, cell_name), named_libraries(matrix, names)
+    libraries = tuple(library for library in named if is_for(library, cell, matrix))
+    if names and len(libraries) < len(named):
+        others = (library for library in named if library not in libraries)
+        raise ConfigurationError(*(_not_for(library, cell) for library in others))
+    if not libraries:
+        every = ", ".join(f"`{library.name}`" for library in named)
+        raise ConfigurationError(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {every}")
+    require_directories(workspace.root, libraries)
+    return cell, libraries
+
+
+def named_libraries(matrix: Matrix, names: Sequence[str]) -> tuple[Library, ...]:
+    """Return the named libraries, or all without a name; raise ConfigurationError for each name
+    that is unknown, and if there is none."""
+    libraries = select_libraries(matrix, names)
+    if not libraries:
+        hint = "add one under `libraries:`"
+        raise ConfigurationError("matrix.yaml lists no libraries", hint=hint)
+    return libraries
+
+
+def require_directories(root: Path, libraries: Iterable[Library]) -> None:
+    """Raise ConfigurationError if the directory of a library of the repository is missing."""
+    hint = "correct its `path`, which begins at the root of the repository"
+    problems = [
+        Problem(f"library `{item.name}`: there is no directory `{item.path}`", item.position, hint)
+        for item in libraries
+        if item.source is None and not (root / item.path).is_dir()
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+
+
+def _not_for(library: Library, cell: Cell) -> Problem:
+    """Return why a library is not for a cell."""
+    if library.suits(cell.arch):
+        message = f"library `{library.name}` is not for `{cell.id}`"
+        return Problem(message, hint="its `cells` in matrix.yaml say which")
+    message = f"library `{library.name}` needs CUDA, and `{cell.id}` has none"
+    return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")

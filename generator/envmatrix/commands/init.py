@@ -1,0 +1,85 @@
+"""`envmatrix init`: write the first matrix of a repository."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from envmatrix.adoption.files import Axes
+from envmatrix.app.adoption import Adoption, adopt, default_axes
+from envmatrix.commands import options
+from envmatrix.console import Console
+from envmatrix.errors import ConfigurationError
+
+_SEPARATORS = re.compile(r"[,\s]+")
+
+
+def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    return tuple(filter(None, _SEPARATORS.split(text or "")))
+
+
+@click.command(epilog="Example: envmatrix init --cuda 12.4,13.5 --arch x86_64,aarch64")
+@click.option("--cuda", metavar="RELEASES", callback=_words, help="CUDA releases to build with.")
+@click.option("--os", "systems", metavar="SYSTEMS", callback=_words, help="Operating systems.")
+@click.option("--arch", metavar="ARCHES", callback=_words, help="Architectures to build for.")
+@click.option("--sm", metavar="SM", callback=_words, help="GPU architectures to compile for.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take what is proposed.")
+@options.verbosity
+def command(
+    *,
+    cuda: tuple[str, ...],
+    systems: tuple[str, ...],
+    arch: tuple[str, ...],
+    sm: tuple[str, ...],
+    yes: bool,
+    console: Console,
+) -> None:
+    """Write matrix.yaml for the library in this directory, and a noxfile.py for its sessions.
+
+    The files of the directory tell how the library is built and tested. Nothing that exists is
+    replaced; lines that .gitignore lacks are added to it.
+    """
+    adoption = adopt(Path.cwd())
+    proposal = adoption.proposal
+    console.say(f"build    {proposal.system}{_where(adoption)}")
+    console.say(f"tests    {proposal.tests}")
+    if adoption.components:
+        console.say(f"CUDA     {', '.join(adoption.components)}, beside its runtime and compiler")
+    default = default_axes()
+    axes = Axes(cuda or default.cuda, systems or default.os, arch or default.arch, sm or default.sm)
+    if not yes and sys.stdin.isatty():
+        axes = _ask(adoption, axes, console)
+    for name in adoption.write(axes):
+        console.say(f"wrote    {name}")
+    for note in proposal.notes:
+        console.warn(note)
+    console.say("next     envmatrix lock")
+
+
+def _where(adoption: Adoption) -> str:
+    return "" if adoption.proposal.path == "." else f", in {adoption.proposal.path}/"
+
+
+def _ask(adoption: Adoption, axes: Axes, console: Console) -> Axes:
+    """Return the values that the user confirms or enters, once they make a matrix."""
+    while True:
+        axes = Axes(
+            _prompt("CUDA releases", axes.cuda),
+            axes.os,
+            _prompt("architectures", axes.arch),
+            _prompt("GPU architectures", axes.sm),
+        )
+        try:
+            adoption.files(axes)
+        except ConfigurationError as error:
+            console.error(error)
+        else:
+            return axes
+
+
+def _prompt(text: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    answer = click.prompt(text, default=" ".join(values), err=True)
+    return tuple(filter(None, _SEPARATORS.split(str(answer)))) or values

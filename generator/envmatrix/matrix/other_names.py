@@ -1,0 +1,50 @@
+"""Suggestions for values of the matrix by the names that other tools have for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import astuple
+from functools import cache
+
+from envmatrix.facts.model import load_facts
+from envmatrix.facts.targets import TARGETS
+
+# Names of architectures that no system of facts/data/targets.yaml has.
+_ARCHITECTURES = {"x64": "x86_64", "x8664": "x86_64", "armv8": "aarch64"}
+_GPU_ARCHITECTURE = re.compile(
+    r"(?:sm|compute|cc)?[ _]?([1-9][0-9]?)\.?([0-9])([af]?)(?:-real|-virtual)?", re.IGNORECASE
+)
+
+
+def suggest_name(text: str) -> str | None:
+    """Return a hint for the name of an operating system or an architecture in another tool, such as
+    `bookworm`, `Debian 12` and `arm64`; else None."""
+    name = _names().get(_letters(text))
+    return f"did you mean `{name}`?" if name and name != text else None
+
+
+def suggest_gpu_architecture(text: str) -> str | None:
+    """Return a hint for `sm_80`, `8.0` and the like; else None."""
+    match = _GPU_ARCHITECTURE.fullmatch(text.strip())
+    return f"did you mean `{''.join(match.groups()).lower()}`?" if match else None
+
+
+@cache
+def _names() -> Mapping[str, str]:
+    """Map other names, without their punctuation, to those of the matrix."""
+    names = dict(_ARCHITECTURES)
+    for name, target in TARGETS.items():
+        if target.architecture:
+            every = (text for text in astuple(target.architecture) if isinstance(text, str))
+            names |= dict.fromkeys(map(_letters, every), name)
+    for name, system in load_facts().os.items():
+        version = name.lstrip("abcdefghijklmnopqrstuvwxyz")
+        for text in (name, system.suite, f"{system.distribution}{version}"):
+            names.setdefault(_letters(text), name)
+    return names
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text, in lower case."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())

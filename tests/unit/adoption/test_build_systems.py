@@ -1,0 +1,224 @@
+"""Repositories, by a few of their files, and what is proposed for them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
+
+from envmatrix.adoption.build_systems import propose
+from envmatrix.adoption.components import used_components
+from envmatrix.adoption.files import Axes, flavour_text, ignore_text, library_name, matrix_text
+from envmatrix.adoption.source_tree import SourceTree
+from envmatrix.matrix.loading import DEFAULTS
+
+AXES = Axes(("13.0",), ("debian12",), ("x86_64",), ("90",))
+
+
+def tree(files: dict[str, str]) -> SourceTree:
+    return SourceTree("my-repo", [*files], files)
+
+
+PRESETS = {
+    "version": 3,
+    "configurePresets": [
+        {"name": "base", "hidden": True, "generator": "Ninja"},
+        {"name": "default", "inherits": "base"},
+        {"name": "windows", "generator": "Visual Studio 17 2022"},
+    ],
+}
+VCPKG = {"name": "default", "cacheVariables": {"CMAKE_TOOLCHAIN_FILE": "$env{VCPKG_ROOT}/x.cmake"}}
+SCIKIT = """\
+[build-system]
+requires = ["scikit-build-core"]
+build-backend = "scikit_build_core.build"
+"""
+SETUPTOOLS = """\
+[build-system]
+requires = ["setuptools>=61"]
+build-backend = "setuptools.build_meta"
+"""
+TESTED = "project(x)\nenable_testing()\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "system", "tests"),
+    [
+        ({"CMakeLists.txt": TESTED}, "CMake", "CTest"),
+        ({"CMakeLists.txt": "include( CTest )\n"}, "CMake", "CTest"),
+        ({"CMakeLists.txt": "project(x)  # enable_testing()\n"}, "CMake", "none"),
+        ({"CMakeLists.txt": "#[[\nenable_testing()\n]]\n"}, "CMake", "none"),
+        (
+            {"CMakeLists.txt": TESTED, "CMakePresets.json": json.dumps(PRESETS)},
+            "CMake with the preset `default`",
+            "CTest",
+        ),
+        ({"cpp/CMakeLists.txt": TESTED, "python/setup.py": ""}, "CMake", "CTest"),
+        ({"meson.build": "project('x')\n"}, "Meson", "none"),
+        (
+            {"meson.build": "project('x')\n", "t/meson.build": "test('a', e)\n"},
+            "Meson",
+            "meson test",
+        ),
+        ({"configure.ac": "AC_INIT\n"}, "autotools", "none"),
+        ({"configure": "#!/bin/sh\n", "Makefile.am": "TESTS = a\n"}, "autotools", "make check"),
+        ({"Makefile": "all:\n\tcc x.c\n", "x.c": ""}, "Make", "none"),
+        ({"GNUmakefile": "all:\n"}, "Make", "none"),
+        ({"MODULE.bazel": "", "BUILD.bazel": ""}, "Bazel", "bazel test"),
+        ({"setup.py": "setup()\n"}, "Python, by setuptools", "none"),
+        ({"pyproject.toml": SETUPTOOLS, "tests/test_a.py": ""}, "Python, by setuptools", "pytest"),
+        (
+            {"pyproject.toml": SCIKIT, "CMakeLists.txt": TESTED},
+            "Python, by scikit-build-core",
+            "none",
+        ),
+        ({"pyproject.toml": SETUPTOOLS, "Makefile": "docs:\n"}, "Python, by setuptools", "none"),
+        ({"pyproject.toml": "[tool.black]\n", "CMakeLists.txt": TESTED}, "CMake", "CTest"),
+        ({"include/x/a.hpp": "", "include/x/b.cuh": ""}, "headers only", "none"),
+        ({"a.h": "", "tests/Makefile": "all:\n"}, "headers only", "none"),
+        ({"README.md": ""}, "none that is recognized", "none"),
+    ],
+)
+def test_the_files_of_a_repository_tell_how_it_is_built(
+    files: dict[str, str], system: str, tests: str
+) -> None:
+    proposal = propose(tree(files))
+    assert (proposal.system, proposal.tests) == (system, tests)
+    assert (proposal.test == "none") == (tests == "none")
+
+
+def test_a_directory_with_the_library_is_its_path() -> None:
+    proposal = propose(tree({"python/setup.py": "", "cpp/CMakeLists.txt": TESTED}))
+    assert proposal.path == "cpp"
+    assert proposal.notes == ["other directories that are built: python"]
+
+
+def test_a_preset_with_a_toolchain_of_its_own_is_not_chosen() -> None:
+    presets = json.dumps({"configurePresets": [VCPKG]})
+    proposal = propose(tree({"CMakeLists.txt": TESTED, "CMakePresets.json": presets}))
+    assert proposal.build == {}
+    assert proposal.notes == ["CMake has presets, of which none was chosen: default"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ('option(X_BUILD_TESTS "build tests" OFF)', ["-DX_BUILD_TESTS=ON"]),
+        ("option(X_BUILD_TESTS tests)", ["-DX_BUILD_TESTS=ON"]),
+        ('cmake_dependent_option(X_BUILD_TESTS "t" OFF "A" OFF)', ["-DX_BUILD_TESTS=ON"]),
+        ('option(X_BUILD_TESTS "build tests" ON)', []),
+        ('option(X_TEST "tests" ${IS_TOP})', []),
+        ('option(X_CUDA_TEST "tests of CUDA" OFF)', []),
+        ('option(X_FASTEST "speed" OFF)', []),
+    ],
+)
+def test_options_that_turn_tests_on_are_set(text: str, options: list[str]) -> None:
+    proposal = propose(tree({"CMakeLists.txt": f"{TESTED}{text}\n"}))
+    assert proposal.build.get("options", []) == options
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file(RENAME ${CMAKE_CURRENT_SOURCE_DIR}/a.h b.h)",
+        'add_test(NAME t COMMAND t\n  WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/data")',
+    ],
+)
+def test_what_writes_among_the_sources_gets_a_copy_of_them(text: str) -> None:
+    proposal = propose(tree({"CMakeLists.txt": f"{TESTED}{text}\n"}))
+    assert proposal.build == {"source_tree": "copied"}
+
+
+def test_what_cmake_looks_for_is_installed_or_told() -> None:
+    text = "find_package(GTest REQUIRED)\nfind_package(ZLIB REQUIRED)\nfind_package(Python3)\n"
+    proposal = propose(tree({"CMakeLists.txt": TESTED + text}))
+    assert proposal.packages == {
+        "devel": ("libgtest-dev:{target}", "libgmock-dev:{target}"),
+        "runtime": ("libpython3-stdlib", "python3-minimal"),
+    }
+    assert proposal.notes == [
+        "CMake requires ZLIB: list packages that have them in envs/devel.yaml"
+    ]
+
+
+def test_googletest_that_cmake_would_download_is_that_of_the_system() -> None:
+    text = "FetchContent_Declare(\n  googletest URL x)\nFetchContent_Declare(fmt URL y)\n"
+    proposal = propose(tree({"CMakeLists.txt": TESTED + text}))
+    assert proposal.build == {
+        "options": ["-DFETCHCONTENT_SOURCE_DIR_GOOGLETEST=/usr/src/googletest"]
+    }
+    assert proposal.packages == {"devel": ("googletest",)}
+    assert "downloads fmt" in proposal.notes[0]
+
+
+def test_the_requirements_of_a_python_package_are_those_of_its_project() -> None:
+    project = f'{SETUPTOOLS}[project]\nname = "x"\ndependencies = ["numpy>=2"]\n'
+    proposal = propose(tree({"pyproject.toml": project, "test/a/test_b.py": ""}))
+    assert proposal.build == {"system": "python", "requires": ["setuptools>=61"]}
+    assert proposal.test == {
+        "framework": "pytest",
+        "run": ["test"],
+        "requires": ["pytest", "numpy>=2"],
+    }
+
+
+def test_components_of_cuda_are_those_that_the_source_names() -> None:
+    files = {
+        "CMakeLists.txt": "target_link_libraries(x CUDA::cublas CUDA::cudart CUDA::nvrtc)\n",
+        "a.cu": "#include <curand_kernel.h>\n#include <cub/cub.cuh>\n#include <string>\n",
+    }
+    assert used_components(tree(files)) == ["cublas", "curand", "nvrtc"]
+
+
+TEXT_FILES = ["CMakeLists.txt", "CMakePresets.json", "pyproject.toml", "meson.build", "Makefile"]
+
+
+@given(some.dictionaries(some.sampled_from(TEXT_FILES), some.text()), some.text())
+def test_whatever_files_say_the_proposal_is_yaml(files: dict[str, str], name: str) -> None:
+    proposal = propose(tree(files))
+    text = matrix_text(library_name(name), proposal, [], AXES)
+    ((library, entry),) = yaml.safe_load(text)["libraries"].items()
+    assert library == library_name(name)
+    assert entry["path"] == proposal.path
+
+
+@given(
+    some.recursive(
+        some.none() | some.booleans() | some.text(),
+        lambda values: some.lists(values) | some.dictionaries(some.text(), values),
+    )
+)
+def test_presets_of_any_shape_are_read(document: object) -> None:
+    rows = {"configurePresets": [{"name": "default", "inherits": document}, document]}
+    for text in (json.dumps(document), json.dumps(rows)):
+        propose(tree({"CMakeLists.txt": TESTED, "CMakePresets.json": text}))
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("lz4", "lz4"), ("My Lib_2", "my-lib-2"), ("3d-tools", "d-tools"), ("日本", "library")],
+)
+def test_the_name_of_a_library_is_that_of_its_directory(title: str, name: str) -> None:
+    assert library_name(title) == name
+
+
+def test_a_flavour_gets_more_packages() -> None:
+    text = flavour_text((DEFAULTS / "devel.yaml").read_text(), ["libx-dev:{target}", "meson"])
+    packages = yaml.safe_load(text)["packages"]
+    assert packages[:3] == ["libx-dev:{target}", "meson", "ccache"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "/build/\n/.envmatrix/\n"),
+        ("*.o", "*.o\n/build/\n/.envmatrix/\n"),
+        ("build/\n", "build/\n/.envmatrix/\n"),
+        ("/build/\n.envmatrix\n", None),
+    ],
+)
+def test_ignored_files_get_what_is_missing(before: str, after: str | None) -> None:
+    assert ignore_text(before) == after
