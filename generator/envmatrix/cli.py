@@ -101,6 +101,9 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     match error:
         case EnvmatrixError():
             return error
+        case click.exceptions.NoArgsIsHelpError():
+            usage = error.ctx.command_path if error.ctx else "envmatrix"
+            return ConfigurationError(f"`{usage}` needs a verb", hint=f"see `{usage} --help`")
         case click.UsageError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
             message = _uncapitalize(error.format_message())

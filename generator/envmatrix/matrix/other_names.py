@@ -30,6 +30,12 @@ def suggest_gpu_architecture(text: str) -> str | None:
     return f"did you mean `{''.join(match.groups()).lower()}`?" if match else None
 
 
+def suggest_words(text: str) -> str | None:
+    """Return a hint for a name in upper case, or with spaces or other characters; else None."""
+    words = "-".join(re.findall(r"[a-z0-9]+(?:[._][a-z0-9]+)*", text.lower())).lstrip("0123456789-")
+    return f"did you mean `{words}`?" if words and words != text else None
+
+
 @cache
 def _names() -> Mapping[str, str]:
     """Map other names, without their punctuation, to those of the matrix."""
