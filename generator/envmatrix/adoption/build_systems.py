@@ -51,14 +51,11 @@ def propose(tree: SourceTree) -> Proposal:
     if proposal := _at_top(tree):
         return proposal
     names = (name for name in tree.directories if not _ASIDE.fullmatch(name))
-    parts = {name: _at_top(tree.below(name)) for name in names}
-    directories = sorted((name for name, part in parts.items() if part), key=_rank)
-    for name in directories:
-        part = parts[name]
-        assert part is not None  # noqa: S101 -- as `directories` says
-        others = ", ".join(directories[1:])
-        notes = [*part.notes, *([f"other directories that are built: {others}"] if others else ())]
-        return replace(part, path=name, notes=notes)
+    parts = {name: part for name in names if (part := _at_top(tree.below(name)))}
+    if parts:
+        first, *others = sorted(parts, key=_rank)
+        more = [f"other directories that are built: {', '.join(others)}"] if others else []
+        return replace(parts[first], path=first, notes=[*parts[first].notes, *more])
     return _headers(tree) or Proposal(
         system="none that is recognized",
         tests="none",
