@@ -200,9 +200,11 @@ def _bazel(tree: SourceTree) -> Proposal | None:
 def _headers(tree: SourceTree) -> Proposal | None:
     """Return how a library of headers is checked: each of `include`, or else at the top, compiles
     on its own."""
-    directory = "include" if "include" in tree.directories else "."
-    files = tree.below("include").files or [path for path in tree.files if "/" not in path]
-    headers = [path for path in files if _HEADER.search(path)]
+    directory = "include"
+    headers = [path for path in tree.below(directory).files if _HEADER.search(path)]
+    if not headers:
+        directory = "."
+        headers = [path for path in tree.files if "/" not in path and _HEADER.search(path)]
     if not headers:
         return None
     is_cuda = any(path.endswith(_CUDA_HEADER) for path in headers)

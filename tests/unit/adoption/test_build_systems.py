@@ -79,6 +79,7 @@ TESTED = "project(x)\nenable_testing()\n"
         ({"pyproject.toml": "[tool.black]\n", "CMakeLists.txt": TESTED}, "CMake", "CTest"),
         ({"include/x/a.hpp": "", "include/x/b.cuh": ""}, "headers only", "none"),
         ({"a.h": "", "tests/Makefile": "all:\n"}, "headers only", "none"),
+        ({"a.h": "", "include/README": ""}, "headers only", "none"),
         ({"README.md": ""}, "none that is recognized", "none"),
     ],
 )
