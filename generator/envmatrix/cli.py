@@ -52,7 +52,7 @@ class AllVerbs(Verbs):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            matches = get_close_matches(args[0], VERBS, 1)
+            matches = get_close_matches(args[0], VERBS, 1) if args[0] != "help" else []
             hint = "".join(f"did you mean `envmatrix {verb}`?" for verb in matches)
             hint = hint or "see `envmatrix --help`"
             raise ConfigurationError(f"there is no verb `{args[0]}`", hint=hint)

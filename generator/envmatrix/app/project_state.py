@@ -77,7 +77,7 @@ def _results(workspace: Workspace, today: date, console: Console) -> Part:
     try:
         report = compose_report(workspace, scope_of(workspace, (), (), None, today), console)
     except EnvmatrixError as error:
-        return Part("results", error.message, "envmatrix report")
+        return Part("results", f"{error.message}; {error.hint}", "envmatrix report")
     states = Counter(entry.state for entry in report.entries)
     text = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return Part("results", text or "none that is valid", "envmatrix report" if report.bad else None)

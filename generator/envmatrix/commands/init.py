@@ -49,12 +49,13 @@ def command(
     if adoption.components:
         console.say(f"CUDA     {', '.join(adoption.components)}, beside its runtime and compiler")
     default = default_axes()
+    given = Axes(cuda, systems, arch, sm)
     axes = Axes(cuda or default.cuda, systems or default.os, arch or default.arch, sm or default.sm)
     if not yes and sys.stdin.isatty():
-        axes = _ask(adoption, axes, console)
+        axes = _ask(adoption, given, axes, console)
     for name in adoption.write(axes):
         console.say(f"wrote    {name}")
-    for note in proposal.notes:
+    for note in adoption.notes:
         console.warn(note)
     console.say("next     envmatrix lock")
 
@@ -63,19 +64,24 @@ def _where(adoption: Adoption) -> str:
     return "" if adoption.proposal.path == "." else f", in {adoption.proposal.path}/"
 
 
-def _ask(adoption: Adoption, axes: Axes, console: Console) -> Axes:
-    """Return the values that the user confirms or enters, once they make a matrix."""
+def _ask(adoption: Adoption, given: Axes, proposed: Axes, console: Console) -> Axes:
+    """Return the values that the user confirms or enters, once they make a matrix, without asking
+    for those that are given. The operating system is asked for only if they make none."""
+    systems = proposed.os
     while True:
         axes = Axes(
-            _prompt("CUDA releases", axes.cuda),
-            axes.os,
-            _prompt("architectures", axes.arch),
-            _prompt("GPU architectures", axes.sm),
+            given.cuda or _prompt("CUDA releases", proposed.cuda),
+            systems,
+            given.arch or _prompt("architectures", proposed.arch),
+            given.sm or _prompt("GPU architectures", proposed.sm),
         )
         try:
             adoption.files(axes)
         except ConfigurationError as error:
+            if all((given.cuda, given.os, given.arch, given.sm)):
+                raise
             console.error(error)
+            systems = given.os or _prompt("operating systems", proposed.os)
         else:
             return axes
 
