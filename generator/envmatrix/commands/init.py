@@ -49,10 +49,10 @@ def command(
     if adoption.components:
         console.say(f"CUDA     {', '.join(adoption.components)}, beside its runtime and compiler")
     default = default_axes()
-    given = Axes(cuda, systems, arch, sm)
+    of_options = Axes(cuda, systems, arch, sm)
     axes = Axes(cuda or default.cuda, systems or default.os, arch or default.arch, sm or default.sm)
     if not yes and sys.stdin.isatty():
-        axes = _ask(adoption, given, axes, console)
+        axes = _ask(adoption, of_options, axes, console)
     for name in adoption.write(axes):
         console.say(f"wrote    {name}")
     for note in adoption.notes:
@@ -64,24 +64,24 @@ def _where(adoption: Adoption) -> str:
     return "" if adoption.proposal.path == "." else f", in {adoption.proposal.path}/"
 
 
-def _ask(adoption: Adoption, given: Axes, proposed: Axes, console: Console) -> Axes:
+def _ask(adoption: Adoption, of_options: Axes, proposed: Axes, console: Console) -> Axes:
     """Return the values that the user confirms or enters, once they make a matrix, without asking
-    for those that are given. The operating system is asked for only if they make none."""
+    for those of options. The operating system is asked for only if they make none."""
     systems = proposed.os
     while True:
         axes = Axes(
-            given.cuda or _prompt("CUDA releases", proposed.cuda),
+            of_options.cuda or _prompt("CUDA releases", proposed.cuda),
             systems,
-            given.arch or _prompt("architectures", proposed.arch),
-            given.sm or _prompt("GPU architectures", proposed.sm),
+            of_options.arch or _prompt("architectures", proposed.arch),
+            of_options.sm or _prompt("GPU architectures", proposed.sm),
         )
         try:
             adoption.files(axes)
         except ConfigurationError as error:
-            if all((given.cuda, given.os, given.arch, given.sm)):
+            if all((of_options.cuda, of_options.os, of_options.arch, of_options.sm)):
                 raise
             console.error(error)
-            systems = given.os or _prompt("operating systems", proposed.os)
+            systems = of_options.os or _prompt("operating systems", proposed.os)
         else:
             return axes
 
