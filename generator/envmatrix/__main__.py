@@ -5,9 +5,6 @@ import sys
 
 from envmatrix.help_page import HELP_OPTIONS, PAGE
 
-# As shells have it of a program that a signal interrupted.
-_INTERRUPTED = 130
-
 
 def main() -> None:
     try:
@@ -16,7 +13,9 @@ def main() -> None:
             return
         from envmatrix.cli import main as run  # click, which takes longer than Python itself
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        from envmatrix.errors import INTERRUPTED
+
+        sys.exit(INTERRUPTED)
     run()
 
 

@@ -18,7 +18,11 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 
 def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(filter(None, _SEPARATORS.split(text or "")))
+    return _split(text or "")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, _SEPARATORS.split(text)))
 
 
 @click.command(epilog="Example: envmatrix init --cuda 12.4,13.5 --arch x86_64,aarch64")
@@ -88,4 +92,4 @@ def _ask(adoption: Adoption, of_options: Axes, proposed: Axes, console: Console)
 
 def _prompt(text: str, values: tuple[str, ...]) -> tuple[str, ...]:
     answer = click.prompt(text, default=" ".join(values), err=True)
-    return tuple(filter(None, _SEPARATORS.split(str(answer)))) or values
+    return _split(str(answer)) or values
