@@ -27,6 +27,8 @@ from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.systems import NvidiaRepository
 from envmatrix.facts.targets import MACHINES
+from envmatrix.images.contents import BuildContents
+from envmatrix.images.model import Image
 from envmatrix.lock.cuda_in_image import ProbedImage
 from envmatrix.lock.model import Artifact, ImageRequest, Lock, PackageSet, ReleaseRequest
 from envmatrix.lock.requests import all_requests
@@ -41,6 +43,7 @@ from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
+from envmatrix.plan.actions import Inputs
 from envmatrix.sessions.context import BUILD
 
 MIRRORS = "http://mirror.example"
@@ -534,3 +537,10 @@ def plain(node: Node) -> Any:
     if isinstance(node.content, Mapping):
         return {key: plain(child) for key, child in node.content.items()}
     return [*map(plain, node.content)] if isinstance(node.content, tuple) else node.content
+
+
+def inputs_of(
+    image: Image, contents: BuildContents, files: Mapping[str, str] | None = None
+) -> Inputs:
+    """Return the inputs of an image, with generated files if there are any."""
+    return Inputs(image, contents.fingerprint(image.arch), contents, files or {})

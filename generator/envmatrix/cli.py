@@ -52,7 +52,7 @@ class AllVerbs(Verbs):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
-            matches = get_close_matches(args[0], VERBS, 1)
+            matches = get_close_matches(args[0], VERBS, 1) if args[0] != "help" else []
             hint = "".join(f"did you mean `envmatrix {verb}`?" for verb in matches)
             hint = hint or "see `envmatrix --help`"
             raise ConfigurationError(f"there is no verb `{args[0]}`", hint=hint)
@@ -101,6 +101,9 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     match error:
         case EnvmatrixError():
             return error
+        case click.exceptions.NoArgsIsHelpError():
+            usage = error.ctx.command_path if error.ctx else "envmatrix"
+            return ConfigurationError(f"`{usage}` needs a verb", hint=f"see `{usage} --help`")
         case click.UsageError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
             message = _uncapitalize(error.format_message())

@@ -74,9 +74,13 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     scratch = file.with_suffix(f".{os.getpid()}-{get_native_id()}")
     scratch.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
-        handle.write(content)
-    scratch.replace(file)
+    try:
+        with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
+            handle.write(content)
+        scratch.replace(file)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

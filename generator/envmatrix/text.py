@@ -54,6 +54,11 @@ _MARKS = ("@", "=", "authorization", "bearer", "token", "secret", "passw", "key"
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 cell`, `2 cells`."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def safe(text: str) -> str:
     """Return `text` without passwords, control characters and commands to a CI system."""
     return printable(redacted(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import docker
 import pytest
@@ -30,7 +31,8 @@ def test_sets_with_equal_requests_keep_the_versions_of_this_repository(example: 
         name for name in own.keys() & locked.keys() if own[name].request == locked[name].request
     }
     assert "debian12-amd64-base" in shared
-    assert [name for name in sorted(shared) if own[name] != locked[name]] == []
+    for name in shared:  # of whose files its libraries use other members
+        assert replace(own[name], excerpts=None) == replace(locked[name], excerpts=None)
 
 
 def test_sources_and_wheels_of_its_libraries_are_locked(example: Checkout) -> None:

@@ -51,14 +51,11 @@ def propose(tree: SourceTree) -> Proposal:
     if proposal := _at_top(tree):
         return proposal
     names = (name for name in tree.directories if not _ASIDE.fullmatch(name))
-    parts = {name: _at_top(tree.below(name)) for name in names}
-    directories = sorted((name for name, part in parts.items() if part), key=_rank)
-    for name in directories:
-        part = parts[name]
-        assert part is not None  # noqa: S101 -- as `directories` says
-        others = ", ".join(directories[1:])
-        notes = [*part.notes, *([f"other directories that are built: {others}"] if others else ())]
-        return replace(part, path=name, notes=notes)
+    parts = {name: part for name in names if (part := _at_top(tree.below(name)))}
+    if parts:
+        first, *others = sorted(parts, key=_rank)
+        more = [f"other directories that are built: {', '.join(others)}"] if others else []
+        return replace(parts[first], path=first, notes=[*parts[first].notes, *more])
     return _headers(tree) or Proposal(
         system="none that is recognized",
         tests="none",
@@ -203,9 +200,11 @@ def _bazel(tree: SourceTree) -> Proposal | None:
 def _headers(tree: SourceTree) -> Proposal | None:
     """Return how a library of headers is checked: each of `include`, or else at the top, compiles
     on its own."""
-    directory = "include" if "include" in tree.directories else "."
-    files = tree.below("include").files or [path for path in tree.files if "/" not in path]
-    headers = [path for path in files if _HEADER.search(path)]
+    directory = "include"
+    headers = [path for path in tree.below(directory).files if _HEADER.search(path)]
+    if not headers:
+        directory = "."
+        headers = [path for path in tree.files if "/" not in path and _HEADER.search(path)]
     if not headers:
         return None
     is_cuda = any(path.endswith(_CUDA_HEADER) for path in headers)

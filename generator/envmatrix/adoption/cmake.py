@@ -53,6 +53,7 @@ _PYTHON = {"Python", "Python3", "PythonInterp", "PythonLibs"}
 # Sources that a package of Debian has, by the name that `FetchContent` has: the directory, the
 # package.
 _SOURCES = {"googletest": ("/usr/src/googletest", "googletest")}
+_PRESETS = "CMakePresets.json"
 _GENERATORS = (None, "Ninja", "Unix Makefiles")
 _MOST_NOTED = 8
 
@@ -69,8 +70,8 @@ def cmake(tree: SourceTree) -> Proposal | None:
         return None
     texts = [_COMMENT.sub("", text) for text in tree.texts_named("CMakeLists.txt", ".cmake")]
     top = _COMMENT.sub("", tree.text("CMakeLists.txt"))
-    presets = _presets(tree.text("CMakePresets.json"))
-    preset = _preset(presets)
+    presets = _presets(tree.text(_PRESETS))
+    preset = _preset(presets or ())
     fetched = dict.fromkeys(chain.from_iterable(map(_FETCH.findall, texts)))
     sources = {name: _SOURCES[name.lower()] for name in fetched if name.lower() in _SOURCES}
     options = [
@@ -118,7 +119,7 @@ def _packages(find: re.Match[str]) -> Sequence[str]:
 
 
 def _notes(
-    top: str, fetched: Sequence[str], presets: Sequence[_Preset], preset: str | None
+    top: str, fetched: Sequence[str], presets: Sequence[_Preset] | None, preset: str | None
 ) -> Iterator[str]:
     """Yield what was not decided."""
     unknown = [
@@ -132,13 +133,15 @@ def _notes(
     if fetched:
         names = ", ".join(fetched[:_MOST_NOTED])
         yield f"CMake downloads {names}, but builds have no network: see docs/libraries.md"
-    if presets and preset is None:
+    if presets is None:
+        yield f"{_PRESETS} is invalid, so no preset was chosen"
+    elif presets and preset is None:
         names = ", ".join(each.name for each in presets[:_MOST_NOTED])
         yield f"CMake has presets, of which none was chosen: {names}"
 
 
-def _presets(text: str) -> Sequence[_Preset]:
-    """Return the presets for a configuration that are not hidden."""
+def _presets(text: str) -> Sequence[_Preset] | None:
+    """Return the presets for a configuration that are not hidden; None if the text is invalid."""
     try:
         document = json.loads(text) if text else {}
         rows = {str(row["name"]): row for row in document.get("configurePresets", ())}
@@ -148,7 +151,7 @@ def _presets(text: str) -> Sequence[_Preset]:
             if not row.get("hidden")
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return []  # CMake tells what is wrong with it
+        return None
 
 
 def _is_usable(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -84,14 +84,13 @@ def flavour_text(text: str, packages: Sequence[str]) -> str:
     return re.sub(r"(?m)^packages: \[", f"packages: [{quoted}, ", text, count=1)
 
 
-def ignore_text(text: str) -> str | None:
-    """Return the text of .gitignore with what is missing; None if nothing is."""
+def ignored_lines(text: str) -> str:
+    """Return what .gitignore lacks, to be added at its end; empty if it has all."""
     lines = {line.strip() for line in text.splitlines()}
     missing = [name for name in IGNORED if not {name, name.strip("/"), name[1:]} & lines]
-    if not missing:
-        return None
-    separator = "" if not text or text.endswith("\n") else "\n"
-    return "\n".join((f"{text}{separator}{missing[0]}", *missing[1:], ""))
+    end = "\r\n" if "\r\n" in text else "\n"
+    separator = end if missing and text and not text.endswith("\n") else ""
+    return separator + "".join(f"{name}{end}" for name in missing)
 
 
 def library_name(title: str) -> str:

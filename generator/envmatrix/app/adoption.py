@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from envmatrix.adoption.files import (
     NOXFILE,
     Axes,
     flavour_text,
-    ignore_text,
+    ignored_lines,
     library_name,
     matrix_text,
 )
@@ -23,12 +24,13 @@ from envmatrix.adoption.source_tree import TEXTS, SourceTree
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import TARGETS
-from envmatrix.files import readable_text, text_of, write_whole
+from envmatrix.files import content_of, read_regular, write_whole
 from envmatrix.machine.origins import running
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import FLAVOURS, MATRIX
 from envmatrix.matrix.loading import DEFAULTS, load_matrix
 from envmatrix.records import dataclass
+from envmatrix.text import one_line
 
 # More files than these are not looked at; nor are larger ones.
 _MOST_FILES = 50_000
@@ -48,36 +50,57 @@ IGNORE = ".gitignore"
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """What is proposed for the repository at `root`."""
+    """What is proposed for the repository at `root`; `notes` are what was not decided."""
 
     root: Path
     name: str
     proposal: Proposal
     components: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def files(self, axes: Axes) -> Mapping[str, str]:
-        """Return the texts of the files to write by name. Raise ConfigurationError if the matrix
-        would be wrong."""
+        """Return the texts of new files by name. Raise ConfigurationError if the matrix would be
+        wrong; the problems have no position, as there is no file yet."""
         texts = {MATRIX: matrix_text(self.name, self.proposal, self.components, axes)}
         for flavour, packages in self.proposal.packages.items():
             name = f"{FLAVOURS}/{flavour}.yaml"
-            if not (self.root / name).exists():
+            if not os.path.lexists(self.root / name):
                 text = (DEFAULTS / f"{flavour}.yaml").read_text("utf-8")
                 texts[name] = flavour_text(text, packages)
         with TemporaryDirectory(prefix="envmatrix-init-") as scratch:
-            _write(Path(scratch), texts)
-            load_matrix(Path(scratch))
-        if not (self.root / NOX).exists():
-            texts[NOX] = NOXFILE
-        file = self.root / IGNORE
-        ignored = ignore_text(text_of(file, IGNORE) if file.exists() else "")
-        return {**texts, **({IGNORE: ignored} if ignored else {})}
+            for name, text in texts.items():
+                write_whole(Path(scratch, name), text.encode())
+            try:
+                load_matrix(Path(scratch))
+            except ConfigurationError as error:
+                problems = (replace(problem, position=None) for problem in error.problems)
+                raise ConfigurationError(*problems) from error
+        return texts if os.path.lexists(self.root / NOX) else {**texts, NOX: NOXFILE}
 
-    def write(self, axes: Axes) -> tuple[str, ...]:
-        """Write the files, and return their names."""
-        texts = self.files(axes)
-        _write(self.root, texts)
-        return tuple(texts)
+    def write(self, axes: Axes) -> Iterator[str]:
+        """Write the files, and yield their names; if one cannot be written, none is left."""
+        texts, written = self.files(axes), []
+        added = ignored_lines(self._ignored())
+        try:
+            for name, text in texts.items():
+                write_whole(self.root / name, text.encode())
+                written.append(self.root / name)
+            if added:
+                with (self.root / IGNORE).open("a", encoding="utf-8", newline="") as handle:
+                    handle.write(added)
+        except OSError:
+            for file in written:
+                file.unlink()
+            raise
+        yield from (*texts, *([IGNORE] if added else ()))
+
+    def _ignored(self) -> str:
+        """Return the text of .gitignore."""
+        try:
+            content = content_of(self.root / IGNORE, IGNORE)
+        except FileNotFoundError:
+            return ""
+        return content.decode("utf-8", "surrogateescape")
 
 
 def default_axes() -> Axes:
@@ -100,19 +123,41 @@ def default_axes() -> Axes:
 def adopt(root: Path) -> Adoption:
     """Return what is proposed for a repository; raise ConfigurationError if it has a matrix."""
     if os.path.lexists(root / MATRIX):
-        hint = "change it, or remove it first; `envmatrix` alone tells what to do next"
+        hint = "change it, or remove it first"
         raise ConfigurationError(f"there is a `{MATRIX}` here", hint=hint)
-    tree = _read(root)
+    if os.path.lexists(root / FLAVOURS) and not (root / FLAVOURS).is_dir():
+        hint = f"move it away; the files of `{FLAVOURS}/` are `{FLAVOURS}/*.yaml`"
+        raise ConfigurationError(f"`{FLAVOURS}` is no directory", hint=hint)
+    tree, unread = _read(root)
     proposal = propose(tree)
     part = tree if proposal.path == "." else tree.below(proposal.path)
-    return Adoption(root, library_name(tree.name), proposal, tuple(used_components(part)))
+    notes = (*unread, *proposal.notes, *_notes(root, proposal))
+    components = tuple(used_components(part))
+    return Adoption(root, library_name(tree.name), proposal, components, notes)
 
 
-def _read(root: Path) -> SourceTree:
+def _notes(root: Path, proposal: Proposal) -> Iterator[str]:
+    """Yield what existing files leave to be done."""
+    for flavour, packages in proposal.packages.items():
+        name = f"{FLAVOURS}/{flavour}.yaml"
+        if os.path.lexists(root / name):
+            yield f"`{name}` exists, and is not changed: it may need {', '.join(packages)}"
+
+
+def _read(root: Path) -> tuple[SourceTree, Sequence[str]]:
+    """Return the tree, and a note for each file that cannot be read."""
     paths = [*islice(_walk(root), _MOST_FILES)]
-    readable = islice(filter(TEXTS.fullmatch, paths), _MOST_TEXTS)
-    texts = {path: readable_text(root / path) for path in readable if _is_small(root / path)}
-    return SourceTree(root.resolve().name, paths, texts)
+    texts, unread = {}, []
+    for path in islice(filter(TEXTS.fullmatch, paths), _MOST_TEXTS):
+        try:
+            if (root / path).stat().st_size <= _LARGEST:
+                texts[path] = read_regular(root / path).decode("utf-8", "replace")
+            else:
+                unread.append(f"`{one_line(path)}` is too large to be looked at")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            unread.append(f"`{one_line(path)}` cannot be read: {reason}")
+    return SourceTree(root.resolve().name, paths, texts), unread
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -126,26 +171,13 @@ def _walk(root: Path) -> Iterator[str]:
         except OSError:
             continue
         for entry in entries:
-            if entry.is_symlink():
-                continue
             path = Path(entry.path)
-            if entry.is_file():
+            if entry.is_dir(follow_symlinks=False):
+                if depth < _DEEPEST and not _is_skipped(entry.name):
+                    waiting.append(path)
+            elif entry.is_file() or TEXTS.fullmatch(entry.name):  # which may be a pipe
                 yield path.relative_to(root).as_posix()
-            elif entry.is_dir() and depth < _DEEPEST and not _is_skipped(entry.name):
-                waiting.append(path)
 
 
 def _is_skipped(name: str) -> bool:
     return name.startswith(".") or name in _SKIPPED
-
-
-def _is_small(file: Path) -> bool:
-    try:
-        return file.stat().st_size <= _LARGEST
-    except OSError:
-        return False
-
-
-def _write(root: Path, texts: Mapping[str, str]) -> None:
-    for name, text in texts.items():
-        write_whole(root / name, text.encode())

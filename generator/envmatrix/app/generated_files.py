@@ -53,6 +53,8 @@ def write_generated(workspace: Workspace, console: Console) -> None:
     _write(root, changed, console)
     if not changed and not stale:
         console.say(f"{len(paths)} generated files are up to date")
+    elif workspace.matrix.libraries:
+        console.say("next     envmatrix test")
 
 
 def check_generated(workspace: Workspace, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,6 +36,7 @@ from envmatrix.store.downloads import Fetcher, measure_download
 from envmatrix.store.mirrors import mirror_of_user
 from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
+from envmatrix.text import number_of
 from envmatrix.vcs import perforce, source_trees
 
 
@@ -102,8 +104,9 @@ def _write(file: Path, lock: Lock, cells: int, console: Console) -> None:
         console.say(f"`{FILE}` is up to date")
         return
     write_whole(file, text.encode())
-    sets, artifacts = len(lock.sets), len(lock.artifacts())
-    console.say(f"`{FILE}`: {cells} cells, {sets} sets, {artifacts} artifacts")
+    counts = (cells, "cell"), (len(lock.sets), "set"), (len(lock.artifacts()), "artifact")
+    console.say(f"`{FILE}`: {', '.join(starmap(number_of, counts))}")
+    console.say("next     envmatrix generate")
 
 
 def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:

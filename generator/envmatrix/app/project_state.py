@@ -14,6 +14,7 @@ from envmatrix.lock.lock_file import FILE
 from envmatrix.matrix.files import MATRIX
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
+from envmatrix.text import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,18 @@ def state_of(workspace: Workspace, today: date, console: Console) -> Iterator[Pa
 
 def _matrix(workspace: Workspace, _today: date, _console: Console) -> Part:
     matrix = workspace.matrix
-    cells = _number(len(matrix.cells), "cell")
+    cells = number_of(len(matrix.cells), "cell")
     names = [library.name for library in matrix.libraries]
     if not names:
         return Part("matrix", f"{cells}, no library: add one to {MATRIX}", "envmatrix build")
-    return Part("matrix", f"{cells}, {_number(len(names), 'library', 'libraries')}")
+    return Part("matrix", f"{cells}, {number_of(len(names), 'library', 'libraries')}")
 
 
 def _lock(workspace: Workspace, _today: date, _console: Console) -> Part:
     if not (workspace.root / FILE).exists():
         return Part("lock", "missing", "envmatrix lock")
     try:
-        sets = _number(len(workspace.lock.sets), "set")
+        sets = number_of(len(workspace.lock.sets), "set")
     except OutOfDate as error:
         return Part("lock", f"out of date: {error.message}", "envmatrix lock")
     try:
@@ -64,7 +65,7 @@ def _images(workspace: Workspace, _today: date, console: Console) -> Part:
     except EngineError as error:
         return Part("images", error.message, "envmatrix doctor --fix")
     verbs = Counter(action.verb for action in actions)
-    text = f"{verbs['reuse']} of {_number(len(actions), 'image')} are in the engine"
+    text = f"{verbs['reuse']} of {number_of(len(actions), 'image')} are in the engine"
     return Part("images", f"{text}; a command makes what it needs" if verbs["build"] else text)
 
 
@@ -76,11 +77,7 @@ def _results(workspace: Workspace, today: date, console: Console) -> Part:
     try:
         report = compose_report(workspace, scope_of(workspace, (), (), None, today), console)
     except EnvmatrixError as error:
-        return Part("results", error.message, "envmatrix report")
+        return Part("results", f"{error.message}; {error.hint}", "envmatrix report")
     states = Counter(entry.state for entry in report.entries)
     text = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return Part("results", text or "none that is valid", "envmatrix report" if report.bad else None)
-
-
-def _number(count: int, noun: str, plural: str | None = None) -> str:
-    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

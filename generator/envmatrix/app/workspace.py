@@ -20,7 +20,7 @@ from envmatrix.lock.files import LOCK
 from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS, files_of
+from envmatrix.matrix.files import FLAVOURS, MATRIX, MISNAMED, OVERLAYS, files_of
 from envmatrix.matrix.model import COMPRESSION, Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.records import dataclass
@@ -322,6 +322,8 @@ def find_repository() -> Path:
     root = _nearest_repository()
     if root is None:
         hint = "change to your repository, or write a first one: `envmatrix init`"
+        if (Path.cwd() / MISNAMED).exists():
+            hint = f"rename `{MISNAMED}`: it is called `{MATRIX}`"
         raise ConfigurationError(f"there is no `{MATRIX}` here or above", hint=hint)
     for name in (OVERLAYS, FLAVOURS):
         if (root / name).exists() and not (root / name).is_dir():

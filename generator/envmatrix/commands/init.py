@@ -18,7 +18,11 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 
 def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return tuple(filter(None, _SEPARATORS.split(text or "")))
+    return _split(text or "")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, _SEPARATORS.split(text)))
 
 
 @click.command(epilog="Example: envmatrix init --cuda 12.4,13.5 --arch x86_64,aarch64")
@@ -49,12 +53,13 @@ def command(
     if adoption.components:
         console.say(f"CUDA     {', '.join(adoption.components)}, beside its runtime and compiler")
     default = default_axes()
+    of_options = Axes(cuda, systems, arch, sm)
     axes = Axes(cuda or default.cuda, systems or default.os, arch or default.arch, sm or default.sm)
     if not yes and sys.stdin.isatty():
-        axes = _ask(adoption, axes, console)
+        axes = _ask(adoption, of_options, axes, console)
     for name in adoption.write(axes):
         console.say(f"wrote    {name}")
-    for note in proposal.notes:
+    for note in adoption.notes:
         console.warn(note)
     console.say("next     envmatrix lock")
 
@@ -63,23 +68,28 @@ def _where(adoption: Adoption) -> str:
     return "" if adoption.proposal.path == "." else f", in {adoption.proposal.path}/"
 
 
-def _ask(adoption: Adoption, axes: Axes, console: Console) -> Axes:
-    """Return the values that the user confirms or enters, once they make a matrix."""
+def _ask(adoption: Adoption, of_options: Axes, proposed: Axes, console: Console) -> Axes:
+    """Return the values that the user confirms or enters, once they make a matrix, without asking
+    for those of options. The operating system is asked for only if they make none."""
+    systems = proposed.os
     while True:
         axes = Axes(
-            _prompt("CUDA releases", axes.cuda),
-            axes.os,
-            _prompt("architectures", axes.arch),
-            _prompt("GPU architectures", axes.sm),
+            of_options.cuda or _prompt("CUDA releases", proposed.cuda),
+            systems,
+            of_options.arch or _prompt("architectures", proposed.arch),
+            of_options.sm or _prompt("GPU architectures", proposed.sm),
         )
         try:
             adoption.files(axes)
         except ConfigurationError as error:
+            if all((of_options.cuda, of_options.os, of_options.arch, of_options.sm)):
+                raise
             console.error(error)
+            systems = of_options.os or _prompt("operating systems", proposed.os)
         else:
             return axes
 
 
 def _prompt(text: str, values: tuple[str, ...]) -> tuple[str, ...]:
     answer = click.prompt(text, default=" ".join(values), err=True)
-    return tuple(filter(None, _SEPARATORS.split(str(answer)))) or values
+    return _split(str(answer)) or values

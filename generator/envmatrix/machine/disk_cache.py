@@ -43,7 +43,7 @@ def identity(files: Iterable[Path]) -> bytes:
             content = read_regular(file)
         except OSError:  # the code that needs it reports the error
             content = b"absent"
-        digest.update(f"{file} {len(content)} ".encode())
+        digest.update(os.fsencode(file) + f" {len(content)} ".encode())
         digest.update(content)
     return digest.digest()
 

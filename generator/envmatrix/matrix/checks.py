@@ -127,7 +127,8 @@ def sm_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for index, sm in enumerate(matrix.sm):
         if releases and sm not in supported:
             message = f"no CUDA of this matrix knows GPU architecture `{sm}`"
-            yield source.problem(message, ("sm", index), did_you_mean(sm, supported))
+            hint = did_you_mean(sm, supported) or f"it can be {', '.join(supported)}"
+            yield source.problem(message, ("sm", index), hint)
     for cuda, release in releases.items():
         if not set(matrix.sm) & set(release.sm):
             message = f"`sm` names no GPU architecture that CUDA `{cuda}` knows"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 MATRIX = "matrix.yaml"
+MISNAMED = "matrix.yml"
 OVERLAYS = "matrix.d"
 FLAVOURS = "envs"
 # The directory of all build directories in a repository.

@@ -27,7 +27,15 @@ def suggest_name(text: str) -> str | None:
 def suggest_gpu_architecture(text: str) -> str | None:
     """Return a hint for `sm_80`, `8.0` and the like; else None."""
     match = _GPU_ARCHITECTURE.fullmatch(text.strip())
-    return f"did you mean `{''.join(match.groups()).lower()}`?" if match else None
+    name = "".join(match.groups()).lower() if match else ""
+    is_one = any(name in release.sm for release in load_facts().cuda.values())
+    return f"did you mean `{name}`?" if is_one else None
+
+
+def suggest_words(text: str) -> str | None:
+    """Return a hint for a name in upper case, or with spaces or other characters; else None."""
+    words = "-".join(re.findall(r"[a-z0-9]+(?:[._][a-z0-9]+)*", text.lower())).lstrip("0123456789-")
+    return f"did you mean `{words}`?" if words and words != text else None
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
-from envmatrix.matrix.other_names import suggest_gpu_architecture, suggest_name
+from envmatrix.matrix.other_names import suggest_gpu_architecture, suggest_name, suggest_words
 from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
@@ -102,7 +102,10 @@ _A_NAME = pattern("word", _WORD, _A_WORD, suggest_name)
 Word = Annotated[str, _A_NAME]
 Arch = Annotated[str, replace(_A_NAME, name="arch", schema={"enum": [*ARCHES]})]
 NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
-Name = Annotated[str, pattern("name", NAME, "a name of lower-case words joined by `-`, `_` or `.`")]
+Name = Annotated[
+    str,
+    pattern("name", NAME, "a name of lower-case words joined by `-`, `_` or `.`", suggest_words),
+]
 Sm = Annotated[
     str,
     pattern(

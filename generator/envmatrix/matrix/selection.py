@@ -20,6 +20,9 @@ from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
 
+# The most names of cells in a hint.
+_MOST_EXAMPLES = 5
+
 _Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
@@ -151,7 +154,8 @@ def _refusal(matrix: Matrix, name: str) -> Problem:
     cell = _absent_cell(matrix, name)
     if cell is None:
         candidates = (*matrix.by_id, *short_names(matrix))
-        return Problem(f"there is no cell `{one_line(name)}`", hint=did_you_mean(name, candidates))
+        suggestion = did_you_mean(name, candidates) or _examples(candidates)
+        return Problem(f"there is no cell `{one_line(name)}`", hint=suggestion)
     nearest = _nearest(matrix, cell)
     hint = f"the nearest cell that exists is `{nearest.id}`" if nearest else None
     exclusion = _exclusion(matrix, cell)
@@ -214,7 +218,15 @@ def _nothing_selected(
         return NothingSelected(refusal.message, hint=refusal.hint)
     candidates = dict.fromkeys(name for name, _ in named_cells)
     message = f"`{one_line(pattern)}` matches no cell"
-    return NothingSelected(message, hint=did_you_mean(pattern, candidates))
+    hint = did_you_mean(pattern, candidates) or _examples(list(candidates))
+    return NothingSelected(message, hint=hint)
+
+
+def _examples(names: Sequence[str]) -> str:
+    """Return a hint with some names of cells."""
+    more = len(names) - _MOST_EXAMPLES
+    listed = ", ".join(f"`{name}`" for name in names[:_MOST_EXAMPLES])
+    return f"there are {listed}{f' and {more} more names' if more > 0 else ''}"
 
 
 def _names_of(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:

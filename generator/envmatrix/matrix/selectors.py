@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import Position, Problem
-from envmatrix.facts.model import Facts
+from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.versions import version_key
 from envmatrix.suggestions import did_you_mean
 
@@ -44,7 +44,8 @@ def suggest_selector(value: str) -> str | None:
     """Return a hint for a value that is almost a selector; else None."""
     if prefixed := _PREFIXED.fullmatch(value):
         return f"did you mean `{prefixed[1]}`?"
-    if almost := _ALMOST_MAJOR.fullmatch(value):
+    almost = _ALMOST_MAJOR.fullmatch(value)
+    if almost and any(name.startswith(f"{almost[1]}.") for name in load_facts().cuda):
         return f"did you mean `{almost[1]}.x`?"
     word = value.lower()
     if word in _OTHER_WORDS:

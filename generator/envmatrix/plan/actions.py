@@ -90,15 +90,6 @@ class Existing:
         return image is not None and self.is_built_from(fingerprint, image.id)
 
 
-def inputs_of(
-    image: Image,
-    contents: BuildContents,
-    files: Mapping[str, str] | None = None,
-    needs: BuildNeeds = _NO_NEEDS,
-) -> Inputs:
-    return Inputs(image, contents.fingerprint(image.arch), contents, files or {}, needs)
-
-
 def decide(
     images: Iterable[Inputs], existing: Existing, *, force: bool = False
 ) -> tuple[Action, ...]:

@@ -3,6 +3,7 @@ of files. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from datetime import date
@@ -13,7 +14,7 @@ from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Scalar, Shorthand, value_text
 from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
-from envmatrix.suggestions import did_you_mean
+from envmatrix.suggestions import MISTYPED, did_you_mean
 from envmatrix.text import one_line
 
 _Value = TypeVar("_Value")
@@ -70,6 +71,23 @@ def _converted(kind: type, text: str) -> object:
         raise ValueError(complaint.format(value_text(text))) from None
 
 
+def _table_with(table: Table, text: object) -> str | None:
+    """Return a hint for a word in place of a table that has a key for it."""
+    keys = (
+        name
+        for name, shape in table.shapes.items()
+        if shape.kind is Literal and text in shape.arguments
+    )
+    return next((f"write `{{{key}: {text}}}`" for key in keys), None)
+
+
+def _only_value(key: str, shape: Shape) -> str | None:
+    """Return a hint for a missing key that has one value only."""
+    if shape.kind is not Literal or len(shape.arguments) != 1:
+        return None
+    return f"write `{key}: {json.dumps(shape.arguments[0])}`"
+
+
 @dataclass(frozen=True, slots=True)
 class _Decoder:
     document: Document
@@ -96,10 +114,11 @@ class _Decoder:
             return self._row(self.rows[shape.kind], content, location)
         if isinstance(content, Mapping):
             return self._fields(table_of(shape.kind), shape.kind, node, location)
+        hint = _table_with(table_of(shape.kind), content)
         if not isinstance(content, str) or not shorthand:
-            return self._fault(location, "must be a mapping")
+            return self._fault(location, "must be a mapping", hint=hint)
         if content != shorthand.word:
-            return self._fault(location, f"{shorthand.meaning}: {value_text(content)}")
+            return self._fault(location, f"{shorthand.meaning}: {value_text(content)}", hint=hint)
         return shape.kind(**{shorthand.key: content})
 
     def _fields(self, table: Table, kind: Any, node: Node, location: Location) -> Any:
@@ -109,7 +128,7 @@ class _Decoder:
             if name in content:
                 values[name] = self.value(shape, content[name], (*location, name))
             elif name in table.required:
-                self._fault((*location, name), "is missing")
+                self._fault((*location, name), "is missing", hint=_only_value(name, shape))
         for name in content:
             if name not in table.shapes:
                 self._unknown((*location, name), table.shapes)
@@ -125,7 +144,8 @@ class _Decoder:
         if isinstance(content, str) and Mark.ONE_OR_MANY in shape.constraints:
             content = (node,)
         if not isinstance(content, tuple):
-            return self._fault(location, "must be a list")
+            hint = f"write `[{json.dumps(content)}]`" if isinstance(content, str) else None
+            return self._fault(location, "must be a list", hint=hint)
         if not content and Mark.NON_EMPTY in shape.constraints:
             return self._fault(location, "must not be empty")
         shapes = [shape_of(each) for each in shape.arguments if each is not Ellipsis]
@@ -154,7 +174,8 @@ class _Decoder:
                 return text
             *others, last = (f"`{word}`" for word in shape.arguments)
             words = f"{', '.join(others)} or {last}" if others else last
-            return self._fault(location, f"must be {words}, not {value_text(text)}", position)
+            hint = did_you_mean(str(text).lower(), map(str, shape.arguments), MISTYPED)
+            return self._fault(location, f"must be {words}, not {value_text(text)}", position, hint)
         scalar = shape.constraint(Scalar)
         try:
             return scalar.convert(text) if scalar else _converted(shape.kind, text)

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 
 from envmatrix.adoption.build_systems import propose
 from envmatrix.adoption.components import used_components
-from envmatrix.adoption.files import Axes, flavour_text, ignore_text, library_name, matrix_text
+from envmatrix.adoption.files import Axes, flavour_text, ignored_lines, library_name, matrix_text
 from envmatrix.adoption.source_tree import SourceTree
 from envmatrix.matrix.loading import DEFAULTS
 
@@ -79,6 +79,7 @@ TESTED = "project(x)\nenable_testing()\n"
         ({"pyproject.toml": "[tool.black]\n", "CMakeLists.txt": TESTED}, "CMake", "CTest"),
         ({"include/x/a.hpp": "", "include/x/b.cuh": ""}, "headers only", "none"),
         ({"a.h": "", "tests/Makefile": "all:\n"}, "headers only", "none"),
+        ({"a.h": "", "include/README": ""}, "headers only", "none"),
         ({"README.md": ""}, "none that is recognized", "none"),
     ],
 )
@@ -212,13 +213,14 @@ def test_a_flavour_gets_more_packages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "added"),
     [
         ("", "/build/\n/.envmatrix/\n"),
-        ("*.o", "*.o\n/build/\n/.envmatrix/\n"),
-        ("build/\n", "build/\n/.envmatrix/\n"),
-        ("/build/\n.envmatrix\n", None),
+        ("*.o", "\n/build/\n/.envmatrix/\n"),
+        ("*.o\r\n", "/build/\r\n/.envmatrix/\r\n"),
+        ("build/\n", "/.envmatrix/\n"),
+        ("/build/\n.envmatrix", ""),
     ],
 )
-def test_ignored_files_get_what_is_missing(before: str, after: str | None) -> None:
-    assert ignore_text(before) == after
+def test_ignored_files_get_what_is_missing(before: str, added: str) -> None:
+    assert ignored_lines(before) == added

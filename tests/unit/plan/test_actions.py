@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
+from tests.fakes import inputs_of
 
 from envmatrix.images.contents import BuildContents, StageContents, StagePackage, build_record
 from envmatrix.images.model import Image
@@ -15,7 +16,6 @@ from envmatrix.plan.actions import (
     Inputs,
     Local,
     decide,
-    inputs_of,
 )
 
 IMAGE = Image("cuda13.0-debian12", "runtime", "amd64")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes import with_set
+from tests.fakes import inputs_of, with_set
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.targets import MACHINES
@@ -13,7 +13,6 @@ from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
 from envmatrix.lock.model import Excerpt, Lock, Range
 from envmatrix.matrix.model import Matrix
-from envmatrix.plan.actions import inputs_of
 from envmatrix.plan.garbage import (
     GRACE_SECONDS,
     Kind,

@@ -10,14 +10,14 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
-from tests.fakes import artifact, lock_of, matrix_of
+from tests.fakes import artifact, inputs_of, lock_of, matrix_of
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.definition import definition_of
 from envmatrix.images.environments import Environment, environments
 from envmatrix.images.model import Image
 from envmatrix.lock.model import Artifact, Lock
-from envmatrix.plan.actions import Inputs, inputs_of
+from envmatrix.plan.actions import Inputs
 from envmatrix.render.provenance import PREDICATE_TYPE, STATEMENT_TYPE, BuildMetadata, statement
 from envmatrix.render.sbom import Bill, bill_of_materials, cyclonedx, package_url, spdx
 
