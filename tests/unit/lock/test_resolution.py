@@ -20,7 +20,14 @@ from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.lock_file import FILE, dumps, load, loads
-from envmatrix.lock.model import REQUESTS, ImageRequest, Lock, PackageSet, SystemRequest
+from envmatrix.lock.model import (
+    REQUESTS,
+    ImageRequest,
+    Lock,
+    PackageSet,
+    SystemRequest,
+    helper_of,
+)
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import upgrade_rule
 from envmatrix.lock.resolvers.registry import resolvers_of
@@ -118,6 +125,13 @@ def test_a_base_is_its_layer(lock: Lock) -> None:
     }
     assert set(bases) == {"debian12-amd64-base", "debian12-arm64-base"}
     assert len(set(bases.values())) == 2
+
+
+def test_a_base_of_another_architecture_is_made_with_that_of_this_machine(lock: Lock) -> None:
+    assert helper_of("debian12-arm64-base", lock.sets, "amd64") == "debian12-amd64-base"
+    assert helper_of("debian12-amd64-base", lock.sets, "arm64") == "debian12-arm64-base"
+    assert helper_of("debian12-amd64-base", lock.sets, "amd64") is None
+    assert helper_of("debian12-arm64-base", lock.sets, "ppc64le") is None
 
 
 def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
