@@ -58,9 +58,10 @@ def _arguments(context: BuildContext) -> Sequence[str]:
     """Return the arguments of a configuration."""
     build = context.library.build
     base = ["--preset", build.preset] if build.preset else _DEFAULTS
-    # The flags of a variant are all that counts, and tools want to know how files are compiled.
-    variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-    options = (*build.options, *(variant if context.variant.name else ()))
+    # The flags of a variant are all that counts.
+    variant = ["-DCMAKE_BUILD_TYPE="] if context.variant.name else []
+    # Editors and analysers want to know how files are compiled.
+    options = ("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *build.options, *variant)
     return ["-S", context.tree, "-B", BUILD, *base, *options]
 
 
