@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from envmatrix.app.cell_session import CellSession, Purpose
+from envmatrix.app.dev_containers import prepare
 from envmatrix.app.library_runs import build_context, lock_build
 from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
 from envmatrix.images.model import dev_image
+from envmatrix.render.devcontainer import DIRECTORY
 from envmatrix.sessions import tasks
 from envmatrix.sessions.compilation import clear_outdated
 from envmatrix.sessions.runner import clear_privileges
@@ -36,6 +38,7 @@ def run_by_hand(
     started = task(at_runtime=purpose == "runtime", gpus=gpus)
     if purpose == "dev":
         started = replace(started, image=session.names[dev_image(session.compiler)])
+        prepare(context.directory / DIRECTORY, started)
     with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
         clear_outdated(context, session.console)
         status = Containers(client).run_at_terminal(started)
