@@ -74,7 +74,9 @@ class Machine:
             yield
         finally:
             subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)
-            subprocess.run(["docker", "rmi", "--force", image], check=True, capture_output=True)
+            # The image for the user's id is made of another one.
+            remove = ["docker", "rmi", "--force", image, image.removesuffix("-uid")]
+            subprocess.run(remove, check=True, capture_output=True)
 
     def run(self, script: str, uid: int = 0) -> str:
         return output_of(self.command("exec", uid, "sh", "-euc", script))
