@@ -26,7 +26,7 @@ GENERATED, BY_HAND = "envmatrix-benchmark/generated", "envmatrix-benchmark/by-ha
 TARGET = 1.1
 
 DOCKERFILE = """\
-FROM {base}
+FROM {base} AS {target}
 RUN --network=none {system_mounts} \\
     {architectures} DEBIAN_FRONTEND=noninteractive \\
     apt-get install -y --no-install-recommends /files/*/*.deb
@@ -43,7 +43,7 @@ def main() -> None:
     timing.announce("By hand")
     # Have the base, the files and their excerpts in the store.
     timing.run([*timing.ENVMATRIX, "build", "--force", "--select", options.cell])
-    environment, inputs = engine.plan_images([options.cell])[-1]
+    environment, inputs = engine.plan_images([options.cell])[0]
     with TemporaryDirectory(prefix="envmatrix-by-hand-") as scratch:
         directories = (Path(scratch, str(number)) for number in count())
         sides = {
@@ -89,6 +89,7 @@ def _dockerfile(environment: Environment, inputs: Inputs, stages: tuple[FileStag
     system = [stage.stage for stage in stages if stage.stage in inputs.contents.stages]
     foreign = [name for cross in environment.crosses for name in cross.foreign]
     return DOCKERFILE.format(
+        target=inputs.image.flavour,
         base=next(base.image for base in environment.bases if base.arch == inputs.image.arch),
         system_mounts=_mounts(name for name in system if name not in cuda),
         cuda_mounts=_mounts(cuda),
