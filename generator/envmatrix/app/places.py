@@ -4,7 +4,7 @@ Kubernetes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -72,7 +72,7 @@ class ThisMachine:
         with docker_client.open_engine() as engine:
             sweep(engine)
             executor = Containers(engine)
-            with INTERRUPTION.ending(executor.stop):
+            with closing(executor), INTERRUPTION.ending(executor.stop):
                 yield executor
 
     def digest(self, image: str) -> str:

@@ -74,8 +74,11 @@ class Containers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._executions: Submissions[Execution] = Submissions()
+        self._removals: dict[str, threading.Thread] = {}
 
     def submit(self, key: str, task: Task) -> None:
+        if removal := self._removals.pop(key, None):
+            removal.join()
         execution = self._executions.submit(key, lambda: self._execution_of(key, task))
         try:
             execution.start()
@@ -100,10 +103,21 @@ class Containers:
     def collect(self, key: str) -> TaskResult:
         execution = self._executions.find(key)
         try:
-            return execution.result()
-        finally:
+            result = execution.result()
+        except BaseException:
             if self._executions.remove(key):
                 execution.cancel()
+            raise
+        # Removing a container takes a third as long as starting one.
+        removal = self._removals[key] = threading.Thread(target=execution.cancel)
+        removal.start()
+        self._executions.remove(key)
+        return result
+
+    def close(self) -> None:
+        """Wait until the containers of collected tasks are removed."""
+        for key in (*self._removals,):
+            self._removals.pop(key).join()
 
     def stop(self) -> None:
         run_parallel(self.cancel, self._executions.close(), _STOPPED_AT_ONCE)

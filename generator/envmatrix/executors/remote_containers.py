@@ -377,5 +377,5 @@ def connect(context: str, local: docker.DockerClient) -> Iterator[RemoteContaine
             )
         except DockerException as error:
             raise no_answer(str(error)) from error
-        with closing(client):
-            yield RemoteContainers(client, local)
+        with closing(client), closing(RemoteContainers(client, local)) as executor:
+            yield executor

@@ -5,9 +5,10 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -276,7 +277,8 @@ ATTENDED = ["create", "attach", "start", "close", "remove"]
 def run(engine: ContainerEngine, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
     output: list[tuple[int, bytes]] = []
     executor = containers.Containers(cast("Engine", engine))
-    result = run_task(executor, "key", task, lambda *chunk: output.append(chunk))
+    with closing(executor):
+        result = run_task(executor, "key", task, lambda *chunk: output.append(chunk))
     return result, output
 
 
@@ -289,6 +291,24 @@ def test_output_is_passed_on_from_its_beginning_and_nothing_is_left() -> None:
     assert result == TaskResult(3)
     assert output == [(0, b"out"), (1, b"err")]
     assert engine.events == ATTENDED
+
+
+def test_a_result_does_not_wait_for_the_removal_of_the_container_but_the_same_task_does() -> None:
+    may_remove = threading.Event()
+
+    class SlowEngine(ContainerEngine):
+        def remove(self, name: str) -> None:
+            assert may_remove.wait(10)
+            super().remove(name)
+
+    engine = SlowEngine([])
+    with closing(containers.Containers(cast("Engine", engine))) as executor:
+        assert run_task(executor, "key", PLAIN, lambda *_: None) == TaskResult(0)
+        assert "remove" not in engine.events
+        may_remove.set()
+        executor.submit("key", PLAIN)
+        executor.cancel("key")
+    assert engine.events == [*ATTENDED, *ATTENDED]
 
 
 def test_standard_output_is_returned_where_it_is_kept() -> None:
