@@ -11,9 +11,9 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from io import BufferedReader
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -39,6 +39,7 @@ SET_UP = "set one up: `envmatrix doctor --fix`"
 # The header of a frame: the number of the stream, and a size.
 _FRAME = struct.Struct(">BxxxL")
 _CHUNK = 1 << 18
+_LONGEST_LINE = 1 << 16
 
 
 class RequestFailed(EngineError):
@@ -80,7 +81,7 @@ class Response(Protocol):
 
 
 # Sends a request, and closes its response after the block; RequestFailed where no engine answers.
-# A connection that is lost then is an OSError or an HTTPException.
+# A connection that is lost then is an OSError.
 Send = Callable[[Request], AbstractContextManager[Response]]
 
 
@@ -93,7 +94,7 @@ class Engine:
     def image(self, name: str) -> Mapping[str, Any] | None:
         """Return what the engine says of an image; None where it does not exist."""
         try:
-            image = self._ask("GET", f"/images/{quote(name, safe='/:@')}/json")
+            image = self._ask(Request("GET", f"/images/{quote(name, safe='/:@')}/json"))
         except RequestFailed as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -102,38 +103,39 @@ class Engine:
 
     def create(self, name: str, document: Mapping[str, Any], platform: str) -> None:
         """Create a container, not started yet; NameConflict where another one has its name."""
+        query = urlencode({"name": name, "platform": platform})
         try:
-            self._ask("POST", "/containers/create", document, name=name, platform=platform)
+            self._tell(Request("POST", f"/containers/create?{query}", document))
         except RequestFailed as error:
             failure = NameConflict if error.status == HTTPStatus.CONFLICT else EngineError
             raise failure(f"no container of `{document['Image']}` can be made: {error}") from error
 
     def start(self, name: str) -> None:
-        self._ask("POST", f"/containers/{name}/start")
+        self._tell(Request("POST", f"/containers/{name}/start"))
 
     def kill(self, name: str) -> None:
-        self._ask("POST", f"/containers/{name}/kill")
+        self._tell(Request("POST", f"/containers/{name}/kill"))
 
     def wait(self, name: str) -> int:
         """Wait for the end of a container; return its status."""
-        return int(self._ask("POST", f"/containers/{name}/wait", silence=None)["StatusCode"])
+        request = Request("POST", f"/containers/{name}/wait", silence=None)
+        return int(self._ask(request)["StatusCode"])
 
     def container(self, name: str) -> Mapping[str, Any]:
         """Return what the engine says of a container."""
-        return cast("Mapping[str, Any]", self._ask("GET", f"/containers/{name}/json"))
+        return cast("Mapping[str, Any]", self._ask(Request("GET", f"/containers/{name}/json")))
 
     def remove(self, name: str) -> None:
         """Kill and remove a container, if it exists."""
         with suppress(RequestFailed):  # an engine that is gone keeps nothing running
-            self._ask("DELETE", f"/containers/{name}", force=1)
+            self._tell(Request("DELETE", f"/containers/{name}?force=1"))
 
     def containers(self, label: str, **filters: str) -> Sequence[Mapping[str, Any]]:
         """Return what the engine says of all containers with a label, and with other properties."""
-        words = json.dumps({"label": [label], **{key: [word] for key, word in filters.items()}})
-        rows: Sequence[Mapping[str, Any]] = self._ask(
-            "GET", "/containers/json", all=1, filters=words
-        )
-        return rows
+        words = {key: [word] for key, word in {"label": label, **filters}.items()}
+        query = urlencode({"all": 1, "filters": json.dumps(words)})
+        rows = self._ask(Request("GET", f"/containers/json?{query}"))
+        return cast("Sequence[Mapping[str, Any]]", rows)
 
     def attach(self, name: str) -> AbstractContextManager[Output]:
         """Attach to a container; yield its output as it comes: 0 for standard output or 1 for
@@ -153,21 +155,19 @@ class Engine:
             _check(response)
             yield _frames(response)
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        document: Mapping[str, Any] | None = None,
-        silence: float | None = SILENCE_SECONDS,
-        **query: object,
-    ) -> Any:
-        """Return the document that answers a request, None where there is none."""
-        address = f"{path}?{urlencode(query)}" if query else path
-        request = Request(method, address, document, silence)
+    def _ask(self, request: Request) -> Any:
+        """Return the document that answers a request."""
+        content = self._tell(request)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise RequestFailed("the engine went away amid its answer") from error
+
+    def _tell(self, request: Request) -> bytes:
+        """Send a request; return the content of its answer."""
         with _lost_connections(), self._send(request) as response:
             _check(response)
-            content = response.read()
-        return json.loads(content) if content else None
+            return response.read()
 
 
 @contextmanager
@@ -175,8 +175,8 @@ def _lost_connections() -> Iterator[None]:
     """Raise RequestFailed where the connection to the engine is lost."""
     try:
         yield
-    except (OSError, HTTPException) as error:
-        raise RequestFailed(f"the engine went away: {error or type(error).__name__}") from error
+    except OSError as error:
+        raise RequestFailed(f"the engine went away: {error}") from error
 
 
 def _check(response: Response) -> None:
@@ -222,37 +222,48 @@ def _split_frames(content: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     return frames, content[start:]
 
 
-class _SocketConnection(HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, path: str, timeout: float | None) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket(AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def engine_at(path: str) -> Engine:
     """Return the engine that listens at a Unix socket."""
 
     @contextmanager
     def send(request: Request) -> Iterator[Response]:
-        body, headers = None, {}
-        if request.document is not None:
-            body, headers = json.dumps(request.document), {"Content-Type": "application/json"}
-        with closing(_SocketConnection(path, request.silence)) as connection:
+        with socket(AF_UNIX) as connection:
+            connection.settimeout(request.silence)
             try:
-                connection.connect()
+                connection.connect(path)
             except OSError as error:
                 raise no_answer(f"{path}: {error}") from error
-            connection.request(request.method, f"/{_VERSION}{request.path}", body, headers)
-            with connection.getresponse() as response:
-                yield response
+            connection.sendall(_encoded(request))
+            with connection.makefile("rb") as stream:
+                yield _SocketResponse(stream)
 
     return Engine(send)
+
+
+def _encoded(request: Request) -> bytes:
+    """Return a request by HTTP/1.0, whose responses end with the connection. So the library for all
+    of HTTP is not needed, which takes longer to import than the engine to answer."""
+    body = b"" if request.document is None else json.dumps(request.document).encode()
+    lines = (
+        f"{request.method} /{_VERSION}{request.path} HTTP/1.0",
+        "Host: docker",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode() + body
+
+
+class _SocketResponse:
+    """A response by HTTP/1.0."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        words = stream.readline(_LONGEST_LINE).split(None, 2)
+        if len(words) < 2 or not words[1].isdigit():
+            raise ConnectionError("there was no answer")
+        self.status = int(words[1])
+        while stream.readline(_LONGEST_LINE).strip():
+            pass  # headers, of which none is needed
+        self.read, self.read1 = stream.read, stream.read1
 
 
 def local_socket(environment: Mapping[str, str] = os.environ) -> str | None:

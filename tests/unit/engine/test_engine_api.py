@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -134,14 +136,30 @@ def test_an_engine_that_goes_away_before_it_answers_is_an_error() -> None:
         engine_at(path).start("a")
 
 
-def test_an_engine_that_goes_away_amid_a_document_is_an_error() -> None:
+@pytest.mark.parametrize("start", ["", '{"StatusCode":'])
+def test_an_engine_that_goes_away_amid_a_document_is_an_error(start: str) -> None:
     class Short(Handler):
         def handle(self) -> None:
             self.rfile.readline()
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}")
+            self.wfile.write(f"HTTP/1.0 200 OK\r\n\r\n{start}".encode())
 
     with listening(Short) as path, pytest.raises(RequestFailed, match="the engine went away"):
-        engine_at(path).container("a")
+        engine_at(path).wait("a")
+
+
+def test_an_engine_that_is_silent_for_too_long_is_an_error() -> None:
+    is_over = threading.Event()
+
+    class Silent(Handler):
+        def handle(self) -> None:
+            assert is_over.wait(10)
+
+    with listening(Silent) as path:
+        send = engine_at(path)._send
+        impatient = Engine(lambda request: send(replace(request, silence=0.01)))
+        with pytest.raises(RequestFailed, match="the engine went away: timed out"):
+            impatient.start("a")
+        is_over.set()
 
 
 def test_the_engine_is_reached_without_docker_py_at_a_local_socket(
