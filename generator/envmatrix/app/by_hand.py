@@ -31,9 +31,12 @@ def run_by_hand(
         raise EnvmatrixError("a shell needs a terminal", hint=hint)
     context = build_context(session, session.libraries[0])
     task = partial(tasks.by_hand, context, command) if command else partial(tasks.shell, context)
-    with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
+    with (
+        docker_client.open_engine() as engine,
+        lock_build(context.directory, "shell", session.console),
+    ):
         clear_outdated(context, session.console)
-        status = Containers(client).run_at_terminal(task(at_runtime=at_runtime, gpus=gpus))
+        status = Containers(engine).run_at_terminal(task(at_runtime=at_runtime, gpus=gpus))
         clear_privileges(
             context, [context.build, *([] if command else [context.history])], session.console
         )
