@@ -8,6 +8,7 @@ import gc
 import io
 import os
 import sys
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -20,14 +21,7 @@ from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, In
 from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
 from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
 
-# Hints for errors of the file system that the user can correct.
-_FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
-_FORBIDDEN = "see `ls -ld` and `id`; $ENVMATRIX_CACHE names another directory for the cache"
-_HINTS = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
-    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC), _FULL),
-}
-_DEFAULT_HINT = "see `ls -ld`; another path may work"
+_OTHER_PATH = "see `ls -ld`; another path may work"
 # Errors that only a defect of the program can cause.
 _DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
@@ -100,7 +94,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     """Convert an exception to an error with a message and a hint for the user."""
     match error:
         case EnvmatrixError():
-            return error
+            return _with_remedy(error)
         case click.exceptions.NoArgsIsHelpError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
             return ConfigurationError(f"`{usage}` needs a verb", hint=f"see `{usage} --help`")
@@ -111,9 +105,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.ClickException():
             return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
-            where = f"`{_text_of(error.filename)}`: " if error.filename else ""
-            hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
-            return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
+            return _file_error(error)
         case UnicodeDecodeError():
             message = f"a file that has to be text is not UTF-8, but has {error.object[:40]!r}"
             return ConfigurationError(message, hint="see `git status` for what changed")
@@ -121,6 +113,28 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
             hint = "free some, or look for a file that is too large"
             return EnvmatrixError("there is not enough memory", hint=hint)
     return _internal(error)
+
+
+def _with_remedy(error: EnvmatrixError) -> EnvmatrixError:
+    """Add the remedy for what the file system refused, if that is the cause, to an error without a
+    hint."""
+    cause, (first, *others) = error.__cause__, error.problems
+    if not isinstance(cause, OSError) or first.hint or others:
+        return error
+    from envmatrix.machine.cache import cache_directory
+    from envmatrix.machine.remedies import file_remedy
+
+    error.problems = (replace(first, hint=file_remedy(cause, cache_directory())),)
+    return error
+
+
+def _file_error(error: OSError) -> EnvmatrixError:
+    from envmatrix.machine.cache import cache_directory
+    from envmatrix.machine.remedies import file_remedy
+
+    where = f"`{_text_of(error.filename)}`: " if error.filename else ""
+    message = f"{where}{_uncapitalize(str(error.strerror))}"
+    return EnvmatrixError(message, hint=file_remedy(error, cache_directory()) or _OTHER_PATH)
 
 
 def _text_of(filename: object) -> str:

@@ -20,7 +20,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 from envmatrix.errors import EngineError
-from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
+from envmatrix.machine.engine_address import engine_address
+from envmatrix.machine.remedies import SET_UP, engine_remedy
 
 if TYPE_CHECKING:
     import docker
@@ -37,8 +38,6 @@ SILENCE_SECONDS = 1800
 POOLS = 4096
 # How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
-
-_SET_UP = "set one up: `envmatrix doctor --fix`"
 
 # The variables of https://docs.docker.com/engine/cli/proxy/.
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -81,7 +80,7 @@ def import_in_background() -> None:
 
 
 def no_answer(message: str) -> EngineError:
-    hint = JOIN_GROUP if refuses_user(message) else _SET_UP
+    hint = engine_remedy(message, engine_address(os.environ))
     return EngineError(f"no container engine answers: {message}", hint=hint)
 
 
@@ -91,7 +90,7 @@ def program_required() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise EngineError("`docker` is missing", hint=_SET_UP) from error
+        raise EngineError("`docker` is missing", hint=SET_UP) from error
 
 
 def without_proxies(option: str) -> Sequence[str]:
