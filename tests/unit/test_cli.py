@@ -818,7 +818,7 @@ def test_a_full_disk_behind_standard_output_is_no_matter_of_the_cache(locked: Pa
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=locked,
         )  # fmt: skip
     assert done.returncode == 1
-    message, hint = done.stderr.splitlines()
+    *_, message, hint = done.stderr.splitlines()
     assert message == "error: `standard output`: no space left on device"
     assert hint == "hint: free some space: see `df`"
 
