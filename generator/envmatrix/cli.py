@@ -8,18 +8,23 @@ import gc
 import io
 import os
 import sys
+from contextlib import redirect_stderr
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from envmatrix import __version__
+from envmatrix.commands.completions import VARIABLE
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
 from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
 from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _OTHER_PATH = "see `ls -ld`; another path may work"
 # Errors that only a defect of the program can cause.
@@ -40,10 +45,22 @@ class AllVerbs(Verbs):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(PAGE)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return verbs with their summaries without importing each verb, and options."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(verb, help=summary)
+            for verb, summary in sorted(VERBS.items())
+            if verb.startswith(incomplete)
+        ]
+        return [*verbs, *super(click.Group, self).shell_complete(ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        is_typed = not ctx.resilient_parsing  # and is not being completed
+        if is_typed and args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             matches = get_close_matches(args[0], VERBS, 1) if args[0] != "help" else []
@@ -72,6 +89,8 @@ def group(context: click.Context) -> None:
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
+    if VARIABLE in os.environ:
+        complete_silently()
     console = Console()
     handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -88,6 +107,16 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
         console.error(failure)
         sys.exit(failure.exit_code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def complete_silently() -> NoReturn:
+    """Print what a shell asks for, and nothing else: its line is on the same terminal."""
+    with open(os.devnull, "w") as nothing, redirect_stderr(nothing):  # noqa: PTH123
+        try:
+            group.main(prog_name="envmatrix", complete_var=VARIABLE)
+        except Exception:
+            sys.exit(1)
+    sys.exit(0)
 
 
 def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
