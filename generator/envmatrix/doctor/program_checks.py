@@ -119,8 +119,9 @@ def _emulation_fix(facts: HostFacts, absent: list[Emulator]) -> Fix:
         write = (*facts.as_root, "dd", "status=none", "bs=4096", f"if={rule}", f"of={register}")
         handler = str(host.emulation_handler(emulator.machine))
         steps.append(RepairStep(f"registering QEMU for {emulator.machine}", write, unless=handler))
-    packages = () if all(emulator.has_rule for emulator in absent) else ("qemu-user-static",)
-    return Fix(packages=packages, after=tuple(steps))
+    qemu = () if all(emulator.has_rule for emulator in absent) else ("qemu-user-static",)
+    mounter = () if "mount" in facts.programs else ("mount",)
+    return Fix(packages=(*qemu, *mounter), after=tuple(steps))
 
 
 def container_toolkit(facts: HostFacts) -> Verdict | None:

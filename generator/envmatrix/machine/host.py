@@ -27,7 +27,7 @@ from envmatrix.records import dataclass
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker-ssd.pid"))
-PROGRAMS = ("apt-get", "arch-test", "git", "mmdebstrap", "newuidmap")
+PROGRAMS = ("apt-get", "arch-test", "git", "mmdebstrap", "mount", "newuidmap")
 # Debian's package of `newuidmap`.
 ID_PACKAGE = "uidmap"
 # How many subordinate ids mmdebstrap needs.

@@ -210,6 +210,14 @@ def test_each_architecture_of_the_matrix_is_registered_that_is_not() -> None:
     ]
 
 
+def test_a_system_without_mount_gets_it_first() -> None:
+    facts = replace(READY, programs=READY.programs - {"mount"}, emulators=WITHOUT_EMULATION)
+    assert [step.words for step in plan_fixes(facts)][1:3] == [
+        "installing mount from Debian",
+        "mounting binfmt_misc",
+    ]
+
+
 def test_a_handler_that_does_not_work_in_containers_is_reported() -> None:
     facts = replace(READY, emulators=(Emulator("aarch64", "PO", has_rule=True),))
     assert finding(facts, "emulation").ok
