@@ -341,6 +341,20 @@ def test_a_lock_of_version_1_is_taken_and_rewritten_without_a_lookup(
     assert envmatrix("generate", "--check").status == 0
 
 
+def test_the_lock_of_a_newer_envmatrix_is_left_alone(envmatrix: Prompt, locked: Path) -> None:
+    file = locked / "matrix.lock.json"
+    with (locked / "matrix.yaml").open("a") as matrix:
+        matrix.write("libraries: {lib: {path: .}}\n")
+    newer = file.read_text().replace('"version": 2', '"version": 9', 1)
+    file.write_text(newer)
+    assert envmatrix("lock").status == 4
+    assert file.read_text() == newer
+    state = envmatrix().out
+    assert "of a newer envmatrix" in state
+    assert "out of date" not in state
+    assert state.splitlines()[-1] == "next     use the envmatrix that wrote it, or a newer one"
+
+
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:
     before = envmatrix("generate", "--check")
     assert (before.status, before.out) == (4, "")
