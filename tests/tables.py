@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stdout
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from tests.unit.test_architecture import LAYERS, TREES
 
 from envmatrix import cli, errors
+from envmatrix.doctor.diagnosis import HOST_CHECKS, PROJECT_CHECKS, Check
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.recipes import shipped_recipes
@@ -152,6 +153,16 @@ def systems() -> str:
     return table(["name", "packages", "glibc", "GCC", "NVIDIA's repository"], map(row, facts.os))
 
 
+def checks() -> str:
+    """Return the checks of `envmatrix doctor`; images cannot be built where `missing` is found."""
+    every: Iterable[Check[Any]] = (*HOST_CHECKS, *PROJECT_CHECKS)
+    rows = (
+        [f"`{check.name}`", check.condition, "missing" if check.required else "warning"]
+        for check in every
+    )
+    return table(["check", "it passes if", "else"], rows)
+
+
 def omissions() -> str:
     """Return the groups of files that images omit."""
     rows = load_facts().omissions.items()
@@ -248,6 +259,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("README.md", "exit codes"): exit_codes,
     ("CONTRIBUTING.md", "sessions"): sessions,
     ("docs/design.md", "layers"): packages,
+    ("docs/doctor.md", "checks"): checks,
     ("docs/images.md", "omissions"): omissions,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

@@ -398,6 +398,8 @@ COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
 SHARED = {
     "commands.by_hand",
+    "commands.completion_scripts",
+    "commands.completions",
     "commands.display",
     "commands.job_verbs",
     "commands.options",

@@ -14,7 +14,11 @@ from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import tasks
 from envmatrix.sessions.compilation import clear_outdated
+from envmatrix.sessions.failure_causes import PACKAGE
 from envmatrix.sessions.runner import clear_privileges
+
+# The exit code of a shell, and of the first process of containers, for a missing program.
+NOT_FOUND = 127
 
 
 def run_by_hand(
@@ -37,6 +41,9 @@ def run_by_hand(
     ):
         clear_outdated(context, session.console)
         status = Containers(engine).run_at_terminal(task(at_runtime=at_runtime, gpus=gpus))
+        if command and status == NOT_FOUND:
+            question = f"exit code {status}: is there a program `{command[0]}` in the image?"
+            session.console.warn(f"{question} {PACKAGE}")
         clear_privileges(
             context, [context.build, *([] if command else [context.history])], session.console
         )

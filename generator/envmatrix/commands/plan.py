@@ -10,6 +10,7 @@ import click
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_library
 from envmatrix.console import Console
 from envmatrix.jobs.model import GOALS, Verb
 
@@ -45,6 +46,7 @@ _MOST_REASONS = 5
     "libraries",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_library,
     help="With --jobs: only this library; may be given several times.",
 )
 @click.option(

@@ -15,7 +15,6 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 from envmatrix.engine.engine_api import (
-    SET_UP,
     SILENCE_SECONDS,
     Engine,
     Request,
@@ -25,6 +24,7 @@ from envmatrix.engine.engine_api import (
     no_answer,
 )
 from envmatrix.errors import EngineError
+from envmatrix.machine.remedies import SET_UP
 
 if TYPE_CHECKING:
     import docker

@@ -22,7 +22,8 @@ from typing import Any, Protocol, cast
 from urllib.parse import quote, urlencode
 
 from envmatrix.errors import EngineError
-from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
+from envmatrix.machine.engine_address import engine_address
+from envmatrix.machine.remedies import engine_remedy
 from envmatrix.records import dataclass
 
 Output = Iterator[tuple[int, bytes]]
@@ -34,7 +35,6 @@ SILENCE_SECONDS = 1800
 # That of Docker Engine 25, which newer ones have as well.
 _VERSION = "v1.44"
 _SOCKET = "/var/run/docker.sock"
-SET_UP = "set one up: `envmatrix doctor --fix`"
 
 # The header of a frame: the number of the stream, and a size.
 _FRAME = struct.Struct(">BxxxL")
@@ -55,7 +55,7 @@ class NameConflict(EngineError):
 
 
 def no_answer(message: str) -> RequestFailed:
-    hint = JOIN_GROUP if refuses_user(message) else SET_UP
+    hint = engine_remedy(message, engine_address(os.environ))
     return RequestFailed(f"no container engine answers: {message}", hint=hint)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from envmatrix.engine import image_store, resolver_backend
 from envmatrix.errors import EngineError, LookupFailed
-from envmatrix.machine.error_texts import JOIN_GROUP, refusal, refuses_user
+from envmatrix.machine.error_texts import refusal, refuses_user
+from envmatrix.machine.remedies import JOIN_GROUP
 
 SOCKET = (
     "permission denied while trying to connect to the Docker daemon socket at "
