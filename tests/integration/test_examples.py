@@ -51,7 +51,7 @@ def test_its_lock_and_generated_files_are_up_to_date(example: Checkout) -> None:
 
 
 def test_the_smallest_example_compiles_and_passes_its_tests(project: Project) -> None:
-    """Its images have other packages than those of other tests, so its release has another name."""
+    # Images have other packages than those of other tests, so the release has another name.
     shutil.copytree(ROOT / "examples/minimal", project.root, dirs_exist_ok=True)
     matrix = (project.root / "matrix.yaml").read_text("utf-8")
     matrix = re.sub("cuda: .*", 'cuda: ["13.5.0"]', matrix)

@@ -140,7 +140,6 @@ def test_browsers_are_told_to_refuse_requests_to_other_hosts(
 
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_the_search_answers_what_newcomers_ask(sites: Mapping[str, Path], builder: str) -> None:
-    """Every answer is among the first hits."""
     node = shutil.which("node")
     if not node:
         pytest.skip("node is missing, which runs the search")
