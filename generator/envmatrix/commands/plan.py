@@ -86,7 +86,7 @@ def command(
     """Show for each image whether it would be reused, pulled or built, with the reason.
 
     With --tier, show why the tier has each of its cells, and what it leaves uncovered; that needs
-    no engine. `envmatrix build --tier TIER --dry-run` shows its images.
+    no engine. `envmatrix build --tier pr --dry-run` shows its images.
     """
     if tier is not None and revision is not None:
         raise click.UsageError("--tier and --diff show different things; give one of them")
