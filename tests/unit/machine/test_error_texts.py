@@ -53,6 +53,7 @@ def test_what_a_program_says_of_a_server(text: str, kind: str | None) -> None:
     [
         (SOCKET, True),
         ("('Connection aborted.', PermissionError(13, 'Permission denied'))", True),
+        ("/var/run/docker.sock: [Errno 13] Permission denied", True),
         ("user@engine.example: Permission denied (publickey).", False),
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", False),
     ],
@@ -66,6 +67,7 @@ def docker_that_says(message: str, directory: Path, monkeypatch: pytest.MonkeyPa
     program.write_text(f'#!/bin/sh\necho "{message}" >&2; exit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2376")
 
 
 def test_who_may_not_open_the_socket_is_told_the_group(
