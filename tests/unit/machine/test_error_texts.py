@@ -67,7 +67,7 @@ def docker_that_says(message: str, directory: Path, monkeypatch: pytest.MonkeyPa
     program.write_text(f'#!/bin/sh\necho "{message}" >&2; exit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
-    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2376")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
 
 
 def test_who_may_not_open_the_socket_is_told_the_group(
