@@ -150,20 +150,21 @@ def _with_remedy(error: EnvmatrixError) -> EnvmatrixError:
     cause, (first, *others) = error.__cause__, error.problems
     if not isinstance(cause, OSError) or first.hint or others:
         return error
-    from envmatrix.machine.cache import cache_directory
-    from envmatrix.machine.remedies import file_remedy
-
-    error.problems = (replace(first, hint=file_remedy(cause, cache_directory())),)
+    error.problems = (replace(first, hint=_remedy(cause)),)
     return error
 
 
 def _file_error(error: OSError) -> EnvmatrixError:
+    where = f"`{_text_of(error.filename)}`: " if error.filename else ""
+    message = f"{where}{_uncapitalize(str(error.strerror))}"
+    return EnvmatrixError(message, hint=_remedy(error) or _OTHER_PATH)
+
+
+def _remedy(error: OSError) -> str | None:
     from envmatrix.machine.cache import cache_directory
     from envmatrix.machine.remedies import file_remedy
 
-    where = f"`{_text_of(error.filename)}`: " if error.filename else ""
-    message = f"{where}{_uncapitalize(str(error.strerror))}"
-    return EnvmatrixError(message, hint=file_remedy(error, cache_directory()) or _OTHER_PATH)
+    return file_remedy(error, cache_directory())
 
 
 def _text_of(filename: object) -> str:

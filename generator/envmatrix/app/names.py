@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import EnvmatrixError
@@ -47,9 +46,9 @@ def contexts_of(environment: Mapping[str, str]) -> Sequence[str]:
     from json import loads
 
     from envmatrix.files import readable_text
+    from envmatrix.machine.readiness import client_directory
 
-    home = environment.get("HOME") or "/nonexistent"
-    directory = Path(environment.get("DOCKER_CONFIG") or f"{home}/.docker", "contexts/meta")
+    directory = client_directory(environment) / "contexts/meta"
     names = []
     for file in directory.glob("*/meta.json"):
         try:

@@ -16,13 +16,13 @@ from http import HTTPStatus
 from io import BufferedReader
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from socket import AF_UNIX, socket
 from typing import Any, Protocol, cast
 from urllib.parse import quote, urlencode
 
 from envmatrix.errors import EngineError
 from envmatrix.machine.engine_address import engine_address
+from envmatrix.machine.readiness import SOCKETS, client_directory
 from envmatrix.machine.remedies import engine_remedy
 from envmatrix.records import dataclass
 
@@ -34,7 +34,6 @@ SILENCE_SECONDS = 1800
 
 # That of Docker Engine 25, which newer ones have as well.
 _VERSION = "v1.44"
-_SOCKET = "/var/run/docker.sock"
 
 # The header of a frame: the number of the stream, and a size.
 _FRAME = struct.Struct(">BxxxL")
@@ -273,16 +272,14 @@ def local_socket(environment: Mapping[str, str] = os.environ) -> str | None:
         scheme, _, path = address.partition("://")
         return path if scheme == "unix" and path.startswith("/") else None
     context = environment.get("DOCKER_CONTEXT") or _configured_context(environment)
-    return _SOCKET if context in ("", "default") else None
+    return str(SOCKETS[0]) if context in ("", "default") else None
 
 
 def _configured_context(environment: Mapping[str, str]) -> str | None:
     """Return the context of the configuration of Docker's client; None where it is unreadable."""
-    directory = environment.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    file = client_directory(environment) / "config.json"
     try:
-        return str(
-            json.loads(Path(directory, "config.json").read_bytes()).get("currentContext", "")
-        )
+        return str(json.loads(file.read_bytes()).get("currentContext", ""))
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, AttributeError):

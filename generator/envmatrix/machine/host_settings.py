@@ -18,6 +18,7 @@ from pathlib import Path
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text
 from envmatrix.machine.configuration import require_valid, user_configuration
+from envmatrix.machine.readiness import client_directory
 from envmatrix.machine.resources import available_memory
 from envmatrix.records import dataclass
 
@@ -85,8 +86,7 @@ def probe_settings(environment: Mapping[str, str], directory: Path) -> Settings:
 
 
 def _docker_configuration(environment: Mapping[str, str]) -> Mapping[str, object]:
-    home = environment.get("HOME") or "/nonexistent"
-    file = Path(environment.get("DOCKER_CONFIG") or f"{home}/.docker", "config.json")
+    file = client_directory(environment) / "config.json"
     with suppress(ValueError, RecursionError):
         document = json.loads(readable_text(file))
         return document if isinstance(document, dict) else {}

@@ -145,7 +145,7 @@ class Site:
         states = _states_by_library(report.entries)
         runs = [stored for entry in report.entries for stored in entry.runs]
         newest = max(runs, key=lambda stored: (stored.run.started, stored.run.id), default=None)
-        failing = group_failures(report.unwaived)
+        failing, broke, waived = _groups(report)
         maps = [
             (library, heat_map(self._cells(cells)), cells, count_states(self._cells(cells), cells))
             for library, cells in states.items()
@@ -164,8 +164,8 @@ class Site:
             failing=failing[:_GROUPS],
             visible=_VISIBLE,
             more=len(failing) - _GROUPS,
-            broke=group_failures(report.broke)[:_GROUPS],
-            waived=group_failures(item for item in report.failures if item.waiver)[:_GROUPS],
+            broke=broke[:_GROUPS],
+            waived=waived[:_GROUPS],
             extent=lambda group: extent_text(group.cells, states[group.library]),
             runs={stored.run.id: stored.run for stored in runs},
         )
@@ -307,17 +307,17 @@ def _selection(report: Report) -> Selection:
     }
     other_runs = {stored.run.id for entry in report.entries for stored in entry.runs}
     other_runs |= {sighting.run for item in report.failures for sighting in _sightings(item)}
-    groups: list[FailureGroup] = []
-    for failures in (
-        report.unwaived,
-        report.broke,
-        [item for item in report.failures if item.waiver],
-    ):
-        groups += group_failures(failures)[:_GROUPS]
+    groups = [group for groups in _groups(report) for group in groups[:_GROUPS]]
     return Selection(
         runs={run: run_page(run) for run in other_runs} | main_runs,
         tests=frozenset((group.library, group.name) for group in groups),
     )
+
+
+def _groups(report: Report) -> Sequence[Sequence[FailureGroup]]:
+    """Return the groups of unwaived failures, of those that broke, and of waived ones."""
+    waived = (failure for failure in report.failures if failure.waiver)
+    return [group_failures(failures) for failures in (report.unwaived, report.broke, waived)]
 
 
 def _sightings(failure: Failure) -> Iterator[Sighting]:
