@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -93,11 +94,11 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     envmatrix("build", "--select", CELL)
     task = Task(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
-    assert (
-        run(Containers(engine_of(engine)), "key", task, lambda _stream, _printed: None).status
-        == 124
+    with closing(Containers(engine_of(engine))) as executor:
+        assert run(executor, "key", task, lambda _stream, _printed: None).status == 124
+    containers = engine.containers.list(
+        all=True, filters={"label": "envmatrix.run"}, ignore_removed=True
     )
-    containers = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
     assert [
         container for container in containers if container.attrs["Args"][-2:] == ["sleep", "60"]
     ] == []
