@@ -3,6 +3,7 @@
 Commands of envmatrix against well-known programs that do as little:
   help     `envmatrix --help`, to Python itself: CPU
   why      `envmatrix why CELL`, to `import pydantic`: CPU
+  completion  what a shell asks for at `envmatrix why cu`, to `import click`: CPU
   tier     the cells of a matrix of 1,210 as JSON, to CCCL's planner, whose workflow for weeks
            has 1,202 jobs, in a checkout that --cccl names: CPU
   build    `envmatrix build` of two images that are there, to `docker buildx bake --print`: CPU
@@ -12,7 +13,7 @@ Commands of envmatrix against well-known programs that do as little:
 The images of the cell and its build are made before. All files are in a temporary directory,
 which also goes after an interruption, but for the build and the recorded runs of the cell, which
 are as after any run.
-Targets: at most 3, 2, 0.35, 1.5, 1.5 and 2.
+Targets: at most 3, 2, 2.5, 0.35, 1.5, 1.5 and 2.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def _questions(
     makers: Mapping[str, Callable[[], Question]] = {
         "help": _help,
         "why": _why,
+        "completion": _completion,
         **({"tier": partial(_tier, scratch, cccl)} if cccl else {}),
         "build": partial(_build, scratch),
         "compile": _compile,
@@ -95,6 +97,14 @@ def _why() -> Question:
     return Question(
         "envmatrix why CELL", "import pydantic", "cpu", 2, (_envmatrix("why", CELL), other)
     )
+
+
+def _completion() -> Question:
+    """Compare with click, which answers the shell."""
+    variables = ["_ENVMATRIX_COMPLETE=bash_complete", "COMP_WORDS=envmatrix why cu", "COMP_CWORD=2"]
+    own = partial(timing.run, ["env", *variables, *timing.ENVMATRIX])
+    other = partial(timing.run, [sys.executable, "-c", "import click.shell_completion"])
+    return Question("envmatrix why CE<TAB>", "import click", "cpu", 2.5, (own, other))
 
 
 def _tier(scratch: Path, cccl: Path) -> Question:

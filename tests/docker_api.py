@@ -4,7 +4,8 @@ table."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import docker
 from requests import PreparedRequest, Response
 from requests.adapters import BaseAdapter
 from requests.exceptions import ConnectionError as Refused
+from tests.loopback import Handler, listening
 from urllib3 import HTTPResponse
 
 VERSION = "1.44"
@@ -56,13 +58,26 @@ class DockerApi(BaseAdapter):
         return [request.action for request in self.requests]
 
     def send(self, request: PreparedRequest, **_: Any) -> Response:  # type: ignore[override]
-        url = urlsplit(str(request.path_url).removeprefix(f"/v{VERSION}"))
-        action = f"{request.method} {url.path}"
         body = json.loads(request.body) if request.body else None
+        status, content = self.answer(str(request.method), str(request.path_url), body)
+        response = Response()
+        response.request = request
+        response.url = str(request.url)
+        response.status_code = status
+        response.raw = HTTPResponse(_Body(content), preload_content=False)
+        return response
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+        """Record a request; return the status and the content of its answer."""
+        url = urlsplit(path.removeprefix(f"/v{VERSION}"))
+        action = f"{method} {url.path}"
         self.requests.append(ApiRequest(action, url.query, body))
         if self.is_gone:
             raise Refused("connection refused")
-        return _response(request, self.answers[action])
+        answer = self.answers[action]
+        if isinstance(answer, Failure):
+            return answer.status, json.dumps({"message": answer.message}).encode()
+        return 200, answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
     def close(self) -> None:
         pass
@@ -74,14 +89,17 @@ class _Body(BytesIO):
     fp = SimpleNamespace(raw=SimpleNamespace())
 
 
-def _response(request: PreparedRequest, answer: object) -> Response:
-    response = Response()
-    response.request = request
-    response.url = str(request.url)
-    response.status_code = 200
-    if isinstance(answer, Failure):
-        response.status_code = answer.status
-        answer = {"message": answer.message}
-    content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    response.raw = HTTPResponse(_Body(content), preload_content=False)
-    return response
+@contextmanager
+def at_socket(api: DockerApi) -> Iterator[str]:
+    """Yield the path of a Unix socket with an engine that answers as `api` does."""
+
+    class Answers(Handler):
+        def do_GET(self) -> None:
+            size = int(self.headers.get("Content-Length", 0))
+            body = json.loads(self.rfile.read(size)) if size else None
+            self.answer(*api.answer(self.command, self.path, body))
+
+        do_POST = do_DELETE = do_GET  # noqa: N815 -- as the server calls them
+
+    with listening(Answers) as path:
+        yield path

@@ -73,19 +73,19 @@ def local_site(engine: docker.DockerClient, image: str) -> Iterator[Site]:
         def connect() -> Containers:
             client = docker.from_env()
             clients.callback(client.close)
-            return Containers(client)
+            return Containers(docker_client.engine_of(client))
 
         def unreachable() -> Containers:
             client = docker.DockerClient("unix:///nowhere/docker.sock", version="1.45")
             clients.callback(client.close)
-            return Containers(client)
+            return Containers(docker_client.engine_of(client))
 
         def remains(keys: Sequence[str]) -> Sequence[str]:
             rows = engine.api.containers(all=True, filters={"label": "envmatrix.run"})
             return [name for row in rows for name in row["Names"] if name[11:] in keys]
 
         yield Site(
-            executor=Containers(engine),
+            executor=Containers(docker_client.engine_of(engine)),
             image=image,
             missing_image="envmatrix-test/no-such-image:1",
             connect=connect,

@@ -1,4 +1,4 @@
-"""HTTP servers on loopback."""
+"""HTTP servers on loopback and at Unix sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import BaseServer
+from socketserver import BaseServer, ThreadingMixIn, UnixStreamServer
+from tempfile import TemporaryDirectory
 
 Handlers = Callable[..., BaseHTTPRequestHandler]
 
@@ -77,3 +78,18 @@ def serving(handler: Handlers) -> Iterator[str]:
     """Yield the URL of a server whose requests go to `handler`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, running(server):
         yield f"http://127.0.0.1:{server.server_port}"
+
+
+class _UnixServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+
+@contextmanager
+def listening(handler: Handlers) -> Iterator[str]:
+    """Yield the path of a Unix socket whose requests go to `handler`."""
+    with (
+        TemporaryDirectory() as directory,
+        _UnixServer(f"{directory}/socket", handler) as server,
+        running(server),
+    ):
+        yield f"{directory}/socket"

@@ -453,9 +453,7 @@ def stored_summary() -> str:
     slowdown = Slowdown("lib", CELL, "test", 1.0, 9.0)
     flaky = FlakyRevision("b", 1.0, "retried")
     return encode(
-        PlaceSummary(
-            "lib", CELL, 0.0, (run,), (failure,), 12, 80.5, (1.0, 2.0), (slowdown,), (flaky,)
-        )
+        PlaceSummary("lib", CELL, 0.0, (run,), (failure,), 12, 80.5, (slowdown,), (flaky,))
     )
 
 

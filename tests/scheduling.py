@@ -10,8 +10,16 @@ INTEGRATION = PurePosixPath("tests/integration")
 
 # Integration tests that need no checkout, which the other process makes; about half of the time.
 APART = {
-    *("bazel", "builds", "cells", "compiler_cache", "dashboard", "finders", "gpu_passthrough"),
-    *("images", "measured_facts", "nvidia_apt", "nvidia_versions", "redist", "rpm_family"),
+    *("bazel", "builds", "cells", "compiler_cache", "dashboard", "doctor", "finders"),
+    *(
+        "gpu_passthrough",
+        "images",
+        "measured_facts",
+        "nvidia_apt",
+        "nvidia_versions",
+        "redist",
+        "rpm_family",
+    ),
     "targets",
 }
 

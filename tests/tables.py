@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stdout
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from tests.unit.test_architecture import LAYERS, TREES
+from website.reference import table
 
-from envmatrix import cli, errors
+from envmatrix import cli
+from envmatrix.doctor.diagnosis import HOST_CHECKS, PROJECT_CHECKS, Check
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.recipes import shipped_recipes
@@ -31,12 +33,6 @@ from envmatrix.sessions import registration
 ROOT = Path(__file__).parents[1]
 
 Notes = dict[str, int]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def note(notes: Notes, text: str) -> str:
@@ -61,19 +57,6 @@ def example(verb: str) -> str:
     line = re.search("envmatrix .*", str(command and command.epilog))
     assert line, f"the help of `{verb}` has no example"
     return line[0]
-
-
-def exit_codes() -> str:
-    """Return the exit codes of the command line, as the docstring of `errors` explains them."""
-    meanings = {
-        0: "done",
-        errors.SKIPPED: "skipped, as nothing can run here: `perf` and `run perf` without a GPU to "
-        "measure on, `run test` of a cell whose programs run on hardware of their own only",
-        errors.INTERRUPTED: "interrupted",
-    }
-    for code, meaning in re.findall(r"\w +(\d+)  (.+)", str(errors.__doc__)):
-        meanings.setdefault(int(code), meaning)
-    return table(["code", "meaning"], ([str(code), meanings[code]] for code in sorted(meanings)))
 
 
 def sessions() -> str:
@@ -150,6 +133,16 @@ def systems() -> str:
         return f"`{name}`", packages, os.glibc, ", ".join(os.gcc), repository
 
     return table(["name", "packages", "glibc", "GCC", "NVIDIA's repository"], map(row, facts.os))
+
+
+def checks() -> str:
+    """Return the checks of `envmatrix doctor`; images cannot be built where `missing` is found."""
+    every: Iterable[Check[Any]] = (*HOST_CHECKS, *PROJECT_CHECKS)
+    rows = (
+        [f"`{check.name}`", check.condition, "missing" if check.required else "warning"]
+        for check in every
+    )
+    return table(["check", "it passes if", "else"], rows)
 
 
 def omissions() -> str:
@@ -245,9 +238,9 @@ def coverage() -> str:
 TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("README.md", "cells"): grid,
     ("README.md", "verbs"): verbs,
-    ("README.md", "exit codes"): exit_codes,
     ("CONTRIBUTING.md", "sessions"): sessions,
     ("docs/design.md", "layers"): packages,
+    ("docs/doctor.md", "checks"): checks,
     ("docs/images.md", "omissions"): omissions,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

@@ -58,6 +58,21 @@ def file_of_wheel(program: str, directory: Path) -> Path:
     return file
 
 
+def node_packages(*packages: str) -> Path:
+    """Return a directory in the cache with `node_modules` of these npm packages."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is missing")
+    name = "-".join(re.sub(r"\W+", "", package) for package in packages)
+    directory = cache_directory() / "tests" / name
+    with exclusive(directory.with_suffix(".lock")):
+        # npm writes this file when all packages are there.
+        if not (directory / "node_modules/.package-lock.json").exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", *packages]
+            subprocess.run(install, cwd=directory, check=True, capture_output=True)
+    return directory
+
+
 @cache
 def _unpacked(program: str) -> Path:
     """Return a directory with `bin/<program>`, in the cache by the versions of its packages."""

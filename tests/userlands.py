@@ -73,7 +73,7 @@ def userland(lock: Lock, arch: str, home: Path) -> Userland:
     key = f"debian12-{arch}-base"
     packages = home / "packages"
     _unpack(lock, key, arch, home / "indexes", packages)
-    _install(arch, home / "site")
+    install_dependencies(arch, home / "site")
     base = lock.sets[key]
     (home / "Dockerfile").write_text(f"FROM {base_image(key, base)}\nCOPY packages/ /\n")
     (home / ".dockerignore").write_text("*\n!packages\n")
@@ -109,14 +109,14 @@ def _unpack(lock: Lock, base: str, arch: str, indexes: Path, target: Path) -> No
     (target / "lib").unlink()  # the base has this link itself
 
 
-def _install(arch: str, site: Path) -> None:
-    """Install what envmatrix depends on, as wheels for the other machine."""
+def install_dependencies(arch: str, site: Path, python: str = PYTHON) -> None:
+    """Install what envmatrix depends on, as wheels for another machine."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     platforms = [f"--platform={tag}_{MACHINES[arch].wheel}" for tag in _TAGS]
     subprocess.run(
         [
             sys.executable, "-m", "pip", "install", "--quiet", f"--target={site}", *platforms,
-            f"--python-version={PYTHON}", "--implementation=cp", "--only-binary=:all:",
+            f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
             *project["dependencies"],
         ],
         check=True,

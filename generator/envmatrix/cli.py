@@ -8,26 +8,25 @@ import gc
 import io
 import os
 import sys
+from contextlib import redirect_stderr
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from envmatrix import __version__
+from envmatrix.commands.completions import VARIABLE
 from envmatrix.commands.verbs import Verbs
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
 from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
 from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
 
-# Hints for errors of the file system that the user can correct.
-_FULL = "see `df`; $ENVMATRIX_CACHE names another directory for the cache"
-_FORBIDDEN = "see `ls -ld` and `id`; $ENVMATRIX_CACHE names another directory for the cache"
-_HINTS = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
-    **dict.fromkeys((errno.EDQUOT, errno.ENOSPC), _FULL),
-}
-_DEFAULT_HINT = "see `ls -ld`; another path may work"
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_OTHER_PATH = "see `ls -ld`; another path may work"
 # Errors that only a defect of the program can cause.
 _DEFECT_ERRORS = {errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOSYS}
 _DEFECT = "this is a defect of envmatrix; report it"
@@ -46,10 +45,22 @@ class AllVerbs(Verbs):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(PAGE)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return verbs with their summaries without importing each verb, and options."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(verb, help=summary)
+            for verb, summary in sorted(VERBS.items())
+            if verb.startswith(incomplete)
+        ]
+        return [*verbs, *super(click.Group, self).shell_complete(ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        is_typed = not ctx.resilient_parsing  # and is not being completed
+        if is_typed and args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             matches = get_close_matches(args[0], VERBS, 1) if args[0] != "help" else []
@@ -78,6 +89,8 @@ def group(context: click.Context) -> None:
 
 def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
+    if VARIABLE in os.environ:
+        complete_silently()
     console = Console()
     handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -96,11 +109,21 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def complete_silently() -> NoReturn:
+    """Print what a shell asks for, and nothing else: its line is on the same terminal."""
+    with open(os.devnull, "w") as nothing, redirect_stderr(nothing):  # noqa: PTH123
+        try:
+            group.main(prog_name="envmatrix", complete_var=VARIABLE)
+        except Exception:
+            sys.exit(1)
+    sys.exit(0)
+
+
 def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
     """Convert an exception to an error with a message and a hint for the user."""
     match error:
         case EnvmatrixError():
-            return error
+            return _with_remedy(error)
         case click.exceptions.NoArgsIsHelpError():
             usage = error.ctx.command_path if error.ctx else "envmatrix"
             return ConfigurationError(f"`{usage}` needs a verb", hint=f"see `{usage} --help`")
@@ -111,9 +134,7 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
         case click.ClickException():
             return ConfigurationError(_uncapitalize(error.format_message()))
         case OSError() if error.errno not in _DEFECT_ERRORS and error.strerror:
-            where = f"`{_text_of(error.filename)}`: " if error.filename else ""
-            hint = _HINTS.get(error.errno or 0, _DEFAULT_HINT)
-            return EnvmatrixError(f"{where}{_uncapitalize(error.strerror)}", hint=hint)
+            return _file_error(error)
         case UnicodeDecodeError():
             message = f"a file that has to be text is not UTF-8, but has {error.object[:40]!r}"
             return ConfigurationError(message, hint="see `git status` for what changed")
@@ -121,6 +142,29 @@ def _as_envmatrix_error(error: Exception) -> EnvmatrixError:
             hint = "free some, or look for a file that is too large"
             return EnvmatrixError("there is not enough memory", hint=hint)
     return _internal(error)
+
+
+def _with_remedy(error: EnvmatrixError) -> EnvmatrixError:
+    """Add the remedy for what the file system refused, if that is the cause, to an error without a
+    hint."""
+    cause, (first, *others) = error.__cause__, error.problems
+    if not isinstance(cause, OSError) or first.hint or others:
+        return error
+    error.problems = (replace(first, hint=_remedy(cause)),)
+    return error
+
+
+def _file_error(error: OSError) -> EnvmatrixError:
+    where = f"`{_text_of(error.filename)}`: " if error.filename else ""
+    message = f"{where}{_uncapitalize(str(error.strerror))}"
+    return EnvmatrixError(message, hint=_remedy(error) or _OTHER_PATH)
+
+
+def _remedy(error: OSError) -> str | None:
+    from envmatrix.machine.cache import cache_directory
+    from envmatrix.machine.remedies import file_remedy
+
+    return file_remedy(error, cache_directory())
 
 
 def _text_of(filename: object) -> str:

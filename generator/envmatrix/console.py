@@ -39,12 +39,20 @@ class Meter(Protocol):
 
 def output(text: str) -> None:
     """Print the result of a command to stdout."""
-    click.echo(safe(text))
+    _print(safe(text))
 
 
 def output_json(text: str) -> None:
     """Print a JSON document to stdout."""
-    click.echo(safe_json(text))
+    _print(safe_json(text))
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text)
+    except OSError as error:  # as of a full disk
+        error.filename = error.filename or "standard output"
+        raise
 
 
 class Console:

@@ -4,6 +4,7 @@ EnvmatrixError            1  the work failed
 |-- ConfigurationError    2  the matrix, `envs/`, the configuration or the command line is wrong
 |-- NothingSelected       3  the selection matches no cell
 |-- OutOfDate             4  the lock or a generated file does not match the matrix
+|   `-- TooNew            4  a newer envmatrix wrote the lock
 |-- LookupFailed          5  a resolver, a mirror or a download failed
 |   `-- Absent            5  a server answered that it does not have the resource
 |-- EngineError           6  the container engine is missing or failed
@@ -84,6 +85,10 @@ class NothingSelected(EnvmatrixError):
 
 class OutOfDate(EnvmatrixError):
     exit_code = 4
+
+
+class TooNew(OutOfDate):
+    """A newer envmatrix wrote the file; making it again would lose what this one cannot read."""
 
 
 class LookupFailed(EnvmatrixError):

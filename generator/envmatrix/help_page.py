@@ -7,6 +7,7 @@ VERBS = {
     "analyse": "Analyse libraries in many cells, in parallel.",
     "build": "Pull or build the images of cells.",
     "compile": "Compile libraries in many cells, in parallel.",
+    "completion": "Complete command lines in bash, zsh and fish.",
     "doctor": "Check this machine, and install what is missing.",
     "exec": "Run a command in the container of a cell.",
     "gc": "Remove images and files that no lock needs any more.",
@@ -29,7 +30,7 @@ VERBS = {
     "why": "Explain why a cell exists, or why it cannot.",
 }
 
-_ROWS = "\n".join(f"  {verb:8}  {summary}" for verb, summary in sorted(VERBS.items()))
+_ROWS = "\n".join(f"  {verb:10}  {summary}" for verb, summary in sorted(VERBS.items()))
 
 PAGE = f"""\
 Usage: envmatrix [OPTIONS] COMMAND [ARGS]...

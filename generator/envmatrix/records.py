@@ -18,6 +18,7 @@ else:
         """Define a class as `dataclasses.dataclass` does with the same options."""
 
         def define(cls: type) -> type:
+            cls.__doc__ = cls.__doc__ or cls.__name__  # or `dataclasses` finds out the signature
             if frozen:
                 return _define(cls, **options)
             return dataclasses.dataclass(cls, **options)
@@ -34,7 +35,6 @@ def _define(
     cls: type, *, eq: bool = True, order: bool = False, kw_only: bool = False, slots: bool = False
 ) -> type:
     """Return a frozen dataclass whose methods are compiled when they are called."""
-    cls.__doc__ = cls.__doc__ or cls.__name__  # else `dataclasses` writes the signature there
     own = vars(cls)
     names = [*_BASIC, *(_COMPARING if eq else ()), *(_ORDERING if order else ())]
     # A class with an `__eq__` of its own has None as its `__hash__`.
@@ -66,7 +66,7 @@ def _compiled(cls: type, name: str) -> type:
     return dataclasses.make_dataclass(
         cls.__name__,
         [(field.name, field.type, field) for field in dataclasses.fields(cls)],
-        namespace={"__post_init__": after} if after else {},
+        namespace={"__doc__": cls.__doc__, **({"__post_init__": after} if after else {})},
         init=name == "__init__",
         repr=name == "__repr__",
         eq=name in (*_COMPARING, *_ORDERING),

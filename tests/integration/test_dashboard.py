@@ -1,4 +1,5 @@
-"""The dashboard in a real browser: files, served, without JavaScript, by keyboard, on a phone."""
+"""The dashboard in a real browser: files, served, without JavaScript, by keyboard, in three widths,
+light and dark, checked by axe-core."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 from tests import browsers
 from tests.integration.conftest import ROOT
+from tests.tools import node_packages
 from tests.unit.results.examples import record
 
 from envmatrix.machine.origins import Origins
@@ -22,6 +25,19 @@ from envmatrix.sessions.products import Product
 CELLS = ("cuda12.4-debian12-x86_64", "cuda13.5-debian12-aarch64", "cuda13.5-debian12-x86_64")
 # To be looked at; nothing compares them.
 SHOTS = ROOT / "build/screenshots"
+# By the names of their screenshots.
+PAGES = {
+    "index": "index.html",
+    "test": "outcome/vectorops/host_runtime.html",
+    "cell": f"cell/vectorops/{CELLS[1]}.html",
+}
+AXE_PACKAGE = "axe-core@4.10.3"
+# The rules of WCAG 2.2, levels A and AA, and others that are best practice.
+AXE = """\
+axe.run(document, {preload: false, runOnly: [
+  'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice',
+]}).then(result => result.violations.map(row => [row.id, row.nodes.map(node => node.html)]))
+"""
 SCRIPT = "<script>document.title = 'owned'</script>"
 
 
@@ -29,7 +45,10 @@ SCRIPT = "<script>document.title = 'owned'</script>"
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with results of two libraries in three cells."""
     root = tmp_path_factory.mktemp("dashboard")
-    (root / "matrix.yaml").write_text((ROOT / "matrix.yaml").read_text())
+    matrix = (ROOT / "matrix.yaml").read_text()
+    owned = matrix.replace("  vectorops:\n", "  vectorops:\n    owner: ana\n")
+    commit_url = "commit_url: https://git.example/{commit}\n"
+    (root / "matrix.yaml").write_text(f"{owned}{commit_url}")
     (root / "envs").symlink_to(ROOT / "envs")
     with connect(root / ".envmatrix/results.sqlite") as database:
         for number in range(1, 13):
@@ -88,6 +107,12 @@ def browser(base: str, repository: Path) -> Iterator[Browser]:
         yield chromium
 
 
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The program that checks accessibility, to be run in a page."""
+    return (node_packages(AXE_PACKAGE) / "node_modules/axe-core/axe.min.js").read_text()
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page that fails for whatever its console says is wrong."""
@@ -104,32 +129,57 @@ def page(browser: Browser) -> Iterator[Page]:
     assert problems == []
 
 
-def test_the_grid_has_a_place_for_every_cell_and_its_state(page: Page, files: Path) -> None:
+def test_the_first_screen_says_what_is_broken_since_when_and_whose_it_is(
+    page: Page, files: Path
+) -> None:
     page.goto(f"file://{files}/index.html")
 
-    assert page.locator("h1").inner_text() == "1 of 4 fail"
-    rows = page.locator("table.grid tbody tr")
-    assert rows.count() == 25, "all cells of the matrix"
-    row = page.locator(f'tr[data-cell="{CELLS[1]}"]')
-    text = row.inner_text()
-    assert "FAILED" in text
-    assert "1 passed, 1 flaky, 1 failed, 1 skipped" in text
-    assert "1 min 12 s, 2 MB, 83 % covered" in text
-    assert "not run" in text
-    page.screenshot(path=SHOTS / "grid.png", full_page=True)
+    assert page.locator("h1").inner_text().startswith("1 of 4 fail")
+    facts = page.locator(".facts").inner_text()
+    for part in ("main", "r1790050000", "2026-09-22 04:06 UTC", "2 libraries, 25 cells"):
+        assert part in facts
+    failure = page.locator("table.failures tbody tr")
+    assert failure.count() == 1
+    text = failure.inner_text()
+    for part in ("host_runtime", "host_runtime says failed", CELLS[1], "2026-09-22 00:13", "ana"):
+        assert part in text
+    assert f"envmatrix run test {CELLS[1]} --library vectorops" in text
+    box = failure.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900, "on the first screen"
+    commit = failure.locator('a[rel~="external"]').first.get_attribute("href")
+    assert commit == f"https://git.example/{10:040x}"
 
 
-def test_a_failure_leads_to_its_test_and_its_log(page: Page, files: Path) -> None:
+def test_the_map_has_a_tile_for_every_cell_and_its_state(page: Page, files: Path) -> None:
     page.goto(f"file://{files}/index.html")
-    page.get_by_role("link", name="vectorops in cuda13.5-debian12-aarch64").first.click()
+
+    tiles = page.locator("details", has_text="vectorops").locator(".map :is(a, i)")
+    assert tiles.count() == 25, "all cells of the matrix"
+    bad = page.locator(".map a.failed")
+    assert [bad.nth(n).get_attribute("title") for n in range(bad.count())] == [
+        f"{CELLS[1]}: failed"
+    ]
+    bad.click()
+    assert page.locator("h1 .badge").inner_text() == "failed"
+
+
+def test_a_failure_leads_to_its_test_its_image_and_its_log(page: Page, files: Path) -> None:
+    page.goto(f"file://{files}/index.html")
+    page.get_by_role("link", name="host_runtime").click()
+    assert page.locator("h1").inner_text() == "host_runtime of vectorops in all cells"
+    assert page.locator(".map a").count() == 3
+    page.get_by_role("link", name="image of").click()
+    page.wait_for_url("**/cell/vectorops/**#image")
 
     assert "host_runtime says failed" in page.locator("main").inner_text()
-    strip = page.locator("tr", has_text="host_runtime").locator(".strip a")
+    strip = page.locator("tr", has_text="host_runtime").locator(".strip > *")
     assert [strip.nth(n).get_attribute("class") for n in (0, 11)] == ["passed", "failed"]
     page.locator("summary", has_text="compile").click()
     assert SCRIPT in page.locator("details[open] pre").first.inner_text()
-    page.screenshot(path=SHOTS / "run.png", full_page=True)
-    strip.first.click()
+    chart = page.get_by_role("img", name="line coverage, %: 80.25 to 83 in 12 runs")
+    assert chart.locator("text").first.text_content() == "80"
+    strip.nth(8).click()
     assert page.locator("h1 .badge").inner_text() == "passed"
 
 
@@ -145,9 +195,9 @@ def test_all_can_be_read_without_javascript(browser: Browser, files: Path) -> No
     page = context.new_page()
     page.goto(f"file://{files}/index.html")
 
-    assert page.locator("table.grid tbody tr").count() == 25
+    assert page.locator("table.failures tbody tr").is_visible()
     assert not page.locator("form.filter").is_visible()
-    page.locator(f'tr[data-cell="{CELLS[1]}"] a').click()
+    page.locator(".map a.failed").click()
     assert page.locator("h1").inner_text().startswith("vectorops")
     page.locator("summary", has_text="passed").click()
     assert page.get_by_text("host_reference").is_visible()
@@ -159,51 +209,63 @@ def test_links_lead_to_pages_that_are_there(files: Path) -> None:
         text = file.read_text()
         for part in text.split('href="')[1:]:
             target = part.partition('"')[0]
-            if not target.startswith(("data:", "#")):
+            if not target.startswith(("data:", "#", "https://git.example/")):
+                target = target.removesuffix("#image")
                 assert (file.parent / target).resolve().is_file(), f"{file}: {target}"
 
 
-def test_the_filter_leaves_the_cells_that_match(page: Page, files: Path) -> None:
+def test_a_search_highlights_the_cells_that_match(page: Page, files: Path) -> None:
     page.goto(f"file://{files}/index.html")
-    page.get_by_label("Only cells with").fill("cuda13.5 aarch64")
-    assert page.locator("table.grid tbody tr:visible").count() == 4
+    page.get_by_label("Highlight cells").fill("cuda13.5 aarch64")
+    assert page.locator(".map a:not(.faded)").count() == 1
+    assert page.locator(".filter output").inner_text() == "1 match"
 
-    page.get_by_label("that fail").check()
-    assert page.locator("table.grid tbody tr:visible").count() == 1
+    page.get_by_label("Highlight cells").fill("")
+    assert page.locator(".map a.faded").count() == 0
 
 
-def test_the_keyboard_goes_through_the_grid(page: Page, files: Path) -> None:
+def test_the_keyboard_goes_through_the_map(page: Page, files: Path) -> None:
     page.goto(f"file://{files}/index.html")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
 
-    page.locator(f'tr[data-cell="{CELLS[0]}"] td[data-library="solver"] a').focus()
-    where = "document.activeElement.getAttribute('href')"
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate(where) == f"cell/vectorops/{CELLS[0]}.html"
+    where = "document.activeElement.title"
+    page.locator(".map a.failed").focus()
+    assert page.evaluate(where) == f"{CELLS[1]}: failed"
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(where) == f"{CELLS[2]}: passed"
     page.keyboard.press("ArrowDown")
-    assert page.evaluate(where) == f"cell/vectorops/{CELLS[1]}.html" or CELLS[2] in page.evaluate(
-        where
-    )
+    assert page.evaluate(where) == f"{CELLS[0]}: passed"
+    assert page.locator('details:has(.failed) .map a[tabindex="0"]').count() == 1
     page.keyboard.press("Enter")
     page.wait_for_url("**/cell/vectorops/**")
 
 
-def test_a_phone_scrolls_one_way_only(browser: Browser, files: Path) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 800, 1600])
+def test_every_page_is_accessible_in_every_width_and_scheme(
+    browser: Browser, files: Path, axe: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width == 360
+    )
     page = context.new_page()
-    for path in ("index.html", f"cell/vectorops/{CELLS[1]}.html"):
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    for name, path in PAGES.items():
         page.goto(f"file://{files}/{path}")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360, path
-        name = path.partition("/")[0].removesuffix(".html")
-        page.screenshot(path=SHOTS / f"phone-{name}.png")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.evaluate(axe)
+        violations = page.evaluate(AXE)
+        assert violations == [], path
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     context.close()
 
 
 def test_it_is_served_as_it_is_now(page: Page, address: str, repository: Path) -> None:
     page.goto(address)
-    assert page.locator("h1").inner_text() == "1 of 4 fail"
+    assert page.locator("h1").inner_text().startswith("1 of 4 fail")
     mended = record(1_790_100_000, {"a": "passed"}, library="vectorops", cell=CELLS[1])
     with connect(repository / ".envmatrix/results.sqlite") as database:
         database.add(mended)
@@ -211,9 +273,7 @@ def test_it_is_served_as_it_is_now(page: Page, address: str, repository: Path) -
     page.reload()
 
     assert page.locator("h1").inner_text() == "All 4 are good"
-    page.get_by_role("link", name=CELLS[1]).or_(
-        page.locator(f'tr[data-cell="{CELLS[1]}"] a')
-    ).first.click()
+    page.get_by_role("link", name=f"{CELLS[1]}: passed").click()
     assert page.locator("h1 .badge").inner_text() == "passed"
 
 

@@ -1,13 +1,15 @@
-"""An example that starts from the lock of this repository gets a lock and generated files."""
+"""Examples that start from the lock of this repository get a lock, generated files and results."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 
 import docker
 import pytest
-from tests.integration.conftest import ROOT, Checkout
+from tests.integration.conftest import ROOT, Checkout, Project
+from tests.outputs import cases_of
 
 from envmatrix.lock.lock_file import FILE, load
 
@@ -46,3 +48,17 @@ def test_its_lock_and_generated_files_are_up_to_date(example: Checkout) -> None:
     example.run("lock", "--check")
     example.run("generate", "--check")
     assert len([*example.root.glob("dockerfiles/*/Dockerfile")]) == 3
+
+
+def test_the_smallest_example_compiles_and_passes_its_tests(project: Project) -> None:
+    # Images have other packages than those of other tests, so the release has another name.
+    shutil.copytree(ROOT / "examples/minimal", project.root, dirs_exist_ok=True)
+    matrix = (project.root / "matrix.yaml").read_text("utf-8")
+    matrix = re.sub("cuda: .*", 'cuda: ["13.5.0"]', matrix)
+    project.ask_for(matrix.replace("[x86_64, aarch64]", "[x86_64]"))
+    project.lock()
+    project.run("test", "--rerun")
+    (report,) = project.root.glob("build/*/minimal/**/junit.xml")
+    outcomes = {case.name: case.state for case in cases_of(report)}
+    assert outcomes["GpuCount.IsNotNegative"] == "passed"
+    assert outcomes["Scale.MultipliesOnTheGpu"] in {"passed", "skipped"}

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import docker
 import pytest
@@ -31,6 +32,7 @@ from tests.executors import (
 from envmatrix.confined import Area
 from envmatrix.engine.tasks import Executor, Mount, Task, run
 from envmatrix.executors.manifests import KEY_LABEL
+from envmatrix.executors.remote_containers import RemoteContainers
 
 # The certificate of a cluster for tests is its own.
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -210,4 +212,5 @@ def test_a_task_whose_engine_disappears_and_returns_has_no_wrong_result(
         error = ended.exception(_PATIENCE)
         status = None if error else ended.result().status
     assert error or status
+    cast("RemoteContainers", site.executor).close()
     gc.collect()  # docker-py leaves a socket open that cannot be connected

@@ -419,7 +419,8 @@ def test_a_full_disk_of_the_cache_is_told(
     done = checkout.run("build", "--no-pull", "--select", CELL, expect=1)
 
     assert "no space left on device" in done.stderr
-    assert "hint: see `df`" in done.stderr
+    assert f"hint: free some space: see `df {small_disk}/" in done.stderr
+    assert "`envmatrix gc`; $ENVMATRIX_CACHE names another directory for the cache" in done.stderr
     files = [file for file in (small_disk / "artifacts/sha256").rglob("*") if file.is_file()]
     assert all(sha256_of(file) == file.name for file in files)
     assert not [*(small_disk / "artifacts/partial").iterdir()]

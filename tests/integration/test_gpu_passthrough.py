@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -13,6 +14,7 @@ from tests.integration.conftest import Envmatrix
 
 from envmatrix.engine import gpu
 from envmatrix.engine.containers import Containers
+from envmatrix.engine.docker_client import engine_of
 from envmatrix.engine.tasks import Gpus, Limits, Task, run
 
 KIND = "example.com/gpu"
@@ -64,7 +66,9 @@ def test_a_cdi_device_reaches_the_container(
     task = Task(IMAGE, "linux/amd64", ["sh", "-c", script], [], gpus=chosen)
     pieces: list[bytes] = []
 
-    ended = run(Containers(engine), "key", task, lambda _stream, printed: pieces.append(printed))
+    ended = run(
+        Containers(engine_of(engine)), "key", task, lambda _stream, printed: pieces.append(printed)
+    )
     assert ended.status == 0
     assert b"".join(pieces).splitlines() == [b"present", b"a driver library"]
 
@@ -90,8 +94,11 @@ def test_a_container_that_outlives_its_time_is_killed_and_removed(
     envmatrix("build", "--select", CELL)
     task = Task(IMAGE, "linux/amd64", ["sleep", "60"], [], limits=Limits(seconds=1))
 
-    assert run(Containers(engine), "key", task, lambda _stream, _printed: None).status == 124
-    containers = engine.containers.list(all=True, filters={"label": "envmatrix.run"})
+    with closing(Containers(engine_of(engine))) as executor:
+        assert run(executor, "key", task, lambda _stream, _printed: None).status == 124
+    containers = engine.containers.list(
+        all=True, filters={"label": "envmatrix.run"}, ignore_removed=True
+    )
     assert [
         container for container in containers if container.attrs["Args"][-2:] == ["sleep", "60"]
     ] == []

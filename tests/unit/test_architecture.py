@@ -88,8 +88,12 @@ PURE = {
     "jobs",
     "registry.manifests",
     "render",
+    "results.charts",
     "results.encoding",
+    "results.failure_groups",
     "results.formats",
+    "results.heat_map",
+    "results.page_paths",
     "results.records",
     "results.summary",
     "results.tables",
@@ -398,6 +402,8 @@ COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
 SHARED = {
     "commands.by_hand",
+    "commands.completion_scripts",
+    "commands.completions",
     "commands.display",
     "commands.job_verbs",
     "commands.options",

@@ -21,7 +21,7 @@ from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.cli import group
-from envmatrix.errors import INTERRUPTED
+from envmatrix.errors import INTERRUPTED, ConfigurationError
 from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Excerpt, Range
@@ -339,6 +339,20 @@ def test_a_lock_of_version_1_is_taken_and_rewritten_without_a_lookup(
     assert envmatrix("lock").status == 0
     assert file.read_text() == before
     assert envmatrix("generate", "--check").status == 0
+
+
+def test_the_lock_of_a_newer_envmatrix_is_left_alone(envmatrix: Prompt, locked: Path) -> None:
+    file = locked / "matrix.lock.json"
+    with (locked / "matrix.yaml").open("a") as matrix:
+        matrix.write("libraries: {lib: {path: .}}\n")
+    newer = file.read_text().replace('"version": 2', '"version": 9', 1)
+    file.write_text(newer)
+    assert envmatrix("lock").status == 4
+    assert file.read_text() == newer
+    state = envmatrix().out
+    assert "of a newer envmatrix" in state
+    assert "out of date" not in state
+    assert state.splitlines()[-1] == "next     use the envmatrix that wrote it, or a newer one"
 
 
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:
@@ -783,8 +797,12 @@ def failing(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "message", "hint"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/f"), "`/f`: no space left", "see `df`"),
-        (PermissionError(errno.EACCES, "Denied", "/f"), "`/f`: denied", "$ENVMATRIX_CACHE"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/f"),
+            "`/f`: no space left",
+            "see `df /f`",
+        ),
+        (PermissionError(errno.EACCES, "Denied", "/f"), "`/f`: denied", "see `ls -ld /f` and `id`"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "n" * 300), "file name too", "ls -ld"),
         (FileExistsError(errno.EEXIST, "File exists", b"/\xff"), r"`/\xff`: file exists", "ls -ld"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/f"), "not a directory", "ls -ld"),
@@ -805,6 +823,27 @@ def test_what_the_machine_refuses_is_told_and_is_no_defect(
     assert len(first) < 300
     assert second.startswith("hint: ")
     assert hint in second
+
+
+def test_a_full_disk_behind_standard_output_is_no_matter_of_the_cache(locked: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "envmatrix", "why", CELL],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=locked,
+        )  # fmt: skip
+    assert done.returncode == 1
+    *_, message, hint = done.stderr.splitlines()
+    assert message == "error: `standard output`: no space left on device"
+    assert hint == "hint: free some space: see `df`"
+
+
+def test_a_file_that_cannot_be_read_has_a_remedy(
+    envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ConfigurationError("`matrix.yaml` cannot be read: permission denied")
+    error.__cause__ = PermissionError(errno.EACCES, "Permission denied", "/src/matrix.yaml")
+    failing(error, monkeypatch)
+    assert "hint: see `ls -ld /src/matrix.yaml` and `id`" in envmatrix("plan").err
 
 
 def test_a_dockerfile_that_is_not_utf8_is_drift(envmatrix: Prompt, locked: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.unit.prompt import Prompt
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.requests import all_requests, sets_of
@@ -30,3 +32,17 @@ def test_every_set_that_an_example_needs_is_known(directory: Path) -> None:
     below = {key for request in requests.values() for key in getattr(request, "below", ())}
     assert below
     assert below | sets_of(matrix.cells, matrix, recipes) <= requests.keys()
+
+
+def test_init_proposes_the_packages_of_the_smallest_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, envmatrix: Prompt
+) -> None:
+    example = next(directory for directory in EXAMPLES if directory.name == "minimal")
+    root = tmp_path / "minimal"
+    shutil.copytree(example, root, ignore=shutil.ignore_patterns("matrix.yaml", "envs"))
+    monkeypatch.chdir(root)
+    assert envmatrix("init", "--yes", "--cuda", "13.5", "--os", "debian12").status == 0
+    proposed, written = load_matrix(root), load_matrix(example)
+    packages = [set(matrix.flavours["devel"].packages) for matrix in (written, proposed)]
+    assert packages[0] <= packages[1]
+    assert [entry.build for entry in proposed.libraries] == [e.build for e in written.libraries]

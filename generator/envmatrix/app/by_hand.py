@@ -18,7 +18,11 @@ from envmatrix.images.model import dev_image
 from envmatrix.render.devcontainer import DIRECTORY
 from envmatrix.sessions import tasks
 from envmatrix.sessions.compilation import clear_outdated
+from envmatrix.sessions.failure_causes import PACKAGE
 from envmatrix.sessions.runner import clear_privileges
+
+# The exit code of a shell, and of the first process of containers, for a missing program.
+NOT_FOUND = 127
 
 
 def run_by_hand(
@@ -39,9 +43,15 @@ def run_by_hand(
     if purpose == "dev":
         started = replace(started, image=session.names[dev_image(session.compiler)])
         prepare(context.directory / DIRECTORY, started)
-    with docker_client.connect() as client, lock_build(context.directory, "shell", session.console):
+    with (
+        docker_client.open_engine() as engine,
+        lock_build(context.directory, "shell", session.console),
+    ):
         clear_outdated(context, session.console)
-        status = Containers(client).run_at_terminal(started)
+        status = Containers(engine).run_at_terminal(started)
+        if command and status == NOT_FOUND:
+            question = f"exit code {status}: is there a program `{command[0]}` in the image?"
+            session.console.warn(f"{question} {PACKAGE}")
         clear_privileges(
             context, [context.build, *([] if command else [context.history])], session.console
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine import docker_client, image_store
+from envmatrix.engine import image_store
 from envmatrix.errors import LookupFailed, OutOfDate
 from envmatrix.images.model import Image
 from envmatrix.lock.files import IMAGES_LOCK
@@ -57,7 +57,6 @@ def provide_images(
     workspace: Workspace, required: Sequence[Image], console: Console
 ) -> Mapping[Image, str]:
     """Pull or build the images that are missing; return the engine's name of each."""
-    docker_client.import_in_background()
     actions = plan_actions(workspace, required, console)
     provide(workspace, actions, BUILDS, console)
     return {action.inputs.image: action.inputs.reference for action in actions}

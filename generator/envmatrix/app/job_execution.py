@@ -13,10 +13,12 @@ from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.jobs.execution import Execution, JobResult
 from envmatrix.jobs.model import Job
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.remedies import explained
 from envmatrix.parallel import INTERRUPTION, handling_interruptions
 from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped
-from envmatrix.text import one_line, printable
+from envmatrix.text import printable
 
 
 class Observer(Protocol):
@@ -94,6 +96,5 @@ def _failure(error: Exception) -> JobResult:
             message = ": ".join(filter(None, (error.message, output)))
             return JobResult("failed", message=message)
         case OSError():  # as of a full disk
-            place = f"`{one_line(str(error.filename))}`: " if error.filename else ""
-            return JobResult("failed", message=f"{place}{error.strerror}")
+            return JobResult("failed", message=explained(error, cache_directory()))
     raise error

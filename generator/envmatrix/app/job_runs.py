@@ -28,7 +28,9 @@ from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job, Verb
+from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.configuration import configured_jobs, user_configuration
+from envmatrix.machine.remedies import explained
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.records import dataclass
@@ -247,7 +249,7 @@ def run_jobs(
         runs.write_results(results)
         runs.record_reused({key: results[key] for key in goals if key in results}, console)
     except OSError as error:  # as of a checkout that is read-only
-        console.warn(f"results are not written: `{error.filename}`: {error.strerror}")
+        console.warn(f"results are not written: {explained(error, cache_directory())}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
     seconds = time.monotonic() - started
     return Report(plan.graph.jobs, results, cells, seconds, is_interrupted, goals)

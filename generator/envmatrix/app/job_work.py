@@ -68,6 +68,8 @@ class JobWork:
     outputs: Outputs | None
     today: date
     anew: Collection[str] = ()
+    # The states of sources, by library, in which a job found them as planned from start to end.
+    planned_states: set[tuple[str, str]] = field(default_factory=set)
 
     def do(self, job: Job, console: Console) -> JobResult:
         """Do the work of a job; return its result, without its times. Failures are raised."""
@@ -196,6 +198,13 @@ class JobWork:
                     pass
         return run.result
 
+    def _is_planned(self, library: Library, state: str) -> bool:
+        """Return whether a source has the planned identity; in a state in which it had, it is not
+        read again."""
+        if (library.name, state) in self.planned_states:
+            return True
+        return source_identity(self.workspace, library) == self.plan.sources[library.name]
+
     def _locked(self, job: Job, console: Console) -> AbstractContextManager[None]:
         wait = f"wait     for another process, which runs `{job}`"
         return self.records.lock(job, lambda: console.say(wait))
@@ -239,7 +248,7 @@ class JobWork:
         of the job."""
         (library,) = session.libraries
         state = source_state(context)
-        is_planned = source_identity(self.workspace, library) == self.plan.sources[library.name]
+        is_planned = self._is_planned(library, state)
         run = None
         try:
             attempt = self.records.attempt(job) if self.place.keeps_tasks and is_planned else None
@@ -258,6 +267,7 @@ class JobWork:
             if has_ended:
                 self.records.end_attempt(job)
             if run is not None and is_planned and source_state(context) == state:
+                self.planned_states.add((library.name, state))
                 run.is_reusable = True
                 if has_ended:
                     self.records.keep(job, run.recorder.journal.parts, run.outputs)

@@ -4,13 +4,14 @@ Kubernetes."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
+from envmatrix.errors import EngineError
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import Resources
 from envmatrix.machine import resources
@@ -68,15 +69,18 @@ class ThisMachine:
     def open_executor(self) -> Iterator[Executor]:
         from envmatrix.engine.containers import Containers, sweep
 
-        with docker_client.connect() as client:
-            sweep(client)
-            executor = Containers(client)
-            with INTERRUPTION.ending(executor.stop):
+        with docker_client.open_engine() as engine:
+            sweep(engine)
+            executor = Containers(engine)
+            with closing(executor), INTERRUPTION.ending(executor.stop):
                 yield executor
 
     def digest(self, image: str) -> str:
-        with docker_client.connect() as client:
-            return str(client.images.get(image).id)
+        with docker_client.open_engine() as engine:
+            present = engine.image(image)
+        if present is None:
+            raise EngineError(f"there is no image `{image}` on this machine")
+        return str(present["Id"])
 
     def images(self, workspace: Workspace, required: Sequence[Image], console: Console) -> Images:
         from envmatrix.app.images import plan_actions

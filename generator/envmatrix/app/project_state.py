@@ -9,9 +9,10 @@ from datetime import date
 from envmatrix.app.images import plan_actions
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.errors import EngineError, EnvmatrixError, OutOfDate
+from envmatrix.errors import EngineError, EnvmatrixError, OutOfDate, TooNew
 from envmatrix.lock.lock_file import FILE
 from envmatrix.matrix.files import MATRIX
+from envmatrix.plan.actions import UNRECORDED
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.text import number_of
@@ -50,6 +51,8 @@ def _lock(workspace: Workspace, _today: date, _console: Console) -> Part:
         return Part("lock", "missing", "envmatrix lock")
     try:
         sets = number_of(len(workspace.lock.sets), "set")
+    except TooNew as error:
+        return Part("lock", error.message, error.hint)
     except OutOfDate as error:
         return Part("lock", f"out of date: {error.message}", "envmatrix lock")
     try:
@@ -66,6 +69,8 @@ def _images(workspace: Workspace, _today: date, console: Console) -> Part:
         return Part("images", error.message, "envmatrix doctor --fix")
     verbs = Counter(action.verb for action in actions)
     text = f"{verbs['reuse']} of {number_of(len(actions), 'image')} are in the engine"
+    if unrecorded := sum(action.reason == UNRECORDED for action in actions):
+        text += f", and {unrecorded} that this cache has no record of"
     return Part("images", f"{text}; a command makes what it needs" if verbs["build"] else text)
 
 

@@ -19,15 +19,15 @@ from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.selection import select_libraries
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
+from envmatrix.results.page_paths import CELLS, INDEX, RUNS, TESTS
+from envmatrix.results.page_templates import ASSETS, GENERATOR, asset
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.server import server
-from envmatrix.results.site import ASSETS, GENERATOR, Site, asset
+from envmatrix.results.site import Project, Site
 from envmatrix.results.summary import Report
 from envmatrix.results.waivers import load_waivers
 from envmatrix.vcs.git import commit_time
 
-# The file that marks a directory with a dashboard.
-MARKER = "index.html"
 # Size of a page's beginning that names its generator, in bytes.
 _HEAD = 1_000
 
@@ -65,7 +65,7 @@ def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console
     its first page."""
     location = Location.of(workspace.root)
     with location.open_store(console.warn) as database, database.reading() as connection:
-        site = _site(connection, workspace, scope)
+        site = _site(connection, workspace, scope).static()
         paths = list(site.paths())
         _clear(directory)
         with console.task("pages", total=len(paths), unit="pages") as advance:
@@ -75,12 +75,25 @@ def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console
                 advance(1)
     for name in ASSETS:
         _write_new(directory / name, asset(name))
-    return directory / MARKER
+    return directory / INDEX
 
 
 def _site(connection: Connection, workspace: Workspace, scope: Scope) -> Site:
-    cells = tuple(cell.id for cell in workspace.matrix.cells)
-    return Site(connection, scope, cells, count_journals(Location.of(workspace.root).journals))
+    waiting = count_journals(Location.of(workspace.root).journals)
+    return Site(connection, scope, _project(workspace), waiting)
+
+
+def _project(workspace: Workspace) -> Project:
+    """Return what the dashboard says about a repository. Only libraries that are in it have its
+    commits."""
+    matrix = workspace.matrix
+    url, libraries = matrix.commit_url, matrix.libraries
+    return Project(
+        name=workspace.root.resolve().name,
+        cells=tuple(cell.id for cell in matrix.cells),
+        owners={library.name: library.owner for library in libraries if library.owner},
+        commit_urls={library.name: url for library in libraries if url and not library.source},
+    )
 
 
 def _clear(directory: Path) -> None:
@@ -91,10 +104,10 @@ def _clear(directory: Path) -> None:
     except OSError as error:
         message = f"`{directory}` cannot be a directory: {error.strerror}"
         raise ConfigurationError(message) from error
-    if names and not _is_dashboard(directory / MARKER):
+    if names and not _is_dashboard(directory / INDEX):
         hint = "name another directory"
         raise ConfigurationError(f"`{directory}` has files that are no dashboard", hint=hint)
-    for name in names & {MARKER, *ASSETS, "cell", "run"}:
+    for name in names & {INDEX, *ASSETS, CELLS, RUNS, TESTS}:
         file = directory / name
         if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)

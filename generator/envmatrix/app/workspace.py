@@ -292,6 +292,10 @@ class Workspace:
         key = f"{self.root.resolve()} {name}"
         return cached_value(key, self._lock_identity if inputs is None else inputs, compute)
 
+    def of_matrix(self, name: str, compute: Callable[[], T]) -> T:
+        """Return the value of `compute`, from the cache while the matrix is the same."""
+        return self.cached(name, compute, self._matrix_identity)
+
     @cached_property
     def _matrix_identity(self) -> bytes:
         return identity(files_of(self.root))

@@ -7,8 +7,6 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app.revisions import pairs_since
-from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 
@@ -25,6 +23,9 @@ def command(
 
     If the changes cannot be determined, show all of them.
     """
+    from envmatrix.app.revisions import pairs_since
+    from envmatrix.app.workspace import Workspace
+
     pairs = list(pairs_since(Workspace.here(), patterns, since, console))
     affected = [pair for pair in pairs if pair.reason]
     lines = [f"affected {pair.library} in {pair.cell}: {pair.reason}" for pair in affected]

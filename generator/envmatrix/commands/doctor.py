@@ -12,9 +12,11 @@ from textwrap import indent
 
 import click
 
+from envmatrix.app.project_health import Project, probe_project
 from envmatrix.commands import display
 from envmatrix.console import Console, output
-from envmatrix.doctor.diagnosis import HostCheck, RepairStep, diagnose, plan_fixes
+from envmatrix.doctor.diagnosis import diagnose, plan_fixes
+from envmatrix.doctor.findings import HostCheck, RepairStep
 from envmatrix.errors import EngineError
 from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
@@ -28,10 +30,12 @@ from envmatrix.machine.readiness import note_ready
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is done and what fails.")
 def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Check that this machine can build and run images."""
-    facts = _facts()
+    project = probe_project()
+    facts = _facts(project)
     if fix and not dry_run and plan_fixes(facts):
-        facts = _repair()
-    findings, steps = diagnose(facts), plan_fixes(facts)
+        facts = _repair(project)
+    findings = diagnose(facts, project.facts if project else None)
+    steps = plan_fixes(facts)
     if as_json or not quiet:
         lines = (line for finding in findings for line in _lines(finding))
         display.show(_document(findings, steps), lines, as_json=as_json)
@@ -44,23 +48,24 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
                 note_ready()
 
 
-def _facts() -> HostFacts:
+def _facts(project: Project | None) -> HostFacts:
     """Return the facts of this machine; try sudo only if it would help, as a refusal is reported
     to the administrator."""
-    facts = host.probe_host(os.environ)
+    machines, systems = (project.machines, project.distributions) if project else ((), ())
+    facts = host.probe_host(os.environ, machines, systems)
     would_help = facts.privilege == "none" and plan_fixes(replace(facts, privilege="sudo"))
     return replace(facts, privilege="sudo") if would_help and host.can_sudo() else facts
 
 
-def _repair() -> HostFacts:
+def _repair(project: Project | None) -> HostFacts:
     from envmatrix.doctor import repair
     from envmatrix.machine.cache import cache_directory, exclusive
 
     logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()
     daemon = repair.Daemon(logs / "envmatrix-dockerd.log")
     with exclusive(cache_directory() / "doctor.lock"):
-        repair.apply(plan_fixes(_facts()), daemon, say=Console().say)
-    return _facts()
+        repair.apply(plan_fixes(_facts(project)), daemon, say=Console().say)
+    return _facts(project)
 
 
 def _require(findings: Sequence[HostCheck]) -> None:
@@ -71,9 +76,8 @@ def _require(findings: Sequence[HostCheck]) -> None:
 
 
 def _lines(finding: HostCheck) -> tuple[str, ...]:
-    state = "ok" if finding.ok else "missing" if finding.required else "optional"
-    row = f"{state:<9} {finding.name:<16} {finding.message}"
-    return (row, f"{'':<26} hint: {finding.hint}") if finding.hint else (row,)
+    row = f"{finding.state:<9} {finding.name:<23} {finding.message}"
+    return (row, f"{'':<33} hint: {finding.hint}") if finding.hint else (row,)
 
 
 def _step_text(step: RepairStep) -> str:
@@ -83,8 +87,15 @@ def _step_text(step: RepairStep) -> str:
 
 def _document(findings: Sequence[HostCheck], steps: Sequence[RepairStep]) -> object:
     rows = [
-        {"name": f.name, "ok": f.ok, "required": f.required, "message": f.message, "hint": f.hint}
-        for f in findings
+        {
+            "name": finding.name,
+            "ok": finding.ok,
+            "required": finding.required,
+            "state": finding.state,
+            "message": finding.message,
+            "hint": finding.hint,
+        }
+        for finding in findings
     ]
     plan = [{"words": step.words, "argv": step.argv} for step in steps]
     return {"findings": rows, "plan": plan}

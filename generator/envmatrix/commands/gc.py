@@ -9,8 +9,6 @@ from functools import partial
 
 import click
 
-from envmatrix.app.garbage import collect_garbage
-from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console, amount_of
 from envmatrix.errors import ConfigurationError
@@ -58,6 +56,9 @@ def command(
 
         collect_outputs(days, time.time(), console, show=show, confirm=confirm, dry_run=dry_run)
         return
+    from envmatrix.app.garbage import collect_garbage  # httpx
+    from envmatrix.app.workspace import find_repository
+
     root = find_repository()
     collect_garbage(root, revisions, console, show=show, confirm=confirm, dry_run=dry_run)
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from envmatrix.app.job_plan import JobSelection
-from envmatrix.app.job_progress import JobProgress
-from envmatrix.app.job_runs import JobOptions, Rerun, run_jobs
-from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, SKIPPED
-from envmatrix.files import write_whole
-from envmatrix.jobs.budget import Budget
-from envmatrix.jobs.model import Verb
-from envmatrix.render.job_report import lines, report_document
-from envmatrix.render.timeline import timeline
+
+if TYPE_CHECKING:
+    from envmatrix.app.job_runs import Rerun
+    from envmatrix.jobs.budget import Budget
+    from envmatrix.jobs.model import Verb
 
 
 class JobArguments(TypedDict):
@@ -40,6 +36,15 @@ class JobArguments(TypedDict):
 
 def run_verb(verb: Verb, **arguments: Unpack[JobArguments]) -> int:
     """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
+    # 0.2 s that help and completion never pay.
+    from envmatrix.app.job_plan import JobSelection
+    from envmatrix.app.job_progress import JobProgress
+    from envmatrix.app.job_runs import JobOptions, run_jobs
+    from envmatrix.app.workspace import Workspace
+    from envmatrix.files import write_whole
+    from envmatrix.render.job_report import lines, report_document
+    from envmatrix.render.timeline import timeline
+
     console, as_json = arguments["console"], arguments["as_json"]
     selection = JobSelection(
         verb,

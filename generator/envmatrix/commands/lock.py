@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from envmatrix.app.locking import audit_lock, require_good, update_lock
-from envmatrix.app.workspace import find_repository
 from envmatrix.commands import display, options
 from envmatrix.console import Console
-from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.environments import require_current_excerpts
-from envmatrix.lock.audit import Audit
-from envmatrix.lock.lock_file import FILE, load
-from envmatrix.lock.requests import require_current
 from envmatrix.matrix.files import MATRIX
-from envmatrix.matrix.loading import load_matrix
+
+if TYPE_CHECKING:
+    from envmatrix.lock.audit import Audit
 
 _MOST_NAMED = 3
 
@@ -51,6 +47,15 @@ def command(
     _check_options(names, check=check, upgrade=upgrade, audit=audit)
     if as_json and not audit:
         raise click.UsageError("--json goes with --audit only")
+    # 0.2 s that help and completion never pay.
+    from envmatrix.app.locking import audit_lock, require_good, update_lock
+    from envmatrix.app.workspace import find_repository
+    from envmatrix.facts.recipes import shipped_recipes
+    from envmatrix.images.environments import require_current_excerpts
+    from envmatrix.lock.lock_file import FILE, load
+    from envmatrix.lock.requests import require_current
+    from envmatrix.matrix.loading import load_matrix
+
     root = find_repository()
     matrix = load_matrix(root)
     options.warn_of_ends(matrix.cells, matrix.facts, console)

@@ -9,11 +9,12 @@ import click
 from envmatrix.app.mirroring import mirror_files
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_directory
 from envmatrix.console import Console
 
 
 @click.command(epilog="Example: envmatrix mirror /srv/envmatrix --select cuda12-aarch64")
-@click.argument("target", metavar="DIR|oci://REPOSITORY")
+@click.argument("target", metavar="DIR|oci://REPOSITORY", shell_complete=complete_directory)
 @options.select
 @options.dry_run
 @options.reporting

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from envmatrix.commands.completions import (
+    complete_cell,
+    complete_cells,
+    complete_library,
+    complete_place,
+)
 from envmatrix.console import Console
 from envmatrix.machine.resources import BUILDS
 from envmatrix.matrix.tier_names import TIERS
@@ -30,6 +36,7 @@ select = click.option(
     "patterns",
     multiple=True,
     metavar="PATTERN",
+    shell_complete=complete_cells,
     help="Only these cells: ids, short names, environments, or patterns such as 'cuda13*'.",
 )
 library = click.option(
@@ -37,6 +44,7 @@ library = click.option(
     "libraries",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_library,
     help="Only this library; may be given several times.",
 )
 tier = click.option(
@@ -63,7 +71,7 @@ def cells(command: Decorated) -> Decorated:
     """Add CELL... and --select; the command gets the `patterns` of both."""
 
     @select
-    @click.argument("names", metavar="[CELL]...", nargs=-1)
+    @click.argument("names", metavar="[CELL]...", nargs=-1, shell_complete=complete_cells)
     @functools.wraps(command)
     def with_cells(*, names: Sequence[str], patterns: Sequence[str], **arguments: Any) -> Any:
         return command(patterns=(*names, *patterns), **arguments)
@@ -107,7 +115,7 @@ def cell(command: Decorated) -> Decorated:
         ),
         click.option("--emulate", is_flag=True, help="Compile under emulation."),
         library,
-        click.argument("name", metavar="CELL"),
+        click.argument("name", metavar="CELL", shell_complete=complete_cell),
     ):
         decorated = option(decorated)
     return decorated
@@ -160,6 +168,7 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             "--on",
             "place",
             metavar="PLACE",
+            shell_complete=complete_place,
             help="Run containers there: `kubernetes`, or a Docker context; see docs/executors.md.",
         ),
         click.option(

@@ -10,6 +10,7 @@ import click
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_library
 from envmatrix.console import Console
 from envmatrix.jobs.model import GOALS, Verb
 
@@ -45,6 +46,7 @@ _MOST_REASONS = 5
     "libraries",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_library,
     help="With --jobs: only this library; may be given several times.",
 )
 @click.option(
@@ -84,7 +86,7 @@ def command(
     """Show for each image whether it would be reused, pulled or built, with the reason.
 
     With --tier, show why the tier has each of its cells, and what it leaves uncovered; that needs
-    no engine. `envmatrix build --tier TIER --dry-run` shows its images.
+    no engine. `envmatrix build --tier pr --dry-run` shows its images.
     """
     if tier is not None and revision is not None:
         raise click.UsageError("--tier and --diff show different things; give one of them")

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from envmatrix.app.reports import compose_report, scope_of, write_dashboard
-from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output
-from envmatrix.results import formats
-from envmatrix.results.summary import Report
 from envmatrix.text import one_line
-
-_PRINTERS: Mapping[str, Callable[[Report], str]] = {
-    "text": formats.text,
-    "markdown": formats.markdown,
-    "junit": formats.junit,
-}
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
@@ -29,7 +19,7 @@ _PRINTERS: Mapping[str, Callable[[Report], str]] = {
 @click.option(
     "--format",
     "style",
-    type=click.Choice([*_PRINTERS, "json"]),
+    type=click.Choice(["text", "markdown", "junit", "json"]),
     default="text",
     show_default=True,
     help="How to print it.",
@@ -55,6 +45,11 @@ def command(
 ) -> None:
     """Show the newest result of every library in every cell: failures, since when and whether they
     are waived; flaky tests; and what became slower."""
+    from envmatrix.app.reports import compose_report, scope_of, write_dashboard  # SQLAlchemy
+    from envmatrix.app.workspace import Workspace
+    from envmatrix.results import formats
+
+    printers = {"text": formats.text, "markdown": formats.markdown, "junit": formats.junit}
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since, options.today())
     if html is not None:
@@ -64,7 +59,7 @@ def command(
     if style == "json":
         display.show(formats.document(report), (), as_json=True)
     else:
-        output(_PRINTERS[style](report))
+        output(printers[style](report))
     for library, cell in report.unreadable:
         console.warn(f"no result of `{one_line(library)}` in `{one_line(cell)}` is valid")
     if report.left_out and not report.entries:

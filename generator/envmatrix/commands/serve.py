@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import click
 
-from envmatrix.app.reports import open_dashboard, scope_of
-from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.console import Console, output
 
@@ -27,6 +25,9 @@ def command(
     console: Console,
 ) -> None:
     """Serve the dashboard on 127.0.0.1 until interrupted; each request shows current results."""
+    from envmatrix.app.reports import open_dashboard, scope_of  # SQLAlchemy
+    from envmatrix.app.workspace import Workspace
+
     workspace = Workspace.here()
     scope = scope_of(workspace, patterns, libraries, since, options.today())
     with open_dashboard(workspace, scope, port, console) as server:

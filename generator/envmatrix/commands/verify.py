@@ -7,14 +7,19 @@ from dataclasses import asdict
 
 import click
 
-from envmatrix.app import verification
-from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_environment
 from envmatrix.console import Console
 
 
 @click.command(epilog="Example: envmatrix verify cuda13.0-debian12")
-@click.argument("patterns", nargs=-1, required=True, metavar="ENVIRONMENT...")
+@click.argument(
+    "patterns",
+    nargs=-1,
+    required=True,
+    metavar="ENVIRONMENT...",
+    shell_complete=complete_environment,
+)
 @click.option(
     "--emulate", is_flag=True, help="Verify also the images that compile under emulation."
 )
@@ -34,6 +39,9 @@ def command(
 ) -> None:
     """Rebuild images without a cache, and compare layers and configuration with the images that
     are built or published."""
+    from envmatrix.app import verification
+    from envmatrix.app.workspace import Workspace
+
     workspace = Workspace.here()
     required = workspace.images(patterns, emulate=emulate)
     if published:

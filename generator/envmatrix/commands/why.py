@@ -10,6 +10,7 @@ import click
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
@@ -18,7 +19,7 @@ from envmatrix.matrix.tiers import tiers_with
 
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
-@click.argument("cell")
+@click.argument("cell", shell_complete=complete_cell)
 @options.reporting
 def command(*, cell: str, as_json: bool, console: Console) -> None:
     """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""

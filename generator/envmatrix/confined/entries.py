@@ -208,20 +208,32 @@ def make_harmless(
 ) -> None:
     """Remove permissions from an entry, or the entry itself where it is a device, or belongs to
     none of `owners`."""
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if not _is_removed(status, owners) and not _has_permissions(status.st_mode, permissions):
+        return  # as most are: it need not be opened
     with closing(os.open(name, _LOOK, dir_fd=directory)) as descriptor:
-        status = os.fstat(descriptor)
-        is_foreign = owners is not None and status.st_uid not in owners
-        if is_foreign or stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+        if _is_removed(os.fstat(descriptor), owners):
             remove(directory, name)
         else:
             remove_permissions(descriptor, permissions)
 
 
+def _is_removed(status: os.stat_result, owners: Collection[int] | None) -> bool:
+    """Return whether an entry is a device, or belongs to none of `owners`."""
+    is_foreign = owners is not None and status.st_uid not in owners
+    return is_foreign or stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)
+
+
 def remove_permissions(descriptor: int, permissions: int) -> None:
-    """Remove permissions from an open entry, also from an O_PATH descriptor; a link has none."""
+    """Remove permissions from an open entry, also from an O_PATH descriptor."""
     mode = os.fstat(descriptor).st_mode
-    if mode & permissions and not stat.S_ISLNK(mode):
+    if _has_permissions(mode, permissions):
         os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) & ~permissions)  # noqa: PTH101
+
+
+def _has_permissions(mode: int, permissions: int) -> bool:
+    """Return whether an entry has one of `permissions`; a link has none."""
+    return bool(mode & permissions) and not stat.S_ISLNK(mode)
 
 
 def directories(top: int) -> Iterator[int]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from envmatrix.doctor.diagnosis import RepairStep
+from envmatrix.doctor.findings import RepairStep
 from envmatrix.errors import EngineError
 from envmatrix.machine.error_texts import refuses_user
 from envmatrix.machine.host import daemon_pid, docker_info, root_path

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from envmatrix.engine import docker_client
+from envmatrix.engine.engine_api import Engine, NameConflict, RequestFailed
 from envmatrix.engine.submissions import Submissions
 from envmatrix.engine.tasks import (
     TIMED_OUT,
@@ -34,11 +36,6 @@ from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
 from envmatrix.records import dataclass
-
-if TYPE_CHECKING:
-    import docker
-    import docker.types
-    from docker.models.containers import Container
 
 LABEL = "envmatrix.run"
 # The process that waits for a container: its machine, its id and its start time.
@@ -74,11 +71,14 @@ class Containers:
     """Executes tasks on the local engine, in a container each, which belongs to this process: it
     takes the output and watches the limits, so nothing could adopt a container without it."""
 
-    def __init__(self, client: docker.DockerClient) -> None:
-        self._client = client
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._executions: Submissions[Execution] = Submissions()
+        self._removals: dict[str, threading.Thread] = {}
 
     def submit(self, key: str, task: Task) -> None:
+        if removal := self._removals.pop(key, None):
+            removal.join()
         execution = self._executions.submit(key, lambda: self._execution_of(key, task))
         try:
             execution.start()
@@ -103,26 +103,40 @@ class Containers:
     def collect(self, key: str) -> TaskResult:
         execution = self._executions.find(key)
         try:
-            return execution.result()
-        finally:
+            result = execution.result()
+        except BaseException:
             if self._executions.remove(key):
                 execution.cancel()
+            raise
+        # Removing a container takes a third as long as starting one.
+        removal = self._removals[key] = threading.Thread(target=execution.cancel)
+        removal.start()
+        self._executions.remove(key)
+        return result
+
+    def close(self) -> None:
+        """Wait until the containers of collected tasks are removed."""
+        for key in (*self._removals,):
+            self._removals.pop(key).join()
 
     def stop(self) -> None:
         run_parallel(self.cancel, self._executions.close(), _STOPPED_AT_ONCE)
 
     def _execution_of(self, key: str, task: Task) -> Execution:
-        return Execution(self._client, key, task)
+        return Execution(self._engine, key, task)
 
     def run_at_terminal(self, task: Task) -> int:
         """Run a task with the input and output of this process, in a container like any other;
         return its status."""
         _make_areas(task)
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        more = options(task) | {"tty": is_terminal, "stdin_open": True}
-        with docker_client.temporary_container(self._client, task.image, **more) as container:
-            program = ["docker", "start", "--attach", "--interactive", str(container.name)]
-            return subprocess.call(program)
+        terminal = {"Tty": is_terminal, "OpenStdin": True, "AttachStdin": True, "StdinOnce": True}
+        name = container_name(uuid.uuid4().hex[:12])
+        try:
+            self._engine.create(name, container_document(task) | terminal, task.platform)
+            return subprocess.call(["docker", "start", "--attach", "--interactive", name])
+        finally:
+            self._engine.remove(name)
 
 
 def container_name(key: str) -> str:
@@ -139,8 +153,8 @@ class Execution:
     """A container that runs a task, until its result is collected. Its files are mounted: nothing
     is prepared, and no output is fetched."""
 
-    def __init__(self, client: docker.DockerClient, key: str, task: Task) -> None:
-        self._client, self._key, self._task = client, key, task
+    def __init__(self, engine: Engine, key: str, task: Task) -> None:
+        self._engine, self._key, self._task = engine, key, task
         self._name = container_name(key)
         # True once a container of this name may be this one.
         self._is_created = False
@@ -149,32 +163,31 @@ class Execution:
         # Held by who takes the output. The same thread may cancel what it takes the output of.
         self._reading = threading.RLock()
         self._stdout = _KeptStdout(task.keeps_stdout)
-        self._container: Container | None = None
+        self._is_started = False
         self._output: Iterator[tuple[int, bytes]] = iter(())
         self._stopped = _Stopped(self._kill)
 
     def start(self) -> None:
         """Start the container, once. The engine keeps no output, so it is attached to before."""
         with self._starting, self._engine_errors():
-            if self._container:
+            if self._is_started:
                 return
             self._check()
             _make_areas(self._task)
-            self._container = self._begin()
+            self._begin()
+            self._is_started = True
             self._check()
 
-    def _begin(self) -> Container:
-        container = self._create()
+    def _begin(self) -> None:
+        self._create()
         self._check()
-        attached = docker_client.attach(self._client, container)
-        self._output = self._resources.enter_context(attached)
+        self._output = self._resources.enter_context(self._engine.attach(self._name))
         self._resources.enter_context(watch_limits(self._stopped, self._task))
-        container.start()
-        return container
+        self._engine.start(self._name)
 
     def wait(self) -> None:
         with self._engine_errors():
-            self._client.api.wait(self._name, timeout=None)
+            self._engine.wait(self._name)
 
     def pass_output(self, on_output: OnOutput) -> None:
         with self._reading, self._engine_errors():
@@ -185,10 +198,8 @@ class Execution:
         self.pass_output(lambda _stream, _printed: None)
         with self._engine_errors():
             self._check()
-            assert self._container  # noqa: S101 -- it was submitted
-            status = int(self._container.wait()["StatusCode"])
-            self._container.reload()
-            state = self._container.attrs["State"]
+            status = self._engine.wait(self._name)
+            state = self._engine.container(self._name)["State"]
         self._check()
         self._fetch_outputs()
         reason = self._stopped.reason
@@ -222,89 +233,95 @@ class Execution:
 
     def _remove(self) -> None:
         if self._is_created:
-            docker_client.remove_container(self._client, self._name)
+            self._engine.remove(self._name)
 
     def _kill(self) -> None:
-        self._client.api.kill(self._name)
+        self._engine.kill(self._name)
 
-    def _create(self) -> Container:
+    def _create(self) -> None:
         """Create the container, in place of one that a killed process has left under its name:
         the output of that is lost, and nobody watches its limits."""
         try:
-            return self._new_container()
-        except EngineError as error:
-            if not docker_client.is_conflict(error):
-                raise
+            self._new_container()
+            return
+        except NameConflict:
             self._is_created = False
-        for container in docker_client.containers_with(self._client, _OWNER, name=self._name):
-            if not _is_gone(container.labels[_OWNER]):
+        for row in self._engine.containers(_OWNER, name=self._name):
+            if not _is_gone(row["Labels"][_OWNER]):
                 raise EngineError(
                     f"the task `{self._key}` runs already, for another process",
                     hint=f"wait for its end, or end it: `docker rm --force {self._name}`",
                 )
-            docker_client.remove_container(self._client, self._name)
-        return self._new_container()
+            self._engine.remove(row["Id"])
+        self._new_container()
 
-    def _new_container(self) -> Container:
+    def _new_container(self) -> None:
         self._is_created = True
-        arguments = options(self._task)
-        return docker_client.new_container(
-            self._client, self._task.image, name=self._name, **arguments
-        )
+        self._engine.create(self._name, container_document(self._task), self._task.platform)
 
     @contextmanager
     def _engine_errors(self) -> Iterator[None]:
-        from docker.errors import DockerException
-
         try:
             yield
-        except (DockerException, OSError) as error:
+        except RequestFailed as error:
             self._check()
             raise EngineError(f"the container of `{self._task.image}` failed: {error}") from error
 
 
-def options(task: Task) -> dict[str, Any]:
-    """Return the engine's options of a container of this machine that a library's programs run
+def container_document(task: Task) -> dict[str, Any]:
+    """Return the engine's description of a container of this machine that a library's programs run
     in."""
-    from docker.types import Mount as Bind
-
     uid, gid = os.getuid(), os.getgid()
-    return {
-        **common_options(task, uid, gid),
-        "mounts": [
-            Bind(mount.target, str(mount.source), type="bind", read_only=mount.read_only)
-            for mount in (*task.mounts, *_user_mounts(uid, gid))
-        ],
-        "labels": {LABEL: "1", _OWNER: _owner(os.getpid())},
-        # It is read as it comes, so the engine need not keep it as well.
-        "log_config": {"type": "none"},
-    }
+    mounts = [
+        {
+            "Type": "bind",
+            "Source": str(mount.source),
+            "Target": mount.target,
+            "ReadOnly": mount.read_only,
+        }
+        for mount in (*task.mounts, *_user_mounts(uid, gid))
+    ]
+    labels = {LABEL: "1", _OWNER: _owner(os.getpid())}
+    # Output is read as it comes, so the engine need not keep it as well.
+    return common_document(
+        task, uid, gid, labels, {"Mounts": mounts, "LogConfig": {"Type": "none"}}
+    )
 
 
-def common_options(task: Task, uid: int, gid: int) -> dict[str, Any]:
-    """Return the engine's options of a container on any machine, without its files."""
+def common_document(
+    task: Task, uid: int, gid: int, labels: Mapping[str, str], host: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the engine's description of a container on any machine; `host` has what differs, such
+    as its files. It has no proxies, which may have passwords, and are unreachable without a
+    network."""
     from envmatrix.engine import gpu
 
     memory = task.limits.memory
-    shared = task.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY)
+    environment = {**base_environment(uid), **task.environment}
     return {
-        "platform": task.platform,
-        "command": list(task.command),
-        "environment": {**base_environment(uid), **task.environment},
-        "working_dir": task.directory,
-        "tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
-        "shm_size": shared,
-        "user": f"{uid}:{gid}",
-        "network_mode": "none",
-        "hostname": _HOST_NAME,
-        "extra_hosts": {_HOST_NAME: "127.0.0.1"},
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "read_only": True,
-        "init": True,
-        "pids_limit": _MOST_PROCESSES,
-        "device_requests": [gpu.request(task.gpus)] if task.gpus else [],
-        **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
+        "Image": task.image,
+        "Cmd": list(task.command),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "WorkingDir": task.directory,
+        "User": f"{uid}:{gid}",
+        "Hostname": _HOST_NAME,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Labels": labels,
+        "HostConfig": {
+            "Tmpfs": {"/tmp": "exec,mode=1777"},  # noqa: S108 -- in memory, of its own
+            "ShmSize": task.limits.shared_memory or (memory // 2 if memory else _SHARED_MEMORY),
+            "NetworkMode": "none",
+            "ExtraHosts": [f"{_HOST_NAME}:127.0.0.1"],
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "ReadonlyRootfs": True,
+            "Init": True,
+            "PidsLimit": _MOST_PROCESSES,
+            "DeviceRequests": [gpu.request(task.gpus)] if task.gpus else [],
+            **({"Memory": memory, "MemorySwap": memory} if memory else {}),
+            **host,
+        },
     }
 
 
@@ -357,9 +374,7 @@ class _Stopped:
         threading.Thread(target=self._try_to_kill, daemon=True).start()
 
     def _try_to_kill(self) -> None:
-        from docker.errors import DockerException
-
-        with suppress(DockerException, OSError):  # it ended by itself at the last moment
+        with suppress(EngineError):  # it ended by itself at the last moment
             self._kill()
 
     @property
@@ -448,16 +463,13 @@ def watch_limits(
         watcher.join()
 
 
-def sweep(client: docker.DockerClient) -> int:
+def sweep(engine: Engine) -> int:
     """Remove containers left behind by killed processes of this machine; return their number."""
-    from docker.errors import DockerException
-
     swept = 0
-    for container in docker_client.containers_with(client, _OWNER):
-        if _is_gone(container.labels[_OWNER]):
-            with suppress(DockerException):  # swept by somebody else
-                container.remove(force=True)
-                swept += 1
+    for row in engine.containers(_OWNER):
+        if _is_gone(row["Labels"][_OWNER]):
+            engine.remove(row["Id"])
+            swept += 1
     return swept
 
 

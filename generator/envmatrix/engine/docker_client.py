@@ -7,47 +7,42 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from http import HTTPStatus
-from importlib import import_module
-from itertools import groupby
-from operator import itemgetter
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
+from envmatrix.engine.engine_api import (
+    SILENCE_SECONDS,
+    Engine,
+    Request,
+    Response,
+    engine_at,
+    local_socket,
+    no_answer,
+)
 from envmatrix.errors import EngineError
-from envmatrix.machine.error_texts import JOIN_GROUP, refuses_user
+from envmatrix.machine.remedies import SET_UP
 
 if TYPE_CHECKING:
     import docker
+    import requests
     from docker.models.containers import Container
     from docker.models.images import Image
 
 Event = Mapping[str, Any]
 
-# The client's own limit is a minute, but an engine that unpacks a layer says nothing until it is
-# done: https://github.com/docker/docker-py/issues/2097
-SILENCE_SECONDS = 1800
 # docker-py has a pool of connections for each URL, and closes the oldest one, even if it is in use.
 # The names of containers are in URLs, and many run at once.
 POOLS = 4096
 # How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
 
-_SET_UP = "set one up: `envmatrix doctor --fix`"
-
 # The variables of https://docs.docker.com/engine/cli/proxy/.
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 PROXY_VARIABLES = (*map(str.upper, _PROXIES), *_PROXIES)
-
-# The header of a frame: the number of the stream, and a size.
-_FRAME = struct.Struct(">BxxxL")
-
-_CHUNK = 1 << 18
 
 # A signal that does nothing but wake a thread.
 _WAKE = signal.SIGURG
@@ -75,14 +70,51 @@ def connect() -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def import_in_background() -> None:
-    """Import docker-py while programs are waited for."""
-    threading.Thread(target=import_module, args=("docker",)).start()
+@contextmanager
+def open_engine() -> Iterator[Engine]:
+    """Yield the engine that the environment names, at its socket where that is a local one."""
+    path = local_socket()
+    if path is not None:
+        yield engine_at(path)
+        return
+    with connect() as client:
+        yield engine_of(client)
 
 
-def no_answer(message: str) -> EngineError:
-    hint = JOIN_GROUP if refuses_user(message) else _SET_UP
-    return EngineError(f"no container engine answers: {message}", hint=hint)
+def engine_of(client: docker.DockerClient) -> Engine:
+    """Return the engine of a client."""
+    api: Any = client.api  # a session of requests
+
+    @contextmanager
+    def send(request: Request) -> Iterator[Response]:
+        url = f"{api.base_url}/v{api.api_version}{request.path}"
+        options = {"json": request.document, "timeout": request.silence, "stream": True}
+        with api.request(request.method, url, **options) as response:
+            yield _SessionResponse(response)
+
+    return Engine(send)
+
+
+class _SessionResponse:
+    """A response of a session of requests, whose errors while it is read are those of urllib3."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        self._raw = response.raw
+
+    def read(self) -> bytes:
+        return self._checked(self._raw.read)
+
+    def read1(self, size: int, /) -> bytes:
+        return self._checked(self._raw.read1, size)
+
+    def _checked(self, read: Callable[..., bytes], *size: int) -> bytes:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return read(*size)
+        except HTTPError as error:
+            raise ConnectionError(str(error)) from error
 
 
 @contextmanager
@@ -91,7 +123,7 @@ def program_required() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise EngineError("`docker` is missing", hint=_SET_UP) from error
+        raise EngineError("`docker` is missing", hint=SET_UP) from error
 
 
 def without_proxies(option: str) -> Sequence[str]:
@@ -128,11 +160,6 @@ def new_container(client: docker.DockerClient, image: str, **options: Any) -> Co
         raise EngineError(f"no container of `{image}` can be made: {error}") from error
 
 
-def is_conflict(error: EngineError) -> bool:
-    """Return whether no container could be created because another one has its name."""
-    return getattr(error.__cause__, "status_code", None) == HTTPStatus.CONFLICT
-
-
 def remove_container(client: docker.DockerClient, name: str) -> None:
     """Kill and remove a container, if it exists."""
     from docker.errors import DockerException
@@ -152,72 +179,6 @@ def all_images(client: docker.DockerClient) -> Iterator[Image]:
     for row in client.api.images():
         with suppress(ImageNotFound):
             yield client.images.get(row["Id"])
-
-
-def containers_with(client: docker.DockerClient, label: str, **filters: str) -> Sequence[Container]:
-    """Return all containers with a label, and with other properties.
-
-    Each is inspected after the list was read, which fails for those that end meanwhile:
-    https://github.com/docker/docker-py/issues/1485
-    """
-    return client.containers.list(
-        all=True, filters={"label": label, **filters}, ignore_removed=True
-    )
-
-
-@contextmanager
-def attach(
-    client: docker.DockerClient, container: Container
-) -> Iterator[Iterator[tuple[int, bytes]]]:
-    """Attach to a container; yield its output as it comes: 0 for standard output or 1 for standard
-    error, and some bytes."""
-    stream = client.api.attach(str(container.id), stdout=True, stderr=True, stream=True, demux=True)
-    # The stream's own `close` leaves the connection open:
-    # https://github.com/docker/docker-py/issues/3282
-    with closing(stream._response):  # type: ignore[attr-defined]
-        yield ((number, chunk) for pair in stream for number, chunk in enumerate(pair) if chunk)
-
-
-@contextmanager
-def follow_kept_output(
-    client: docker.DockerClient, container: Container
-) -> Iterator[Iterator[tuple[int, bytes]]]:
-    """Yield the output of a container from its beginning to its end, as `attach` does, where the
-    engine keeps it. docker-py does not tell the streams of a log apart:
-    https://github.com/docker/docker-py/issues/2694"""
-    api: Any = client.api
-    words = {"stdout": 1, "stderr": 1, "follow": 1}
-    url = api._url("/containers/{0}/logs", container.id)
-    response = api._get(url, params=words, stream=True, timeout=None)
-    with closing(response):
-        api._raise_for_status(response)
-        yield _frames(response.raw)
-
-
-def _frames(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """Yield the frames of a multiplexed stream; those of a stream that come together as one,
-    because each line of a log is a frame.
-
-    https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
-    """
-    rest = b""
-    while chunk := stream.read1(_CHUNK):
-        frames, rest = _split_frames(rest + chunk)
-        for number, pieces in groupby(frames, itemgetter(0)):
-            yield number, b"".join(piece for _, piece in pieces)
-
-
-def _split_frames(content: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """Return the complete frames in `content`, and what is behind them."""
-    frames, start = [], 0
-    while len(content) >= start + _FRAME.size:
-        number, size = _FRAME.unpack_from(content, start)
-        end = start + _FRAME.size + size
-        if end > len(content):
-            break
-        frames.append((number - 1, content[start + _FRAME.size : end]))
-        start = end
-    return frames, content[start:]
 
 
 def follow_events(

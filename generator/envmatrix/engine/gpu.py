@@ -14,7 +14,6 @@ from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
     import docker
-    from docker.types import DeviceRequest
 
 NVIDIA = "nvidia.com/gpu"
 _ALL = f"{NVIDIA}=all"
@@ -90,13 +89,11 @@ def _devices(info: Mapping[str, Any]) -> Sequence[str]:
     return [str(row.get("ID")) for row in info.get("DiscoveredDevices") or ()]
 
 
-def request(gpus: Gpus) -> DeviceRequest:
+def request(gpus: Gpus) -> Mapping[str, Any]:
     """Return the engine's request for GPUs: by CDI, or as `docker run --gpus all` has it."""
-    from docker.types import DeviceRequest
-
     if gpus.device is not None:
-        return DeviceRequest(driver="cdi", device_ids=[gpus.device])
-    return DeviceRequest(count=-1, capabilities=[["gpu"]])
+        return {"Driver": "cdi", "DeviceIDs": [gpus.device]}
+    return {"Count": -1, "Capabilities": [["gpu"]]}
 
 
 def probe_gpu(client: docker.DockerClient) -> GpuFacts:

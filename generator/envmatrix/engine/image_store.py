@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
+from envmatrix.engine.engine_api import engine_at, local_socket, no_answer
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.processes import complete
 from envmatrix.parallel import run_parallel
@@ -40,9 +41,10 @@ def local_images(references: Sequence[str]) -> dict[str, Local]:
     """Return reference -> image for the `references` that the engine has, and for every other name
     of these images.
 
-    Few are inspected by name, by the client program, which answers before docker-py is imported.
-    Many are listed: a request for each that is missing takes longer than the sizes that the engine
-    computes of those that it lists (https://github.com/moby/moby/issues/47564).
+    Few are inspected by name: at the engine's socket, or by the client program where the engine is
+    elsewhere, because it answers before docker-py is imported. Many are listed: a request for each
+    that is missing takes longer than the sizes that the engine computes of those that it lists
+    (https://github.com/moby/moby/issues/47564).
     """
     by_tag = [name for name in references if "@" not in name]
     listed = by_tag if len(by_tag) >= _MANY else []
@@ -62,18 +64,32 @@ def recorded_images(names: Sequence[str], records: ImageRecords) -> Collection[s
 
 
 def _inspect(references: Sequence[str]) -> dict[str, Local]:
-    command = ["docker", "image", "inspect", f"--format={_FORMAT}", *references]
-    with docker_client.program_required():
-        done = complete(command)
-    errors = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
-    if done.returncode and errors:
-        raise docker_client.no_answer(errors[0])
-    rows = map(json.loads, filter(None, done.stdout.splitlines()))
+    path = local_socket()
+    rows = _inspect_by_program(references) if path is None else _inspect_at(path, references)
     return {
         name: Local(image_id, labels or {})
         for names, image_id, labels in rows
         for name in names or ()
     }
+
+
+def _inspect_at(path: str, references: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """Yield the names, the id and the labels of images of the engine at a socket."""
+    engine = engine_at(path)
+    for reference in references:
+        if image := engine.image(reference):
+            yield image["RepoTags"], image["Id"], image["Config"]["Labels"]
+
+
+def _inspect_by_program(references: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """Yield the same of the engine that Docker's client reaches."""
+    command = ["docker", "image", "inspect", f"--format={_FORMAT}", *references]
+    with docker_client.program_required():
+        done = complete(command)
+    errors = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
+    if done.returncode and errors:
+        raise no_answer(errors[0])
+    yield from map(json.loads, filter(None, done.stdout.splitlines()))
 
 
 def _list(references: Sequence[str]) -> dict[str, Local]:

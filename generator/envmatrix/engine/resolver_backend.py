@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -25,9 +26,11 @@ from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
 from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.zypper import Zypper
-from envmatrix.machine.error_texts import JOIN_GROUP, Refusal, refusal, refuses_user
+from envmatrix.machine.engine_address import engine_address
+from envmatrix.machine.error_texts import Refusal, refusal, refuses_user
 from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.processes import run
+from envmatrix.machine.remedies import engine_remedy
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords
@@ -272,5 +275,6 @@ def on_host(command: Sequence[str]) -> str:
         reason = refusal(text)
         kind = Absent if reason == "absent" else LookupFailed
         is_refused = command[0] == "docker" and refuses_user(text)
-        hint = JOIN_GROUP if is_refused else _REMEDIES.get(reason, error.hint)
+        remedy = engine_remedy(text, engine_address(os.environ)) if is_refused else None
+        hint = remedy or _REMEDIES.get(reason, error.hint)
         raise kind(error.message, details=error.details, hint=hint) from error

@@ -125,7 +125,7 @@ class Executor(Protocol):
 
     def collect(self, key: str) -> TaskResult:
         """Wait for the end of a task, bring its outputs into the areas of the task, and return its
-        result; remove what remains. Child processes end too."""
+        result; what remains is removed soon after. Child processes end before."""
 
     def stop(self) -> None:
         """Cancel all tasks of this executor, and refuse others with Cancelled: for Ctrl-C."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,11 @@ from envmatrix.engine.containers import (
     LABEL,
     Containers,
     Execution,
-    common_options,
+    common_document,
     user_entries,
     watch_limits,
 )
+from envmatrix.engine.engine_api import SILENCE_SECONDS, RequestFailed, no_answer
 from envmatrix.engine.tasks import Mount, Task
 from envmatrix.errors import EngineError
 from envmatrix.executors.archives import (
@@ -51,7 +53,7 @@ _CHUNK = 1 << 20
 _PATIENCE_SECONDS = 120.0
 _PAUSE_SECONDS = 1.0
 # Of output, the engine keeps as much.
-_LOG = {"type": "local", "config": {"max-size": "1g", "max-file": "2"}}
+_LOG = {"Type": "local", "Config": {"max-size": "1g", "max-file": "2"}}
 # The first release of the API that mounts a part of a volume.
 _WITH_SUBPATH = (1, 45)
 _FRACTION = re.compile(r"\.\d+")
@@ -65,7 +67,8 @@ class RemoteContainers(Containers):
     def __init__(
         self, client: docker.DockerClient, local: docker.DockerClient, uid: int | None = None
     ) -> None:
-        super().__init__(client)
+        super().__init__(docker_client.engine_of(client))
+        self._client = client
         self._local = local
         self._uid = os.getuid() if uid is None else uid
         self._transferring = threading.Lock()
@@ -81,7 +84,7 @@ class RemoteContainers(Containers):
         try:
             answer: Mapping[str, Any] = self._client.info()
         except (DockerException, OSError) as error:
-            raise docker_client.no_answer(str(error)) from error
+            raise no_answer(str(error)) from error
         return answer
 
     def _execution_of(self, key: str, task: Task) -> Execution:
@@ -128,20 +131,30 @@ class _RemoteExecution(Execution):
     """A container on another machine, with a volume for each mount."""
 
     def __init__(self, client: docker.DockerClient, key: str, task: Task, uid: int) -> None:
-        super().__init__(client, key, task)
+        super().__init__(docker_client.engine_of(client), key, task)
+        self._client = client
         self._uid = uid
         # An input that is a file needs a part of a volume; so do the files that define a user.
         has_parts = _version(client) >= _WITH_SUBPATH
         self._user_files = user_entries(uid, uid) if has_parts else {}
 
-    def _begin(self) -> Container:
+    def _begin(self) -> None:
         container = self._adopted() or self._started()
-        output = self._resources.enter_context(closing(self._new_output(container)))
+        output = self._resources.enter_context(closing(self._new_output()))
         self._output = output
         passed = self._passed_seconds(container)
         limits = watch_limits(self._stopped, self._task, passed_seconds=passed, disks=())
         self._resources.enter_context(limits)
-        return container
+
+    @contextmanager
+    def _engine_errors(self) -> Iterator[None]:
+        from docker.errors import DockerException
+
+        with super()._engine_errors():
+            try:
+                yield
+            except (DockerException, OSError) as error:
+                raise RequestFailed(str(error)) from error
 
     def _adopted(self) -> Container | None:
         """Return the container of another client. One that was never started is incomplete, and one
@@ -164,9 +177,8 @@ class _RemoteExecution(Execution):
         self._is_created = True
         with self._files() as files:
             identity = self._put_inputs(files)
-        container = docker_client.new_container(
-            self._client, self._task.image, name=self._name, **self._options(identity)
-        )
+        self._engine.create(self._name, self._document(identity), self._task.platform)
+        container = self._client.containers.get(self._name)
         self._check()
         with suppress(APIError):  # another client was faster
             container.start()
@@ -225,7 +237,7 @@ class _RemoteExecution(Execution):
         number = self._task.mounts.index(mount)
         return packed(mount, Form(self._uid, prefix=f"{number}/"))
 
-    def _options(self, identity: str) -> dict[str, Any]:
+    def _document(self, identity: str) -> dict[str, Any]:
         mounts = [
             _volume_mount(
                 mount.target,
@@ -239,25 +251,23 @@ class _RemoteExecution(Execution):
             _volume_mount(name, self._volume("user"), read_only=True, part=Path(name).name)
             for name in self._user_files
         ]
-        common = common_options(self._task, self._uid, self._uid)
         labels = {LABEL: self._key, _INPUTS: identity}
-        return common | {"mounts": mounts, "log_config": _LOG, "labels": labels}
+        files = {"Mounts": mounts, "LogConfig": _LOG}
+        return common_document(self._task, self._uid, self._uid, labels, files)
 
     def _passed_seconds(self, container: Container) -> float:
         """Return for how long a container has run, by the clock of its machine."""
         present = _time(self._client.info()["SystemTime"])
         return max(0.0, (present - _time(container.attrs["State"]["StartedAt"])).total_seconds())
 
-    def _new_output(self, container: Container) -> Generator[tuple[int, bytes], None, None]:
+    def _new_output(self) -> Generator[tuple[int, bytes], None, None]:
         """Yield the output. If the connection is lost, follow it again for a while: the engine
         begins with the first output, so what was passed is left out."""
-        from docker.errors import DockerException, NotFound
-
         passed = 0
         lost: float | None = None
         while True:
             try:
-                with docker_client.follow_kept_output(self._client, container) as output:
+                with self._engine.follow(self._name) as output:
                     end = 0
                     for stream, chunk in output:
                         end += len(chunk)
@@ -265,22 +275,23 @@ class _RemoteExecution(Execution):
                             rest = chunk[-(end - passed) :]
                             passed, lost = end, None
                             yield stream, rest
-                container.reload()
-                if container.status in ("exited", "dead"):
+                if self._engine.container(self._name)["State"]["Status"] in ("exited", "dead"):
                     return
-            except (DockerException, OSError) as error:
+            except RequestFailed as error:
                 self._check()
                 lost = lost or time.monotonic()
-                if isinstance(error, NotFound) or time.monotonic() - lost > _PATIENCE_SECONDS:
+                is_gone = error.status == HTTPStatus.NOT_FOUND
+                if is_gone or time.monotonic() - lost > _PATIENCE_SECONDS:
                     raise
             time.sleep(_PAUSE_SECONDS)
 
     def _fetch_outputs(self) -> None:
-        assert self._container  # noqa: S101 -- it has ended
         for mount in self._task.mounts:
             if isinstance(mount.source, Area):
                 with NamedTemporaryFile(prefix="envmatrix-output-") as file:
-                    chunks, _ = self._container.get_archive(f"{mount.target}/.", _CHUNK)
+                    chunks, _ = self._client.api.get_archive(
+                        self._name, f"{mount.target}/.", _CHUNK
+                    )
                     for chunk in chunks:
                         file.write(chunk)
                     file.flush()
@@ -303,15 +314,16 @@ def _is_file(source: Path | Area) -> bool:
 
 def _volume_mount(
     target: str, volume: str, *, read_only: bool = False, part: str | None = None
-) -> Any:
-    """Return a mount of a volume, or of a file in it. docker-py knows no parts:
-    https://github.com/docker/docker-py/issues/3256"""
-    from docker.types import Mount
-
-    mount = Mount(target, volume, type="volume", read_only=read_only, no_copy=True)
-    if part is not None:
-        mount["VolumeOptions"]["Subpath"] = part
-    return mount
+) -> Mapping[str, Any]:
+    """Return a mount of a volume, or of a file in it."""
+    options = {"NoCopy": True, **({"Subpath": part} if part is not None else {})}
+    return {
+        "Type": "volume",
+        "Source": volume,
+        "Target": target,
+        "ReadOnly": read_only,
+        "VolumeOptions": options,
+    }
 
 
 def _small_archive(directories: Sequence[str], files: Mapping[str, str], owner: int) -> bytes:
@@ -360,10 +372,10 @@ def connect(context: str, local: docker.DockerClient) -> Iterator[RemoteContaine
             client = docker.DockerClient(
                 near,
                 tls=present.TLSConfig or False,
-                timeout=docker_client.SILENCE_SECONDS,
+                timeout=SILENCE_SECONDS,
                 num_pools=docker_client.POOLS,
             )
         except DockerException as error:
-            raise docker_client.no_answer(str(error)) from error
-        with closing(client):
-            yield RemoteContainers(client, local)
+            raise no_answer(str(error)) from error
+        with closing(client), closing(RemoteContainers(client, local)) as executor:
+            yield executor

@@ -243,9 +243,11 @@ def _installed(
         return
     packages = f"{name.removesuffix('-os')}-packages"
     yield Stage(packages, installation.parent, (*epoch, step))
-    source = f"/layers-{environment.epoch}"
+    source = "/layers"
     layers = (*environment.large_packages(installation.files), "others")
-    copies = (Copy(packages, f"{source}/{layer}/", is_linked=True) for layer in layers)
+    copies = (
+        Copy(packages, f"{source}/{layer}-{environment.epoch}/", is_linked=True) for layer in layers
+    )
     mount = BindMount(packages, "/layers", source)
     script = shared_script(f"complete.{environment.installer}.sh", "complete.sh")
     complete = RunStep("sh /scripts/complete.sh", (mount,), (script,))

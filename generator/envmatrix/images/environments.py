@@ -127,16 +127,19 @@ class Environment:
 
     def large_packages(self, stage: str) -> tuple[str, ...]:
         """Return the names of the packages that have layers of their own, the largest first, of a
-        stage of files, or of those of all architectures whose names begin with it. Those of foreign
-        architectures are `name:arch`, as dpkg names them."""
+        stage of files, or of that whose name begins with it. Those of foreign architectures are
+        `name:arch`, as dpkg names them. Of several architectures the first decides for all, so that
+        images stay what they are when another one is added."""
+        stages = [row for row in self.files if stage in (row.stage, row.stage.rpartition("-")[0])]
+        if not stages:
+            return ()
+        first = min(stages, key=lambda row: row.arch)
+        own = ("all", MACHINES[first.arch].debian)
         sizes: dict[str, int] = {}
-        stages = (row for row in self.files if stage in (row.stage, row.stage.rpartition("-")[0]))
-        for row in stages:
-            own = ("all", MACHINES[row.arch].debian)
-            for item in row.artifacts:
-                arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
-                name = item.name if arch in own else f"{item.name}:{arch}"
-                sizes[name] = max(item.size, sizes.get(name, 0))
+        for item in first.artifacts:
+            arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
+            name = item.name if arch in own else f"{item.name}:{arch}"
+            sizes[name] = max(item.size, sizes.get(name, 0))
         ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
         return tuple(name for name in ordered if sizes[name] >= _LARGE_PACKAGE)[:_LARGE_PACKAGES]
 

@@ -203,7 +203,7 @@ class _Expansion:
     def _texts(self, library: Library) -> tuple[str, str]:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
-            build = replace(library, test=None, cells=(), position=None)
+            build = replace(library, test=None, cells=(), owner=None, position=None)
             tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
             self.texts[library.name] = json.dumps(asdict(build), sort_keys=True), tests
         return self.texts[library.name]

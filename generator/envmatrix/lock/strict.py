@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem
+from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem, TooNew
 from envmatrix.records import dataclass
 
 T = TypeVar("T")
@@ -57,6 +57,10 @@ class FileFormat(Generic[T]):
             version = field(document, "version", lambda value: value)
             if type(version) is not int or version not in self.readers:
                 newest = max(self.readers)
+                if type(version) is int and version > newest:
+                    message = f"`{self.file}` has version {version}, of a newer envmatrix"
+                    hint = "use the envmatrix that wrote it, or a newer one"
+                    raise TooNew(f"{message}: this one reads {newest}", hint=hint)
                 message = f"`{self.file}` has version {version!r}, this envmatrix reads {newest}"
                 raise OutOfDate(message, hint=self.hint)
             return self.readers[version](document)

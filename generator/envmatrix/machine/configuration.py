@@ -40,6 +40,21 @@ def user_configuration() -> Path:
     return user_directory("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
+def require_valid(file: Path) -> None:
+    """Raise ConfigurationError where a part of the user's configuration is not valid."""
+    for read in (
+        configured_mirrors,
+        configured_mirror,
+        configured_results,
+        configured_jobs,
+        configured_compiler_cache,
+        configured_keyring,
+        configured_sdks,
+        configured_trust,
+    ):
+        read(file)
+
+
 def configured_mirrors(file: Path) -> dict[str, tuple[str, ...]]:
     """Return `[mirrors]` of the user's configuration: origin -> base URLs, tried in order."""
     mirrors = _setting(file, "mirrors")

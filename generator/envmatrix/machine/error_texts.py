@@ -9,9 +9,6 @@ from typing import Literal
 
 Refusal = Literal["absent", "login", "unreachable"]
 
-# The remedy where the engine refuses a user.
-JOIN_GROUP = "run `sudo usermod -aG docker $USER` and log in again"
-
 UNREACHABLE = (
     r"could ?n[o']t (resolve|connect)|unable to connect|temporary failure|no such host"
     r"|connection (refused|reset|timed out)|unreachable|no route to host|timeout|timed out"

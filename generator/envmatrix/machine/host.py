@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import platform
-import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import MACHINES
 from envmatrix.files import readable_text
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.engine_address import EngineAddress, engine_address, user_name
+from envmatrix.machine.host_settings import Settings, probe_settings
+from envmatrix.machine.host_storage import Storage, storage_at
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
 from envmatrix.machine.readiness import BINFMT, PLUGINS, SOCKETS, SUBORDINATE_IDS
 from envmatrix.records import dataclass
@@ -23,13 +27,20 @@ from envmatrix.records import dataclass
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
 EMULATION_RULE = "/usr/lib/binfmt.d/qemu-{}.conf"
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker-ssd.pid"))
-PROGRAMS = ("arch-test", "mmdebstrap", "newuidmap")
+PROGRAMS = ("apt-get", "arch-test", "git", "mmdebstrap", "mount", "newuidmap")
 # Debian's package of `newuidmap`.
 ID_PACKAGE = "uidmap"
 # How many subordinate ids mmdebstrap needs.
 _IDS = 65_536
 STORE_DRIVER = ["driver-type", "io.containerd.snapshotter.v1"]
 TIMEOUT_SECONDS = 30
+# Limits of containers that runs set, with their names in `docker info`.
+_LIMITS = {"memory": "MemoryLimit", "processes": "PidsLimit"}
+# The end of the directory that Podman keeps images in, and Docker never.
+_PODMAN_DATA = "containers/storage"
+_CDI_DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
+_CDI_KIND = "nvidia.com/gpu"
+_HOST_PATH = re.compile(r"""\bhostPath"?: *"?(/[^"\s,]+)""")
 
 Privilege = Literal["root", "sudo", "none"]
 
@@ -41,6 +52,34 @@ class Engine:
     version: str
     has_containerd_store: bool
     has_cdi: bool
+    is_podman: bool = False
+    # Names of its security options, such as `seccomp` and `rootless`.
+    security: frozenset[str] = frozenset()
+    # Names of limits of containers that it does not enforce.
+    unenforced: tuple[str, ...] = ()
+    runtimes: frozenset[str] = frozenset()
+    data: str = ""
+    # What its clock shows, in seconds.
+    time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """A program of QEMU: the `flags` that it is registered with for a machine, by QEMU's name; None
+    where it is not registered. `has_rule` says whether its package is installed."""
+
+    machine: str
+    flags: str | None
+    has_rule: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSupport:
+    """A loaded driver of NVIDIA's, the CDI specifications of it, and files that these name and that
+    are absent."""
+
+    specifications: tuple[str, ...]
+    absent_files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +110,16 @@ class HostFacts:
     daemon_pid: int | None
     has_daemon_configuration: bool
     programs: frozenset[str]
-    emulation: str | None
-    has_emulation_rule: bool
+    emulators: tuple[Emulator, ...]
     has_subordinate_ids: bool
+    absent_keyrings: tuple[str, ...]
+    address: EngineAddress
+    gpu: GpuSupport | None
+    cache: Storage
+    temporary: Storage
+    working: Storage
+    engine_data: Storage | None
+    settings: Settings
 
     @property
     def can_install(self) -> bool:
@@ -86,10 +132,14 @@ class HostFacts:
         return ("sudo", "-n") if self.privilege == "sudo" else ()
 
 
-def foreign_to(architecture: str) -> str | None:
-    """Return QEMU's name of the first supported architecture that is not this machine's."""
-    others = [machine.qemu for machine in MACHINES.values() if machine.uname != architecture]
-    return others[0] if len(others) < len(MACHINES) else None
+def foreign_to(architecture: str, machines: Collection[str] = ()) -> Sequence[str]:
+    """Return QEMU's names of `machines`, by Docker's names, that are not this one; by default of
+    the first supported architecture that is not."""
+    others = [machine for machine in MACHINES.values() if machine.uname != architecture]
+    if len(others) == len(MACHINES):
+        return ()
+    required = [machine.qemu for machine in others if machine.docker in machines]
+    return required if machines else [others[0].qemu]
 
 
 def emulation_handler(machine: str) -> Path:
@@ -102,14 +152,19 @@ def root_path(environment: Mapping[str, str]) -> str:
     return f"{environment.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def probe_host(environment: Mapping[str, str]) -> HostFacts:
+def probe_host(
+    environment: Mapping[str, str], machines: Collection[str] = (), systems: Collection[str] = ()
+) -> HostFacts:
+    """Return the facts of this machine for images of `machines`, by Docker's names, with packages
+    of the distributions `systems`; for the usual ones without them."""
     path = root_path(environment)
     release = os_release()
     architecture = platform.machine()
-    foreign = foreign_to(architecture) or ""
     docker = docker_info(path)
     debian, codename = load_facts().distributions["debian"], release.get("VERSION_CODENAME", "")
     mirrors = archive_mirrors(apt_sources(APT_DIRECTORY), debian, "debian", codename)
+    is_remote = _is_remote(docker, environment)
+    data = docker.engine.data if docker.engine and not is_remote else ""
     return HostFacts(
         os_id=release.get("ID", ""),
         os_release=_major(release.get("VERSION_ID", "")),
@@ -119,16 +174,23 @@ def probe_host(environment: Mapping[str, str]) -> HostFacts:
         has_systemd=Path("/run/systemd/system").is_dir(),
         mirror=mirrors[0] if mirrors else None,
         docker=docker,
-        is_remote=_is_remote(docker, environment),
+        is_remote=is_remote,
         clients=_clients(path),
         has_buildx_plugin=any(plugin.exists() for plugin in PLUGINS),
         dockerd=None if docker.engine else _dockerd_version(path),
         daemon_pid=daemon_pid(),
         has_daemon_configuration=Path(DAEMON_CONFIGURATION).exists(),
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
-        emulation=_emulation_flags(emulation_handler(foreign)),
-        has_emulation_rule=Path(EMULATION_RULE.format(foreign)).exists(),
+        emulators=tuple(map(_emulator, foreign_to(architecture, machines))),
         has_subordinate_ids=all(map(_has_subordinate_ids, SUBORDINATE_IDS)),
+        absent_keyrings=_absent_keyrings(systems or ("debian",)),
+        address=engine_address(environment),
+        gpu=_gpu_support(),
+        cache=storage_at(cache_directory()),
+        temporary=storage_at(Path(environment.get("TMPDIR") or "/tmp")),  # noqa: S108
+        working=storage_at(Path.cwd()),
+        engine_data=storage_at(Path(data)) if data else None,
+        settings=probe_settings(environment, Path.cwd()),
     )
 
 
@@ -175,13 +237,29 @@ def parse_docker_info(text: str, error: str) -> Docker:
         return Docker(client="unknown", error=error)
 
 
-def _engine(info: Mapping[str, object]) -> Engine:
+def _engine(info: Mapping[str, Any]) -> Engine:
     status = info.get("DriverStatus")
+    data = str(info.get("DockerRootDir") or "")
+    options = [str(option).split(",")[0] for option in info.get("SecurityOptions") or ()]
     return Engine(
         version=str(info["ServerVersion"]),
         has_containerd_store=isinstance(status, list) and STORE_DRIVER in status,
         has_cdi=bool(info.get("CDISpecDirs")),
+        is_podman=data.endswith(_PODMAN_DATA),
+        security=frozenset(option.removeprefix("name=") for option in options),
+        unenforced=tuple(name for name, key in _LIMITS.items() if info.get(key) is False),
+        runtimes=frozenset(map(str, info.get("Runtimes") or ())),
+        data=data,
+        time=_seconds(str(info.get("SystemTime") or "")),
     )
+
+
+def _seconds(text: str) -> float | None:
+    """Return the seconds of a time of the engine, whose fractions may have nine digits."""
+    try:
+        return datetime.fromisoformat(re.sub(r"\.\d+", "", text)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_remote(docker: Docker, environment: Mapping[str, str]) -> bool:
@@ -207,17 +285,33 @@ def _dockerd_version(path: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _emulation_flags(handler: Path) -> str | None:
-    match = re.search(r"^flags: *(\w*)", readable_text(handler), re.MULTILINE)
-    return match[1] if match else None
+def _emulator(machine: str) -> Emulator:
+    text = readable_text(emulation_handler(machine))
+    match = re.search(r"^flags: *(\w*)", text, re.MULTILINE)
+    rule = Path(EMULATION_RULE.format(machine))
+    return Emulator(machine, match[1] if match else None, rule.exists())
+
+
+def _absent_keyrings(systems: Iterable[str]) -> tuple[str, ...]:
+    """Return the packages of keyrings of distributions that are absent from this machine."""
+    distributions = load_facts().distributions
+    rows = [distributions[system] for system in systems if system in distributions]
+    return tuple(row.keyring_package for row in rows if not Path(row.keyring).exists())
+
+
+def _gpu_support() -> GpuSupport | None:
+    if not Path("/proc/driver/nvidia/version").exists():
+        return None
+    files = sorted(file for directory in _CDI_DIRECTORIES for file in directory.glob("*"))
+    texts = {str(file): readable_text(file) for file in files}
+    texts = {file: text for file, text in texts.items() if _CDI_KIND in text}
+    names = {name for text in texts.values() for name in _HOST_PATH.findall(text)}
+    absent = sorted(name for name in names if not Path(name).exists())
+    return GpuSupport(tuple(texts), tuple(absent))
 
 
 def _has_subordinate_ids(file: Path) -> bool:
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = ""
-    return grants_ids(readable_text(file), {user, str(os.getuid())})
+    return grants_ids(readable_text(file), {user_name(), str(os.getuid())})
 
 
 def grants_ids(text: str, names: Collection[str]) -> bool:

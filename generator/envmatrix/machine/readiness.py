@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from envmatrix.files import readable_text, write_whole
@@ -23,6 +23,12 @@ SUBORDINATE_IDS = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _ENGINE_SECONDS = 2.0
+
+
+def client_directory(environment: Mapping[str, str]) -> Path:
+    """Return the directory of this user's settings of Docker's client."""
+    home = environment.get("HOME") or Path.home()
+    return Path(environment.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
 
 def note_ready() -> None:
@@ -50,7 +56,7 @@ def _state() -> str:
 
 def _files() -> Iterator[Path]:
     yield from (*PLUGINS, *SUBORDINATE_IDS, *sorted(Path(BINFMT).glob("qemu-*")))
-    yield Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker", "config.json")
+    yield client_directory(os.environ) / "config.json"
     if program := shutil.which("docker"):
         yield Path(program)
 

@@ -10,6 +10,7 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceRule
 from envmatrix.matrix.scalars import (
     Arch,
+    CommitUrl,
     Count,
     CountOrZero,
     ImageByDigest,
@@ -104,6 +105,7 @@ class MatrixFile(_SharedKeys):
     registry: Publication | None = None
     defaults: NameDefaults = field(default_factory=NameDefaults)
     retain: tuple[Name, ...] = ()
+    commit_url: CommitUrl | None = None
     sm: Some[Sm]
 
 

@@ -112,6 +112,7 @@ def _without_cells(
         aliases=contents.aliases,
         sm=contents.sm,
         retained=contents.retain,
+        commit_url=contents.commit_url,
         bases=contents.bases,
         libraries=tuple(library for _, library in sorted(contents.libraries.items())),
         components=_components(source, flavours),

@@ -190,8 +190,8 @@ class Library:
     """A library. `path` is within `source`, or without one within the repository; `cells` are globs
     of those that it is for, all without any. `sm: own` says that it is meant to have code for other
     GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
-    others; `shm` is how much memory its processes may share, in MB; `position` is where a file says
-    its `path`."""
+    others; `shm` is how much memory its processes may share, in MB; `owner` is who cares for its
+    failures; `position` is where a file says its `path`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -225,6 +225,7 @@ class Library:
     sm: Literal["own"] | None = None
     trust: Name | None = None
     shm: Count | None = None
+    owner: Text | None = field(default=None, compare=False)
     position: Annotated[Position | None, Place("path")] = field(default=None, compare=False)
 
     @property

@@ -203,7 +203,8 @@ class Flavour:
 class Matrix:
     """The matrix. `components` are those required in the images of a cell, without their
     dependencies; `retained` are the names of groups of files that images would otherwise omit;
-    `overlays` maps files to reasons."""
+    `commit_url` has `{commit}` where a commit of the repository goes; `overlays` maps files to
+    reasons."""
 
     cells: tuple[Cell, ...]
     exclusions: tuple[Exclusion, ...]
@@ -217,6 +218,7 @@ class Matrix:
     aliases: Mapping[str, CellAlias]
     sm: tuple[str, ...]
     retained: tuple[str, ...]
+    commit_url: str | None
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]
     components: tuple[str, ...]

@@ -164,6 +164,14 @@ Value = Annotated[str, Scalar("value", str, {"type": "string", "pattern": r"^[^\
 Text = Annotated[str, Scalar("text", _text, {"type": "string", "pattern": r"\S"})]
 _WEB = pattern("", f"^{_URL}", "a URL that begins with `https://` or `http://`")
 Url = Annotated[str, Scalar("url", _url, {"type": "string", "pattern": rf"^\s*{_URL}"})]
+CommitUrl = Annotated[
+    str,
+    pattern(
+        "commitUrl",
+        rf"^{_URL}\S*\{{commit\}}\S*$",
+        "a URL with `{commit}`, such as `https://git.example/project/commit/{commit}`",
+    ),
+]
 _GIT_URL = checked("gitUrl", _without_helper, {"pattern": r"\S", "not": {"pattern": _HELPER}})
 GitUrl = Annotated[str, Scalar("gitUrl", _git_url, _GIT_URL.schema)]
 

@@ -63,6 +63,10 @@ class Action:
     is_current: bool = True
 
 
+# The reason to build an image although the engine has one of its name.
+UNRECORDED = "the engine has one that was not made from here"
+
+
 @dataclass(frozen=True, slots=True)
 class Local:
     """An image of the engine. `id` is a hash of its content; an image inherits `labels` from its
@@ -112,7 +116,7 @@ def _action(inputs: Inputs, existing: Existing, force: bool) -> Action:
 def _reason(inputs: Inputs, existing: Existing) -> str:
     """Return why the engine has no such image, compared with the last one that had its name."""
     if inputs.reference in existing.local:
-        return "the engine has one that was not made from here"
+        return UNRECORDED
     newest = existing.local.get(inputs.image.reference)
     if newest is None:
         return "never built here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sqlite3
@@ -14,11 +15,13 @@ from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from envmatrix.errors import ConfigurationError, LookupFailed
-from envmatrix.machine.cache import exclusive
+from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.remedies import file_remedy
 from envmatrix.records import dataclass
 from envmatrix.results import tables
 from envmatrix.results.records import InvalidRecord, Record
@@ -52,6 +55,13 @@ _RESTORE = "restore a backup, or use another database"
 # can use (https://www.sqlite.org/rescode.html). Statements are the same for all stores: one is an
 # error only where the tables are not those of the schema.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB)
+# Its codes for what the file system refuses.
+_REFUSALS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+}
 # The class of SQLSTATE for the same in PostgreSQL, and what is in it for a user without privileges.
 _WRONG_STATEMENT, _FORBIDDEN = "42", "42501"
 
@@ -68,6 +78,35 @@ def connect(url: str | Path) -> Iterator[Database]:
             _create(address)
             engine = stack.enter_context(_open_migrated(address))
         yield Database(engine, address)
+
+
+@contextmanager
+def connect_read_only(file: Path) -> Iterator[Database]:
+    """Connect to the store in a file that cannot be written to. Raise LookupFailed if the database
+    fails, or if its schema is not the newest."""
+    address = sa.URL.create("sqlite", database=str(file))
+    engine = _engine(_read_only_address(file))
+    try:
+        reading = engine.execution_options(**_READ_ONLY)
+        with _database_errors(address), reading.connect() as connection:
+            schema = _schema(connection, address)
+        if schema != SCHEMA:
+            message = f"the results store `{file}` is of another version, and read-only"
+            raise LookupFailed(message, hint="copy it to a directory where you can write")
+        yield Database(engine, address)
+    finally:
+        engine.dispose()
+
+
+def _read_only_address(file: Path) -> sa.URL:
+    """Return the address of a file that is only read. SQLite cannot make its log beside it, so the
+    file alone counts where the log is absent:
+    https://www.sqlite.org/wal.html#read_only_databases"""
+    logs = [file.with_name(f"{file.name}-{suffix}") for suffix in ("wal", "shm")]
+    query = {"mode": "ro", "uri": "true"}
+    if not all(log.exists() for log in logs):
+        query["immutable"] = "1"
+    return sa.URL.create("sqlite", database=f"file:{quote(str(file.absolute()))}", query=query)
 
 
 @contextmanager
@@ -378,11 +417,21 @@ def _database_errors(address: sa.URL) -> Iterator[None]:
         lines = str(error.orig).strip().splitlines() or [type(error).__name__]
         raise LookupFailed(
             f"the results store {_address_text(address)} failed: {lines[0]}",
-            hint=_repair(address) if _is_damage(error.orig) else _NOT_LOST,
+            hint=_hint(error.orig, address),
             details=lines[1:],
         ) from error
     except sa.exc.SQLAlchemyError as error:
         raise LookupFailed(f"the results store {_address_text(address)} failed: {error}") from error
+
+
+def _hint(error: BaseException | None, address: sa.URL) -> str:
+    """Return what to do about an error of a database."""
+    if _is_damage(error):
+        return _repair(address)
+    number = _REFUSALS.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
+    cause = OSError(number, "", str(address.database)) if number else None
+    remedy = file_remedy(cause, cache_directory()) if cause else None
+    return f"{remedy}; {_NOT_LOST}" if remedy else _NOT_LOST
 
 
 def _is_damage(error: BaseException | None) -> bool:

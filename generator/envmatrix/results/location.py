@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from envmatrix.machine.configuration import configured_results, user_configuration
 from envmatrix.records import dataclass
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database
@@ -46,6 +47,14 @@ class Location:
         has_store = isinstance(self.url, str) or self.url.exists()
         return not has_store and not any(self.journals.glob("*"))
 
+    @property
+    def _is_read_only(self) -> bool:
+        """True if a file is there, and SQLite cannot write to it or to the files beside it."""
+        if not isinstance(self.url, Path) or not self.url.is_file():
+            return False
+        paths = (self.url, self.url.parent)
+        return not all(os.access(path, os.W_OK, effective_ids=True) for path in paths)
+
     def prepare(self) -> None:
         """Create the directory, with a .gitignore that excludes it."""
         self.journals.mkdir(parents=True, exist_ok=True)
@@ -55,16 +64,32 @@ class Location:
 
     @contextmanager
     def open_store(self, warn: Callable[[str], None]) -> Iterator[Database]:
-        """Open the store with all ended runs; pass messages about invalid journals to `warn`."""
-        from envmatrix.results.database import connect  # SQLAlchemy
+        """Open the store with all ended runs; pass messages about invalid journals to `warn`. A
+        file that this user cannot write to is opened as it is."""
+        from envmatrix.results.database import connect, connect_read_only  # SQLAlchemy
 
+        if isinstance(self.url, Path) and self._is_read_only:
+            self._warn_of_read_only(warn)
+            with connect_read_only(self.url) as database:
+                yield database
+            return
         self.prepare()
         with connect(self.url) as database:
             self.replay(database, warn)
             yield database
 
+    def _warn_of_read_only(self, warn: Callable[[str], None]) -> None:
+        from envmatrix.results.journal import count_journals
+
+        missing = count_journals(self.journals)
+        runs = f", and lacks {number_of(missing, 'recorded run')}" if missing else ""
+        warn(f"the results store `{self.url}` is read-only{runs}")
+
     def replay(self, database: Database, warn: Callable[[str], None]) -> None:
-        """Store the runs that have ended, and the summaries that they change."""
+        """Store the runs that have ended, and the summaries that they change; nothing where the
+        store cannot be written to."""
+        if self._is_read_only:
+            return
         from envmatrix.results.journal import replay
         from envmatrix.results.places import refresh
 

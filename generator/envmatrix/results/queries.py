@@ -25,6 +25,8 @@ _VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
 _COMPARABLE = runs.c.extent != ARGUMENTS
 # The most runs of only affected tests that count beside whole ones of a verb.
 _MOST_PARTIAL = 1_000
+# The most runs in one condition.
+_AT_ONCE = 500
 # The most characters of test output returned in all.
 _MOST_OUTPUT = 32 << 20
 
@@ -236,6 +238,28 @@ def sightings(
     query = sa.select(*columns).where(outcomes.c.name.in_(names), outcomes.c.run.in_(by_id))
     tests = _valid_rows(connection, outcomes, connection.execute(query), _outcome_state)
     return grouped((row.name, by_id[row.run].sighting(test.state)) for row, test in tests)
+
+
+def outcomes_of(
+    connection: sa.Connection, ids: Sequence[str], name: str
+) -> Mapping[str, TestOutcome]:
+    """Return the outcomes of a test by run, without their output."""
+    tests: dict[str, TestOutcome] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        part = ids[start : start + _AT_ONCE]
+        rows = stored_parts(connection, TestOutcome, part, outcomes.c.name == name)
+        tests |= {run: group[-1] for run, group in rows.items()}
+    return tests
+
+
+def test_names(connection: sa.Connection, ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the tests of runs."""
+    names: set[str] = set()
+    for start in range(0, len(ids), _AT_ONCE):
+        in_part = outcomes.c.run.in_(ids[start : start + _AT_ONCE])
+        rows = connection.scalars(sa.select(outcomes.c.name).where(in_part).distinct())
+        names |= {name for name in rows if isinstance(name, str)}
+    return tuple(sorted(names))
 
 
 # Library, cell, revision and name of a test.

@@ -57,7 +57,6 @@ def compose(connection: sa.Connection, scope: Scope, waiting: int = 0) -> Report
         broke=broke,
         since=scope.since_name,
         waiting=waiting,
-        times={(place.library, place.cell): place.times for place in places if place.runs},
         left_out=left_out,
         unreadable=_unreadable(connection, places) if left_out else (),
     )

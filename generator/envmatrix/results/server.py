@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.results.site import ASSETS, HTML, asset
+from envmatrix.results.page_templates import ASSETS, HTML, asset
 
 # No foreign origins, no inline scripts, no frames: output of tests must not be executed.
 _HEADERS = {

@@ -1,116 +1,180 @@
 """The dashboard: pages of plain HTML that need neither a server nor JavaScript.
 
-A page's path contains a stored name only if it is a plain file name, otherwise its hash.
+A server renders each page on request. A static site has the pages that its first one leads to: a
+library in a cell, a test that fails, and the runs where a failure began.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-import jinja2
 import sqlalchemy as sa
 from markupsafe import Markup
 
-from envmatrix.console import amount_of
 from envmatrix.records import dataclass
-from envmatrix.results import formats, queries, summary
-from envmatrix.results.queries import StoredRun
-from envmatrix.results.records import BAD
+from envmatrix.results import queries, summary
+from envmatrix.results.charts import Point, chart, in_unit_of_duration
+from envmatrix.results.failure_groups import FailureGroup, extent_text, group_failures
+from envmatrix.results.heat_map import count_states, heat_map
+from envmatrix.results.page_paths import (
+    CELLS,
+    INDEX,
+    RUNS,
+    TESTS,
+    cell_page,
+    file_name,
+    is_file_name,
+    is_hashed,
+    run_page,
+    test_page,
+)
+from envmatrix.results.page_templates import commit, moment, render, tail
+from envmatrix.results.queries import Sighting, StoredRun
+from envmatrix.results.records import BAD, Revision
 from envmatrix.results.report import Scope, compose
+from envmatrix.results.summary import Failure, Report, ReportEntry
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
-from envmatrix.text import duration
 
-# The number of runs in trends and histories.
+# The number of runs in histories, and of those of the same verb in trends.
 _RUNS = 30
+_STRIP = 12
 # The most tests of a kind on a page.
 _TESTS = 1_000
-_STRIP = 12
-# The most names of libraries, cells and runs whose file names are kept.
-_NAMES = 4_096
-
-# Names that are valid file names everywhere; hashed names contain a tilde.
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._+-]{0,119}", re.ASCII)
-_HASHED = re.compile(r"[A-Za-z0-9_]{0,40}~[0-9a-f]{32}", re.ASCII)
-
-_TEMPLATES = Path(__file__).parent / "templates"
-ASSETS: Mapping[str, str] = {
-    "style.css": "text/css; charset=utf-8",
-    "grid.js": "text/javascript; charset=utf-8",
-}
-_TREND_START = Markup(
-    '<svg class="trend" viewBox="0 0 100 24" role="img" aria-label="{0}"><title>{0}</title>'
-    '<polyline points="'
-)
-_TREND_END = Markup('"/></svg>')
-# The generator in the head of every page.
-GENERATOR = '<meta name="generator" content="envmatrix">'
-HTML = "text/html; charset=utf-8"
+# The most groups of failures on the first page, and how many of them are visible at once.
+_GROUPS, _VISIBLE = 50, 8
+# States of cells whose map is open on the first page, and the most cells of maps that always are.
+_ATTENTION, _UNFOLDED = (*sorted(BAD), "waived"), 100
+# The number of lines of the log of a step that succeeded, in a static site.
+_LOG_LINES = 50
 
 
 @dataclass(frozen=True, slots=True)
+class Project:
+    """What pages say about a repository: its name, the `cells` of its matrix, which are visible
+    even without runs, and by library the owner and the URL of a commit, with `{commit}`."""
+
+    name: str = ""
+    cells: Sequence[str] = ()
+    owners: Mapping[str, str] = field(default_factory=dict)
+    commit_urls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The pages of a static site: paths of runs by their ids, and libraries with their tests."""
+
+    runs: Mapping[str, str]
+    tests: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Site:
-    """The pages of `scope` by their paths. `cells` of the matrix are shown even without runs;
-    `waiting` runs are not stored yet."""
+    """The pages of `scope` by their paths; all of them, or those of a selection. `waiting` runs are
+    not stored yet."""
 
     connection: sa.Connection
     scope: Scope
-    cells: Sequence[str] = ()
+    project: Project = field(default_factory=Project)
     waiting: int = 0
+    selection: Selection | None = None
+
+    @cached_property
+    def report(self) -> Report:
+        return compose(self.connection, self.scope, self.waiting)
+
+    def static(self) -> Site:
+        """Return the site with the pages that the first page leads to."""
+        return replace(self, selection=_selection(self.report))
 
     def paths(self) -> Iterator[str]:
-        """Yield the paths of a static site: for each library and cell its page and the runs that
-        the page links."""
-        yield "index.html"
-        for library, cell in sorted(queries.places(self.connection)):
-            if self.scope.has(library, cell):
-                yield cell_page(library, cell)
-                for stored in queries.history(self.connection, library, cell, None, _RUNS):
-                    yield run_page(stored.run.id)
+        """Yield the paths of a static site."""
+        selection = self.selection or _selection(self.report)
+        yield INDEX
+        for entry in self.report.entries:
+            yield cell_page(entry.library, entry.cell)
+        for library, test in sorted(selection.tests):
+            yield test_page(library, test)
+        yield from sorted(path for path in selection.runs.values() if path.startswith(f"{RUNS}/"))
 
     def page(self, path: str) -> str | None:
         """Return the page at a path; None if it does not exist."""
         kind, *names = path.removesuffix(".html").split("/")
         if (kind, names) == ("index", []):
             return self._index()
-        if not all(_PLAIN.fullmatch(name) or _HASHED.fullmatch(name) for name in names):
+        if not all(map(is_file_name, names)):
             return None
-        # Only hashes need a search: a plain name equals the stored one.
-        is_hashed = any("~" in name for name in names)
-        if kind == "cell" and len(names) == 2:
-            places = queries.places(self.connection) if is_hashed else [(names[0], names[1])]
-            cells = (item for item in places if [file_name(name) for name in item] == names)
-            return next((self._cell(*item) for item in cells), None)
-        if kind == "run" and len(names) == 1:
-            ids = queries.ids(self.connection) if is_hashed else names
-            matches = (item for item in ids if [file_name(item)] == names)
-            runs = (queries.run(self.connection, item) for item in matches)
-            return next((self._run(stored, "../") for stored in runs if stored), None)
+        if kind == CELLS and len(names) == 2:
+            return self._cell_page(names)
+        if kind == RUNS and len(names) == 1:
+            return self._run_page(names[0])
+        if kind == TESTS and len(names) == 2:
+            return self._test_page(*names)
         return None
 
+    def _cell_page(self, names: Sequence[str]) -> str | None:
+        # Only hashes need a search: a plain name equals the stored one.
+        is_search = any(map(is_hashed, names))
+        places = queries.places(self.connection) if is_search else [(names[0], names[1])]
+        cells = (item for item in places if [file_name(name) for name in item] == names)
+        return next((self._cell(*item) for item in cells), None)
+
+    def _run_page(self, name: str) -> str | None:
+        ids = queries.ids(self.connection) if is_hashed(name) else [name]
+        runs = (queries.run(self.connection, item) for item in ids if file_name(item) == name)
+        return next((self._run(stored, "../") for stored in runs if stored), None)
+
+    def _test_page(self, library_name: str, test_name: str) -> str | None:
+        entries = [row for row in self.report.entries if file_name(row.library) == library_name]
+        if not entries:
+            return None
+        failing = {failure.name for entry in entries for failure in entry.failures}
+        test = next((name for name in failing if file_name(name) == test_name), None)
+        if test is None and is_hashed(test_name):
+            names = queries.test_names(self.connection, _ids(entries))
+            test = next((name for name in names if file_name(name) == test_name), None)
+        return self._test(entries, test_name if test is None else test)
+
     def _index(self) -> str:
-        report = compose(self.connection, self.scope, self.waiting)
-        entries = {(entry.library, entry.cell): entry for entry in report.entries}
-        # Cells of the matrix in its order, then cells removed from it.
-        cells = [*self.cells, *sorted({cell for _, cell in entries} - set(self.cells))]
-        selected = self.scope.cells
+        report = self.report
+        states = _states_by_library(report.entries)
+        runs = [stored for entry in report.entries for stored in entry.runs]
+        newest = max(runs, key=lambda stored: (stored.run.started, stored.run.id), default=None)
+        failing, broke, waived = _groups(report)
+        maps = [
+            (library, heat_map(self._cells(cells)), cells, count_states(self._cells(cells), cells))
+            for library, cells in states.items()
+        ]
         return self._rendered(
             "index.html.j2",
             "",
             report=report,
-            bad=report.bad,
-            entries=entries,
-            waived=[failure for failure in report.failures if failure.waiver],
-            libraries=sorted({library for library, _ in entries}),
-            cells=[cell for cell in cells if selected is None or cell in selected],
+            newest=newest,
+            revisions=len({stored.run.revision.id for stored in runs}),
+            cells=len(self._cells([entry.cell for entry in report.entries])),
+            maps=maps,
+            attention=_ATTENTION,
+            unfolded=_UNFOLDED,
+            causes=len(failing),
+            failing=failing[:_GROUPS],
+            visible=_VISIBLE,
+            more=len(failing) - _GROUPS,
+            broke=broke[:_GROUPS],
+            waived=waived[:_GROUPS],
+            extent=lambda group: extent_text(group.cells, states[group.library]),
+            runs={stored.run.id: stored.run for stored in runs},
         )
+
+    def _cells(self, with_results: Iterable[str]) -> Sequence[str]:
+        """Return the cells of the matrix and those with results, as far as they are selected."""
+        selected = self.scope.cells
+        of_matrix = (cell for cell in self.project.cells if selected is None or cell in selected)
+        return tuple(dict.fromkeys((*of_matrix, *with_results)))
 
     def _cell(self, library: str, cell: str) -> str | None:
         """Return the page of the most informative of the newest runs: failed, or with tests."""
@@ -119,18 +183,38 @@ class Site:
         runs = runs or queries.history(self.connection, library, cell, None, 1)
         if not runs:
             return None
-        return self._run(max(runs, key=_page_rank), "../../", is_newest=True)
+        failures = self._failures(library, cell)
+        return self._run(max(runs, key=_page_rank), "../../", failures, is_newest=True)
 
-    def _run(self, stored: StoredRun, root: str, *, is_newest: bool = False) -> str:
+    def _failures(self, library: str, cell: str) -> Sequence[Failure]:
+        """Return the current failures of a library in a cell."""
+        if self.selection is None:
+            scope = replace(self.scope, libraries={library}, cells={cell}, since=None)
+            return compose(self.connection, scope).failures
+        return self._failures_by_place.get((library, cell), ())
+
+    @cached_property
+    def _failures_by_place(self) -> Mapping[tuple[str, str], Sequence[Failure]]:
+        return {(entry.library, entry.cell): entry.failures for entry in self.report.entries}
+
+    def _run(
+        self,
+        stored: StoredRun,
+        root: str,
+        failures: Sequence[Failure] = (),
+        *,
+        is_newest: bool = False,
+    ) -> str:
         run, connection = stored.run, self.connection
         history = queries.history(connection, run.library, run.cell, None, _RUNS)
         ids = [run.id]
         tests = queries.stored_parts(connection, TestOutcome, ids, with_output=True).get(run.id, ())
         bad = [test for test in tests if test.state != "passed"]
-        of_verb = [item for item in reversed(history) if item.run.verb == run.verb][-_STRIP:]
+        of_verb = [item for item in reversed(history) if item.run.verb == run.verb]
+        last = of_verb[-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
-        sightings = queries.sightings(connection, of_verb, names) if names else {}
-        measured = queries.stored_parts(connection, Measurement, [item.run.id for item in of_verb])
+        sightings = queries.sightings(connection, last, names) if names else {}
+        measured = queries.stored_parts(connection, Measurement, [item.run.id for item in last])
         findings = queries.stored_parts(connection, Finding, ids).get(run.id, ())
         return self._rendered(
             "run.html.j2",
@@ -142,109 +226,157 @@ class Site:
             bad=sorted(bad, key=lambda test: test.state == "skipped"),
             good=[test for test in tests if test.state == "passed"],
             most=_TESTS,
+            failures={failure.name: failure for failure in failures},
             sightings={
                 name: sorted(rows, key=lambda row: row.started) for name, rows in sightings.items()
             },
             measurements=queries.stored_parts(connection, Measurement, ids).get(run.id, ()),
-            values=queries.grouped(
-                (row.name, row.value) for item in of_verb for row in measured.get(item.run.id, ())
-            ),
+            charts=_charts(last, measured),
             products=queries.stored_parts(connection, Product, ids).get(run.id, ()),
             findings=sorted(findings, key=lambda finding: not finding.is_new),
-            steps=queries.stored_parts(connection, Step, ids, with_output=True).get(run.id, ()),
+            steps=[(step, self._log(step)) for step in self._steps(run.id)],
             history=history,
-            history_times=[item.end.seconds for item in of_verb],
+            times=_time_chart(of_verb),
+        )
+
+    def _steps(self, run: str) -> Sequence[Step]:
+        return queries.stored_parts(self.connection, Step, [run], with_output=True).get(run, ())
+
+    def _log(self, step: Step) -> str:
+        is_short = self.selection is not None and step.status == 0
+        return tail(step.log, _LOG_LINES) if is_short else step.log
+
+    def _test(self, entries: Sequence[ReportEntry], test: str) -> str | None:
+        """Return the page of a test in all cells; None if none of the newest runs has it."""
+        library = entries[0].library
+        failures = [item for entry in entries for item in entry.failures if item.name == test]
+        outcomes = _newest_outcomes(
+            entries, queries.outcomes_of(self.connection, _ids(entries), test)
+        )
+        failed = {item.cell: "waived" if item.waiver else item.state for item in failures}
+        states = {cell: outcome.state for cell, outcome in outcomes.items()} | failed
+        if not states:
+            return None
+        cells = self._cells(entry.cell for entry in entries)
+        return self._rendered(
+            "test.html.j2",
+            "../../",
+            library=library,
+            test=test,
+            groups=group_failures(failures),
+            extent=lambda group: extent_text(group.cells, tuple(states)),
+            map=heat_map(cells),
+            states=states,
+            counts=count_states(cells, states),
+            seconds={cell: outcome.seconds for cell, outcome in outcomes.items()},
+            runs={stored.run.id: stored.run for entry in entries for stored in entry.runs},
         )
 
     def _rendered(self, template: str, root: str, **values: Any) -> str:
         now = datetime.fromtimestamp(self.scope.now, UTC)
-        now_text = f"{now:%Y-%m-%d %H:%M} UTC"
-        page = _environment().get_template(template)
-        return page.render(
-            root=root, generator=GENERATOR, now=now_text, now_iso=now.isoformat(), **values
+        return render(
+            template,
+            root=root,
+            now=f"{moment(self.scope.now)} UTC",
+            now_iso=now.isoformat(),
+            project=self.project,
+            commit=self._commit,
+            run_path=self._run_path,
+            test_path=self._test_path,
+            **values,
         )
 
+    def _commit(self, library: str, revision: Revision) -> Markup:
+        return commit(revision, self.project.commit_urls.get(library))
 
-@lru_cache(_NAMES)
-def file_name(name: str) -> str:
-    """Return a unique plain file name for a stored name."""
-    if _PLAIN.fullmatch(name):
-        return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_]+', '', name)[:40]}~{digest[:32]}"
+    def _run_path(self, run: str) -> str:
+        """Return the path of the page of a run; "" if it has none."""
+        return run_page(run) if self.selection is None else self.selection.runs.get(run, "")
 
-
-def cell_page(library: str, cell: str) -> str:
-    return f"cell/{file_name(library)}/{file_name(cell)}.html"
-
-
-def run_page(run: str) -> str:
-    return f"run/{file_name(run)}.html"
+    def _test_path(self, library: str, test: str) -> str:
+        """Return the path of the page of a test in all cells; "" if it has none."""
+        is_page = self.selection is None or (library, test) in self.selection.tests
+        return test_page(library, test) if is_page else ""
 
 
-def asset(name: str) -> bytes:
-    return (_TEMPLATES / name).read_bytes()
+def _selection(report: Report) -> Selection:
+    """Return the pages that the first page leads to."""
+    main_runs = {
+        max(entry.runs, key=_page_rank).run.id: cell_page(entry.library, entry.cell)
+        for entry in report.entries
+    }
+    other_runs = {stored.run.id for entry in report.entries for stored in entry.runs}
+    other_runs |= {sighting.run for item in report.failures for sighting in _sightings(item)}
+    groups = [group for groups in _groups(report) for group in groups[:_GROUPS]]
+    return Selection(
+        runs={run: run_page(run) for run in other_runs} | main_runs,
+        tests=frozenset((group.library, group.name) for group in groups),
+    )
+
+
+def _groups(report: Report) -> Sequence[Sequence[FailureGroup]]:
+    """Return the groups of unwaived failures, of those that broke, and of waived ones."""
+    waived = (failure for failure in report.failures if failure.waiver)
+    return [group_failures(failures) for failures in (report.unwaived, report.broke, waived)]
+
+
+def _sightings(failure: Failure) -> Iterator[Sighting]:
+    """Yield where a failure began: the run that failed first, and the last one that did not."""
+    if failure.origin:
+        yield failure.origin.first_bad
+        if failure.origin.last_good:
+            yield failure.origin.last_good
+
+
+def _states_by_library(entries: Iterable[ReportEntry]) -> Mapping[str, Mapping[str, str]]:
+    """Return the states of cells by library."""
+    states: dict[str, dict[str, str]] = {}
+    for entry in entries:
+        state = "waived" if entry.is_waived else entry.state
+        states.setdefault(entry.library, {})[entry.cell] = state
+    return states
+
+
+def _ids(entries: Iterable[ReportEntry]) -> Sequence[str]:
+    return [stored.run.id for entry in entries for stored in entry.runs]
+
+
+def _newest_outcomes(
+    entries: Iterable[ReportEntry], outcomes: Mapping[str, TestOutcome]
+) -> Mapping[str, TestOutcome]:
+    """Return the outcomes of a test by cell, of the newest run that has one; `outcomes` are by
+    run."""
+    return {
+        entry.cell: outcomes[stored.run.id]
+        for entry in entries
+        for stored in sorted(entry.runs, key=lambda stored: stored.run.started)
+        if stored.run.id in outcomes
+    }
 
 
 def _page_rank(stored: StoredRun) -> tuple[bool, bool, float]:
     return stored.end.state in BAD, bool(stored.counts), stored.run.started
 
 
-def polyline(values: Sequence[float]) -> str:
-    """Return the points of an SVG polyline through values, in a box of 100 by 24 pixels."""
-    low, high = min(values), max(values)
-    scale = 20 / ((high - low) or 1.0)
-    return _points(len(values)) % tuple([22 - scale * (value - low) for value in values])
-
-
-@lru_cache(_NAMES)
-def badge(state: str, word: str) -> Markup:
-    """Return a word in the colours of a state."""
-    return Markup('<span class="badge {}">{}</span>').format(state, word)
-
-
-def trend(values: Sequence[float], label: str) -> Markup:
-    """Return a line through values, if there are several."""
-    if len(values) < 2:
+def _time_chart(history: Sequence[StoredRun]) -> Markup:
+    points = [_point(stored, stored.end.seconds) for stored in history]
+    if not points:
         return Markup()
-    points = Markup(polyline(values))  # noqa: S704 -- numbers, for which formatting takes long
-    return Markup("").join((_trend_start(label), points, _TREND_END))
+    unit, scaled = in_unit_of_duration(points)
+    return chart(scaled, "time of the last runs", unit)
 
 
-@lru_cache(_NAMES)
-def _trend_start(label: str) -> Markup:
-    return _TREND_START.format(label)
-
-
-@cache
-def _points(count: int) -> str:
-    """Return the format of that many points at the same distance."""
-    return " ".join(f"{100 * number / (count - 1):.1f},%.1f" for number in range(count))
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _charts(
+    history: Sequence[StoredRun], measured: Mapping[str, Sequence[Measurement]]
+) -> Mapping[str, Markup]:
+    """Return the charts of measurements in runs, oldest first, by their names."""
+    points = queries.grouped(
+        ((row.name, row.unit), _point(stored, row.value))
+        for stored in history
+        for row in measured.get(stored.run.id, ())
     )
-    environment.globals |= {"badge": badge, "trend": trend}
-    environment.filters |= {
-        "duration": duration,
-        "run_page": run_page,
-        "cell_page": cell_page,
-        "flakiness": formats.flakiness,
-        "invalid": formats.invalid_rows_text,
-        "moment": lambda started: f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M}",
-        "revision": summary.revision_text,
-        "sign": formats.sign,
-        "since": formats.origin_text,
-        "size": lambda count: amount_of(count, "bytes"),
-        "state": lambda entry: "waived" if entry.is_waived else entry.state,
-        "tests": formats.tests_of,
-        "waived": formats.waiver_text,
-    }
-    return environment
+    return {name: chart(rows, name, unit) for (name, unit), rows in points.items()}
+
+
+def _point(stored: StoredRun, value: float) -> Point:
+    return Point(stored.run.started, value, stored.end.state)

@@ -94,14 +94,13 @@ class Slowdown:
 
 # Increment this whenever a place's summary has other fields, or is computed in another way: stored
 # ones of another format are computed again.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceSummary:
     """All that reports have of a library in a cell, without what depends on their time and on
-    waivers. `times` are the durations of the last runs in seconds, newest last; `flaky` are those
-    revisions that the runs since `since` show."""
+    waivers. `flaky` are those revisions that the runs since `since` show."""
 
     library: str
     cell: str
@@ -110,15 +109,13 @@ class PlaceSummary:
     failures: tuple[Failure, ...] = ()
     size: int | None = None
     coverage: float | None = None
-    times: tuple[float, ...] = ()
     slower: tuple[Slowdown, ...] = ()
     flaky: tuple[FlakyRevision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`times` are the durations of the last runs of a library in a cell in seconds, newest last;
-    `left_out` is the number of invalid rows by table; `unreadable` are the libraries in cells of
+    """`left_out` is the number of invalid rows by table; `unreadable` are the libraries in cells of
     which no result is left."""
 
     entries: tuple[ReportEntry, ...]
@@ -132,7 +129,6 @@ class Report:
     waiting: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
-    times: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def bad(self) -> int:
@@ -311,7 +307,6 @@ def summarize(
         place,
         size=sum(sizes.values()) if sizes else None,
         coverage=coverages[-1] if coverages else None,
-        times=tuple(end.seconds for end in times.get(place.runs[-1].run.verb, ())),
         slower=tuple(filter(None, slowdowns)),
     )
 

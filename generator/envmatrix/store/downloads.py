@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from itertools import chain
 from pathlib import Path
@@ -296,6 +297,16 @@ class _Transfer:
             raise Stopped
 
 
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Name a file in errors of writing to it, which do not: where it is decides on the remedy."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file)
+        raise
+
+
 def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator[int]:
     """Write the bytes of a file, and yield the number of each part; raise WrongContent if they are
     not those of the lock."""
@@ -307,7 +318,8 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator
             if received > content.size:
                 raise WrongContent(f"more than the {content.size} bytes that the lock names")
             digest.update(chunk)
-            file.write(chunk)
+            with _naming(partial):
+                file.write(chunk)
             yield len(chunk)
     if received < content.size:
         raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")

@@ -68,7 +68,9 @@ def test_a_job_is_shown_when_it_starts_and_ends() -> None:
         (Skipped("no GPU"), JobResult("skipped", message="no GPU")),
         (
             OSError(28, "No space left on device", "/a"),
-            JobResult("failed", message="`/a`: No space left on device"),
+            JobResult(
+                "failed", message="`/a`: No space left on device; free some space: see `df /a`"
+            ),
         ),
     ],
 )

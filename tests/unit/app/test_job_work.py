@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 
-from envmatrix.app import compilation
+from envmatrix.app import compilation, job_plan
 from envmatrix.app.job_plan import JobSelection, plan_jobs
 from envmatrix.app.job_work import JobWork
 from envmatrix.app.workspace import Workspace
@@ -16,7 +16,7 @@ from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus, Task
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.results.job_records import JobRecords
-from envmatrix.vcs.tree_identity import tree_state
+from envmatrix.vcs.tree_identity import tree_identity, tree_state
 
 
 def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:
@@ -65,3 +65,19 @@ def test_a_source_is_walked_only_before_and_after_a_job(
     monkeypatch.setattr(compilation, "tree_state", state)
     jobs = tasks_of(engine, Elsewhere(Resources(8, 32 << 30)), tmp_path)
     assert len(walks) == 2 * len(jobs)
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+def test_a_source_is_read_once_for_all_jobs_while_nothing_is_written_to_it(
+    engine: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+
+    def identity(directory: Path, left_out: Path | None = None) -> str:
+        reads.append(directory)
+        return tree_identity(directory, left_out)
+
+    monkeypatch.setattr(job_plan, "tree_identity", identity)
+    jobs = tasks_of(engine, Elsewhere(Resources(8, 32 << 30)), tmp_path)
+    assert len(jobs) == 2
+    assert len(reads) == 2  # to plan them, and by the first job

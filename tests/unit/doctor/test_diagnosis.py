@@ -1,50 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.hosts import BARE, ENGINE, READY, STOPPED
 
-from envmatrix.doctor.diagnosis import (
-    APT_PREFERENCES,
-    APT_SOURCE,
-    HostCheck,
-    RepairStep,
-    diagnose,
-    plan_fixes,
-)
-from envmatrix.machine.host import DAEMON_CONFIGURATION, Docker, Engine, HostFacts, Privilege
+from envmatrix.doctor.diagnosis import APT_PREFERENCES, APT_SOURCE, diagnose, plan_fixes
+from envmatrix.doctor.findings import HostCheck, RepairStep
+from envmatrix.machine.host import DAEMON_CONFIGURATION, Docker, Emulator, HostFacts, Privilege
 
-ENGINE = Engine("26.1.5+dfsg1", has_containerd_store=True, has_cdi=True)
-READY = HostFacts(
-    os_id="debian",
-    os_release=12,
-    architecture="x86_64",
-    privilege="root",
-    group=0,
-    has_systemd=False,
-    mirror="http://mirror.example/debian",
-    docker=Docker("26.1.5", "0.13.1+ds1", ENGINE),
-    is_remote=False,
-    clients=("/usr/bin/docker",),
-    has_buildx_plugin=True,
-    dockerd="26.1.5",
-    daemon_pid=None,
-    has_daemon_configuration=True,
-    programs=frozenset({"mmdebstrap", "arch-test", "newuidmap"}),
-    emulation="POF",
-    has_emulation_rule=True,
-    has_subordinate_ids=True,
-)
-BARE = replace(
-    READY,
-    docker=Docker(),
-    clients=(),
-    has_buildx_plugin=False,
-    dockerd=None,
-    has_daemon_configuration=False,
-    programs=frozenset(),
-    emulation=None,
-    has_emulation_rule=False,
-)
-STOPPED = replace(READY, docker=Docker("26.1.5", "0.13.1", error="Cannot connect"))
+WITHOUT_EMULATION = (Emulator("aarch64", None, has_rule=True),)
 
 
 def finding(facts: HostFacts, name: str) -> HostCheck:
@@ -128,7 +91,8 @@ def test_nothing_installed_may_remove_what_is_there() -> None:
 def test_without_root_or_sudo_the_plan_is_empty_and_the_hint_says_so() -> None:
     facts = replace(BARE, privilege="none")
     assert plan_fixes(facts) == ()
-    assert {f.hint for f in diagnose(facts)} == {"run `envmatrix doctor --fix` as root"}
+    hints = {finding.hint for finding in diagnose(facts) if not finding.ok}
+    assert hints == {"run `envmatrix doctor --fix` as root"}
 
 
 def test_with_sudo_every_step_is_taken_with_it_and_the_socket_is_given_to_the_caller() -> None:
@@ -145,7 +109,7 @@ def test_with_sudo_every_step_is_taken_with_it_and_the_socket_is_given_to_the_ca
 def test_where_nothing_can_be_installed_the_hint_says_what_is_needed(
     changes: dict[str, object],
 ) -> None:
-    facts = replace(BARE, has_emulation_rule=False, **changes)  # type: ignore[arg-type]
+    facts = replace(BARE, **changes)  # type: ignore[arg-type]
     assert plan_fixes(facts) == ()
     assert finding(facts, "engine").hint == "install Docker Engine 25.0 or newer"
     assert finding(facts, "buildx").hint == "install Docker buildx 0.13 or newer"
@@ -227,7 +191,8 @@ def test_an_existing_daemon_configuration_is_kept() -> None:
     ("architecture", "foreign"), [("x86_64", "aarch64"), ("aarch64", "x86_64")]
 )
 def test_the_foreign_architecture_is_registered(architecture: str, foreign: str) -> None:
-    facts = replace(READY, architecture=architecture, emulation=None)
+    emulators = (Emulator(foreign, None, has_rule=True),)
+    facts = replace(READY, architecture=architecture, emulators=emulators)
     assert not finding(facts, "emulation").required
     mount, register = plan_fixes(facts)
     assert mount.unless == "/proc/sys/fs/binfmt_misc/register"
@@ -235,21 +200,43 @@ def test_the_foreign_architecture_is_registered(architecture: str, foreign: str)
     assert f"if=/usr/lib/binfmt.d/qemu-{foreign}.conf" in register.argv
 
 
+def test_each_architecture_of_the_matrix_is_registered_that_is_not() -> None:
+    arm, power = Emulator("aarch64", "F", has_rule=True), Emulator("ppc64le", None, has_rule=True)
+    facts = replace(READY, emulators=(arm, power))
+    assert finding(facts, "emulation").message == "ppc64le programs do not run here"
+    assert [step.words for step in plan_fixes(facts)] == [
+        "mounting binfmt_misc",
+        "registering QEMU for ppc64le",
+    ]
+
+
+def test_a_system_without_mount_gets_it_first() -> None:
+    facts = replace(READY, programs=READY.programs - {"mount"}, emulators=WITHOUT_EMULATION)
+    assert [step.words for step in plan_fixes(facts)][1:3] == [
+        "installing mount from Debian",
+        "mounting binfmt_misc",
+    ]
+
+
 def test_a_handler_that_does_not_work_in_containers_is_reported() -> None:
-    facts = replace(READY, emulation="PO")
-    assert "flag F" in finding(facts, "emulation").hint
+    facts = replace(READY, emulators=(Emulator("aarch64", "PO", has_rule=True),))
+    assert finding(facts, "emulation").ok
+    assert "flag F" in finding(facts, "emulation in containers").hint
     assert plan_fixes(facts) == ()
 
 
 def test_a_remote_engine_needs_no_programs_here() -> None:
-    facts = replace(READY, is_remote=True, programs=frozenset(), emulation=None)
-    assert {finding.name for finding in diagnose(facts)} == {
-        "docker client",
-        "buildx",
-        "engine",
-        "image store",
-        "device interface",
+    facts = replace(READY, is_remote=True, programs=frozenset(), emulators=WITHOUT_EMULATION)
+    of_engine_elsewhere = {
+        "CDI specification",
+        "arch-test",
+        "emulation",
+        "emulation in containers",
+        "mmdebstrap",
+        "temporary space",
+        "uidmap",
     }
+    assert of_engine_elsewhere.isdisjoint(finding.name for finding in diagnose(facts))
 
 
 @pytest.mark.parametrize("version", ["0.13", "0.13.1+ds1", "v0.29.1", "0.29.1-desktop.1", "1.0"])

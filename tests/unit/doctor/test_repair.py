@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.doctor.diagnosis import RepairStep
+from envmatrix.doctor.findings import RepairStep
 from envmatrix.doctor.repair import Daemon, apply
 from envmatrix.errors import EngineError
 

@@ -217,6 +217,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     one is loaded, and fails with the text of `error`, if any."""
     directory = tmp_path / "engine"
     directory.mkdir()
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2376")
     program = directory / "docker"
     program.write_text(
         """#!/bin/sh

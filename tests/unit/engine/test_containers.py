@@ -1,22 +1,31 @@
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import docker
 import pytest
-from tests.fakes import Client
 
 from envmatrix.confined import Area
 from envmatrix.engine import containers
-from envmatrix.engine.containers import _OWNER, _owner, options, sweep, user_entries, user_name
+from envmatrix.engine.containers import (
+    _OWNER,
+    _owner,
+    container_document,
+    sweep,
+    user_entries,
+    user_name,
+)
+from envmatrix.engine.engine_api import Engine, RequestFailed
 from envmatrix.engine.tasks import TIMED_OUT, Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.engine.tasks import run as run_task
 from envmatrix.errors import EngineError
@@ -46,26 +55,18 @@ def test_whoever_waits_for_a_container_is_interrupted_by_a_signal_to_another_thr
 
 
 @dataclass
-class LeftoverContainer(Client):
+class LeftoverContainer:
     """An engine with one container, which is of the process that its label names."""
 
     owner: str
     removed: list[str] = field(default_factory=list)
 
-    @property
-    def containers(self) -> LeftoverContainer:
-        return self
+    def containers(self, label: str) -> list[dict[str, Any]]:
+        assert label == _OWNER
+        return [{"Id": "c1", "Labels": {_OWNER: self.owner}}]
 
-    @property
-    def labels(self) -> dict[str, str]:
-        return {_OWNER: self.owner}
-
-    def list(self, **_: Any) -> list[LeftoverContainer]:
-        return [self]
-
-    def remove(self, *, force: bool) -> None:
-        assert force
-        self.removed.append(self.owner)
+    def remove(self, name: str) -> None:
+        self.removed.append(name)
 
 
 GONE = " 999999999 12345"
@@ -87,7 +88,7 @@ def test_only_containers_of_processes_that_can_be_seen_are_swept(
     owner: str, is_swept: bool
 ) -> None:
     engine = LeftoverContainer(owner)
-    assert sweep(cast("docker.DockerClient", engine)) == is_swept
+    assert sweep(cast("Engine", engine)) == is_swept
     assert bool(engine.removed) == is_swept
 
 
@@ -100,24 +101,37 @@ TASK = Task(
 )
 
 
+def mounts_of(task: Task) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = container_document(task)["HostConfig"]["Mounts"]
+    return mounts
+
+
+def environment_of(task: Task) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in container_document(task)["Env"])
+
+
 def test_directories_of_any_name_are_mounted_and_only_areas_can_be_written() -> None:
-    mounts = {
-        mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in options(TASK)["mounts"]
-    }
+    mounts = {mount["Target"]: (mount["Source"], mount["ReadOnly"]) for mount in mounts_of(TASK)}
     assert mounts["/src"] == ('/with:colon, "quote"\n/ü', True)
     assert mounts["/build"] == ("/b:c", False)
-    assert all(mount["Type"] == "bind" for mount in options(TASK)["mounts"])
+    assert all(mount["Type"] == "bind" for mount in mounts_of(TASK))
 
 
 def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
-    arguments = options(TASK)
-    assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= arguments["environment"].items()
-    assert (
-        arguments["environment"]["USER"]
-        == arguments["environment"]["LOGNAME"]
-        == user_name(os.getuid())
-    )
-    assert arguments["extra_hosts"] == {arguments["hostname"]: "127.0.0.1"}
+    environment = environment_of(TASK)
+    assert {"LANG": "C.UTF-8", "HOME": "/tmp", "A": "1"}.items() <= environment.items()
+    assert environment["USER"] == environment["LOGNAME"] == user_name(os.getuid())
+    document = container_document(TASK)
+    assert document["HostConfig"]["ExtraHosts"] == [f"{document['Hostname']}:127.0.0.1"]
+
+
+def test_containers_have_no_proxies_of_the_configuration_of_dockers_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies = {"proxies": {"default": {"httpProxy": "http://user:secret@proxy"}}}
+    (tmp_path / "config.json").write_text(json.dumps(proxies))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert "proxy" not in str(container_document(TASK)).lower()
 
 
 @pytest.mark.parametrize(
@@ -129,12 +143,12 @@ def test_containers_have_a_locale_a_user_and_a_host_that_resolves() -> None:
     ],
 )
 def test_memory_is_shared_as_the_library_says_or_half_of_it(limits: Limits, shared: int) -> None:
-    assert options(replace(TASK, limits=limits))["shm_size"] == shared
+    assert container_document(replace(TASK, limits=limits))["HostConfig"]["ShmSize"] == shared
 
 
 def test_what_a_library_says_of_its_environment_counts() -> None:
     task = replace(TASK, environment={"LANG": "C", "USER": "x"})
-    assert {"LANG": "C", "USER": "x"}.items() <= options(task)["environment"].items()
+    assert {"LANG": "C", "USER": "x"}.items() <= environment_of(task).items()
 
 
 @pytest.mark.parametrize(("uid", "gid"), [(12345, 12345), (1000, 100), (1000, 0), (65534, 65534)])
@@ -189,14 +203,14 @@ def test_output_that_is_kept_has_a_limit_at_which_the_container_is_killed(
     ("gpus", "requests"),
     [
         (None, []),
-        (Gpus("nvidia.com/gpu=0"), [("cdi", 0, ["nvidia.com/gpu=0"], [])]),
-        (Gpus(), [("", -1, [], [["gpu"]])]),
+        (Gpus("nvidia.com/gpu=0"), [{"Driver": "cdi", "DeviceIDs": ["nvidia.com/gpu=0"]}]),
+        (Gpus(), [{"Count": -1, "Capabilities": [["gpu"]]}]),
     ],
     ids=["none", "by CDI", "all"],
 )
 def test_a_container_has_the_gpus_of_its_task(gpus: Gpus | None, requests: list[object]) -> None:
-    devices = options(replace(TASK, gpus=gpus))["device_requests"]
-    assert [tuple(request.values())[:4] for request in devices] == requests
+    host = container_document(replace(TASK, gpus=gpus))["HostConfig"]
+    assert host["DeviceRequests"] == requests
 
 
 @pytest.mark.parametrize(
@@ -217,55 +231,43 @@ def test_the_limit_that_a_container_exceeds_is_named(
 
 
 @dataclass
-class ContainerEngine(Client):
+class ContainerEngine:
     """An engine with a container that prints `chunks`, and ends with `status`."""
 
-    chunks: list[tuple[bytes | None, bytes | None]]
+    chunks: list[tuple[int, bytes]]
     status: int = 0
     error: Exception | None = None
     events: list[str] = field(default_factory=list)
-    id: str = "c1"
 
-    @property
-    def containers(self) -> ContainerEngine:
-        return self
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        return {"State": {"OOMKilled": self.status == 137}}
-
-    def create(self, image: str, **_: object) -> ContainerEngine:
+    def create(self, name: str, document: object, platform: str) -> None:
         self.events.append("create")
-        return self
 
-    def attach(self, container: str, **_: object) -> ContainerEngine:
+    @contextmanager
+    def attach(self, name: str) -> Iterator[Iterator[tuple[int, bytes]]]:
         self.events.append("attach")
-        return self
+        try:
+            yield self.output()
+        finally:
+            self.events.append("close")
 
-    @property
-    def _response(self) -> ContainerEngine:
-        return self
-
-    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+    def output(self) -> Iterator[tuple[int, bytes]]:
         return iter(self.chunks)
 
-    def close(self) -> None:
-        self.events.append("close")
-
-    def start(self) -> None:
+    def start(self, name: str) -> None:
         self.events.append("start")
         if self.error:
             raise self.error
 
-    def wait(self) -> dict[str, int]:
-        return {"StatusCode": self.status}
+    def wait(self, name: str) -> int:
+        return self.status
 
-    def reload(self) -> None: ...
+    def container(self, name: str) -> dict[str, Any]:
+        return {"State": {"OOMKilled": self.status == 137}}
 
-    def kill(self, container: str) -> None:
+    def kill(self, name: str) -> None:
         self.events.append("kill")
 
-    def remove_container(self, name: str, *, force: bool) -> None:
+    def remove(self, name: str) -> None:
         self.events.append("remove")
 
 
@@ -274,10 +276,9 @@ ATTENDED = ["create", "attach", "start", "close", "remove"]
 
 def run(engine: ContainerEngine, task: Task) -> tuple[TaskResult, list[tuple[int, bytes]]]:
     output: list[tuple[int, bytes]] = []
-    client = cast("docker.DockerClient", engine)
-    result = run_task(
-        containers.Containers(client), "key", task, lambda *chunk: output.append(chunk)
-    )
+    executor = containers.Containers(cast("Engine", engine))
+    with closing(executor):
+        result = run_task(executor, "key", task, lambda *chunk: output.append(chunk))
     return result, output
 
 
@@ -285,15 +286,33 @@ PLAIN = replace(TASK, mounts=())
 
 
 def test_output_is_passed_on_from_its_beginning_and_nothing_is_left() -> None:
-    engine = ContainerEngine([(b"out", None), (None, b"err")], status=3)
+    engine = ContainerEngine([(0, b"out"), (1, b"err")], status=3)
     result, output = run(engine, PLAIN)
     assert result == TaskResult(3)
     assert output == [(0, b"out"), (1, b"err")]
     assert engine.events == ATTENDED
 
 
+def test_a_result_does_not_wait_for_the_removal_of_the_container_but_the_same_task_does() -> None:
+    may_remove = threading.Event()
+
+    class SlowEngine(ContainerEngine):
+        def remove(self, name: str) -> None:
+            assert may_remove.wait(10)
+            super().remove(name)
+
+    engine = SlowEngine([])
+    with closing(containers.Containers(cast("Engine", engine))) as executor:
+        assert run_task(executor, "key", PLAIN, lambda *_: None) == TaskResult(0)
+        assert "remove" not in engine.events
+        may_remove.set()
+        executor.submit("key", PLAIN)
+        executor.cancel("key")
+    assert engine.events == [*ATTENDED, *ATTENDED]
+
+
 def test_standard_output_is_returned_where_it_is_kept() -> None:
-    engine = ContainerEngine([(b"a\xff", None), (None, b"err"), (b"b", None)])
+    engine = ContainerEngine([(0, b"a\xff"), (1, b"err"), (0, b"b")])
     result, _ = run(engine, replace(PLAIN, keeps_stdout=True))
     assert result.stdout == "a\ufffdb"
 
@@ -304,7 +323,7 @@ def test_a_program_that_the_kernel_killed_for_its_memory_says_so() -> None:
 
 
 def test_a_container_that_does_not_start_is_an_error_and_removed() -> None:
-    engine = ContainerEngine([], error=docker.errors.APIError("no such program"))
+    engine = ContainerEngine([], error=RequestFailed("no such program", 400))
     with pytest.raises(EngineError, match="the container of `image` failed: no such program"):
         run(engine, PLAIN)
     assert engine.events == ["create", "attach", "start", "close", "remove"]
@@ -314,10 +333,10 @@ def test_a_program_beyond_its_time_is_killed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(containers, "_LOOK_SECONDS", 0.001)
 
     class EndlessEngine(ContainerEngine):
-        def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        def output(self) -> Iterator[tuple[int, bytes]]:
             while "kill" not in self.events:
                 time.sleep(0.001)
-                yield b"x", None
+                yield 0, b"x"
 
     engine = EndlessEngine([], status=137)
     result, _ = run(engine, replace(PLAIN, limits=Limits(seconds=0.01)))

@@ -1,28 +1,19 @@
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
 import docker
 import pytest
 from docker.utils.proxy import ProxyConfig
 from tests.docker_api import DockerApi, Failure
 
-from envmatrix.engine import docker_client
-from envmatrix.engine.containers import options
 from envmatrix.engine.docker_client import (
     PROXY_VARIABLES,
     all_images,
-    attach,
     connect,
-    containers_with,
     temporary_container,
     without_proxies,
 )
-from envmatrix.engine.tasks import Task
 from envmatrix.errors import EngineError
 
 CONTAINER = {"Id": "c1", "Config": {"Labels": {"of": "us"}}}
@@ -87,8 +78,7 @@ def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> 
     client = api.client()
     proxies = ProxyConfig(http="http://user:secret@proxy")
     client.api._proxy_configs = proxies  # type: ignore[attr-defined]
-    task = Task("image", "linux/amd64", ["true"], [])
-    with temporary_container(client, task.image, **options(task)):
+    with temporary_container(client, "image", command=["true"]):
         pass
     assert api.requests[0].body["Image"] == "image"
     assert "proxy" not in str(api.requests[0].body).lower()
@@ -97,15 +87,6 @@ def test_containers_have_no_proxies_of_the_configuration_of_dockers_client() -> 
 def test_programs_of_docker_unset_all_proxies_in_both_cases() -> None:
     assert {"--env=HTTPS_PROXY=", "--env=no_proxy="} <= {*without_proxies("env")}
     assert len(PROXY_VARIABLES) == 10
-
-
-def test_a_container_that_ends_while_all_are_listed_is_left_out() -> None:
-    rows = [{"Id": "c1"}, {"Id": "c2"}]
-    api = DockerApi(
-        {**ANSWERS, "GET /containers/json": rows, "GET /containers/c2/json": Failure(404)}
-    )
-    assert [item.id for item in containers_with(api.client(), "of")] == ["c1"]
-    assert "%22label%22%3A+%5B%22of%22%5D" in api.requests[0].query
 
 
 def test_an_image_that_is_removed_while_all_are_listed_is_left_out() -> None:
@@ -117,30 +98,6 @@ def test_an_image_that_is_removed_while_all_are_listed_is_left_out() -> None:
         }
     )
     assert [image.id for image in all_images(api.client())] == ["sha256:2"]
-
-
-@dataclass
-class OutputStream:
-    """The output of a container as docker-py has it."""
-
-    chunks: list[tuple[bytes | None, bytes | None]]
-    _response: Any = field(default_factory=lambda: SimpleNamespace(is_closed=False))
-
-    def __post_init__(self) -> None:
-        self._response.close = lambda: setattr(self._response, "is_closed", True)
-
-    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
-        return iter(self.chunks)
-
-
-def test_output_is_split_by_stream_and_its_connection_closed() -> None:
-    stream = OutputStream([(b"a", None), (None, b"b"), (b"", None), (b"c", b"d")])
-    api = SimpleNamespace(attach=lambda *_, **__: stream)
-    client = cast("docker.DockerClient", SimpleNamespace(api=api))
-    with attach(client, cast("Any", SimpleNamespace(id="c1"))) as output:
-        assert [*output] == [(0, b"a"), (1, b"b"), (0, b"c"), (1, b"d")]
-        assert not stream._response.is_closed
-    assert stream._response.is_closed
 
 
 def test_an_engine_that_does_not_answer_is_an_error_with_a_hint(
@@ -160,34 +117,3 @@ def test_errors_of_the_engine_are_no_tracebacks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(docker, "DockerClient", lambda **_: client)
     with pytest.raises(EngineError, match="the container engine failed: disk full"), connect():
         raise docker.errors.APIError("disk full")
-
-
-class Chunks:
-    """A response that comes in chunks."""
-
-    def __init__(self, content: bytes, size: int) -> None:
-        self._chunks = [content[start : start + size] for start in range(0, len(content), size)]
-
-    def read1(self, _size: int) -> bytes:
-        return self._chunks.pop(0) if self._chunks else b""
-
-
-def frame(stream: int, content: bytes) -> bytes:
-    return struct.pack(">BxxxL", stream + 1, len(content)) + content
-
-
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 1000])
-def test_frames_of_a_log_are_read_from_chunks_of_any_size(size: int) -> None:
-    content = frame(0, b"a\n") + frame(0, b"") + frame(1, b"b" * 20) + frame(0, b"\xff")
-    output = [*docker_client._frames(Chunks(content, size))]
-    assert b"".join(piece for stream, piece in output if stream == 0) == b"a\n\xff"
-    assert b"".join(piece for stream, piece in output if stream == 1) == b"b" * 20
-
-
-def test_frames_that_come_together_are_one() -> None:
-    content = b"".join(frame(0, b"line\n") for _ in range(100))
-    assert [*docker_client._frames(Chunks(content, len(content)))] == [(0, b"line\n" * 100)]
-
-
-def test_an_incomplete_frame_is_left_out() -> None:
-    assert [*docker_client._frames(Chunks(frame(0, b"abc")[:-1], 100))] == []

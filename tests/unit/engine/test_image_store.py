@@ -6,13 +6,15 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
-from tests.docker_api import DockerApi, Failure
+from tests.docker_api import DockerApi, Failure, at_socket
 
 from envmatrix.console import Console
 from envmatrix.engine import image_store
 from envmatrix.engine.image_store import architecture, digest, local_images, locked
 from envmatrix.errors import EngineError
 from envmatrix.plan.actions import Local
+
+ELSEWHERE = "tcp://engine.example:2376"
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "stdout").touch()
     (tmp_path / "stderr").touch()
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("DOCKER_HOST", ELSEWHERE)
     return tmp_path
 
 
@@ -35,6 +38,18 @@ def test_images_are_known_by_all_their_names(docker: Path) -> None:
     (docker / "stdout").write_text(json.dumps(row) + "\n")
     image = Local("sha256:1", {"label": "x"})
     assert local_images(["a:1"]) == {"a:1": image, "a:2": image}
+
+
+def test_images_of_an_engine_on_this_machine_are_known_without_a_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = {"Id": "sha256:1", "RepoTags": ["a:1", "a:2"], "Config": {"Labels": {"label": "x"}}}
+    answers = {"GET /images/a:1/json": image, "GET /images/b:1/json": Failure(404)}
+    monkeypatch.setenv("PATH", "/nowhere")
+    with at_socket(DockerApi(answers)) as path:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        local = Local("sha256:1", {"label": "x"})
+        assert local_images(["a:1", "b:1"]) == {"a:1": local, "a:2": local}
 
 
 def test_an_image_without_names_and_labels_is_no_error(docker: Path) -> None:
@@ -87,6 +102,7 @@ def test_thousands_of_images_are_few_requests(
 
 def test_a_missing_program_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", ELSEWHERE)
     with pytest.raises(EngineError, match="`docker` is missing"):
         local_images(["a:1"])
 

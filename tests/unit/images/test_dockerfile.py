@@ -411,8 +411,8 @@ def test_large_packages_are_layers_that_do_not_depend_on_others() -> None:
     copies = [step for step in stages["devel-os"].instructions if isinstance(step, Copy)]
     assert all(copy.is_linked for copy in copies)
     assert [(copy.stage, copy.source) for copy in copies] == [
-        ("devel-packages", "/layers-1/in-devel-files-amd64/"),
-        ("devel-packages", "/layers-1/others/"),
+        ("devel-packages", "/layers/in-devel-files-amd64-1/"),
+        ("devel-packages", "/layers/others-1/"),
     ]
     assert "divide \\\n      in-devel-files-amd64\n" in stages["devel-packages"].text
 
@@ -460,11 +460,11 @@ def test_what_is_installed_is_divided_into_layers(tmp_path: Path) -> None:
         ["sh", "-c", program], cwd=root, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    layers = root / "layers-1"
+    layers = root / "layers"
     files = {
         layer: {
-            str(file.relative_to(layers / layer / str(root)[1:]))
-            for file in (layers / layer).rglob("*")
+            str(file.relative_to(layers / f"{layer}-1" / str(root)[1:]))
+            for file in (layers / f"{layer}-1").rglob("*")
             if file.is_file()
         }
         for layer in ("large", "others", "rest")
@@ -475,7 +475,7 @@ def test_what_is_installed_is_divided_into_layers(tmp_path: Path) -> None:
         "rest": {"etc/state"},
     }
     assert (layers / "removed").read_text() == f"{root}/old\n"
-    directories = [path for path in (layers / "large").rglob("*") if path.is_dir()]
+    directories = [path for path in (layers / "large-1").rglob("*") if path.is_dir()]
     assert {path.stat().st_mtime for path in directories} == {1}
 
 

@@ -120,6 +120,12 @@ def without_tests(run: CellRun) -> CellRun:
     return replace(run, library=replace(run.library, test=LibraryTest("none")))
 
 
+def test_the_owner_of_a_library_changes_no_job() -> None:
+    owned = replace(RUN, library=replace(RUN.library, owner="ana"))
+    assert graph(owned).jobs.keys() == graph().jobs.keys()
+    assert owned.library == RUN.library, "nor does it affect a cell"
+
+
 @pytest.mark.parametrize(
     "jobs",
     [

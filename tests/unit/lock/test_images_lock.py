@@ -94,7 +94,7 @@ def row(**changes: object) -> str:
         ("{\n 1}", ConfigurationError, f"{FILE}:2:2: not JSON"),
         ("[]", ConfigurationError, "not a lock of images: the document must be"),
         ("{}", ConfigurationError, "lacks the key `version`"),
-        ('{"version": 2}', OutOfDate, "has version 2"),
+        ('{"version": 0}', OutOfDate, "has version 0"),
         (row(image="registry.example/x:latest"), ConfigurationError, "does not match"),
         (row(image=f"x y/z@sha256:{'2' * 64}"), ConfigurationError, "does not match"),
         (row(fingerprint="b"), ConfigurationError, "does not match"),

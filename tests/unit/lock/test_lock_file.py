@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.fakes import artifact, digest, with_set
 from tests.locks import OF_VERSION_1
 
-from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate
+from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, TooNew
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.lock_file import COLUMNS, FILE, dumps, load, loads
 from envmatrix.lock.model import (
@@ -329,6 +329,15 @@ def test_text_that_is_no_json_is_refused_with_its_place() -> None:
 @pytest.mark.parametrize("version", [0, 3, "1", True, [], None])
 def test_another_version_is_out_of_date(version: object) -> None:
     assert isinstance(refusal(changed("version", value=version)), OutOfDate)
+
+
+def test_the_lock_of_a_newer_version_is_not_to_be_made_again() -> None:
+    error = refusal(changed("version", value=3))
+    assert isinstance(error, TooNew)
+    assert (
+        error.message == "`matrix.lock.json` has version 3, of a newer envmatrix: this one reads 2"
+    )
+    assert error.hint == "use the envmatrix that wrote it, or a newer one"
 
 
 @pytest.mark.parametrize(

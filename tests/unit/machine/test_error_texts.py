@@ -8,7 +8,8 @@ import pytest
 
 from envmatrix.engine import image_store, resolver_backend
 from envmatrix.errors import EngineError, LookupFailed
-from envmatrix.machine.error_texts import JOIN_GROUP, refusal, refuses_user
+from envmatrix.machine.error_texts import refusal, refuses_user
+from envmatrix.machine.remedies import JOIN_GROUP
 
 SOCKET = (
     "permission denied while trying to connect to the Docker daemon socket at "
@@ -52,6 +53,7 @@ def test_what_a_program_says_of_a_server(text: str, kind: str | None) -> None:
     [
         (SOCKET, True),
         ("('Connection aborted.', PermissionError(13, 'Permission denied'))", True),
+        ("/var/run/docker.sock: [Errno 13] Permission denied", True),
         ("user@engine.example: Permission denied (publickey).", False),
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", False),
     ],
@@ -65,6 +67,7 @@ def docker_that_says(message: str, directory: Path, monkeypatch: pytest.MonkeyPa
     program.write_text(f'#!/bin/sh\necho "{message}" >&2; exit 1\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
 
 
 def test_who_may_not_open_the_socket_is_told_the_group(

@@ -172,6 +172,27 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
             None,
         ),
         (
+            'commit_url: "https://git.example/commit"\n',
+            (
+                "matrix.yaml:6:13: `commit_url` must be a URL with `{commit}`, such as "
+                "`https://git.example/project/commit/{commit}`, not `https://git.example/commit`"
+            ),
+            None,
+        ),
+        (
+            'commit_url: "javascript:{commit}"\n',
+            (
+                "matrix.yaml:6:13: `commit_url` must be a URL with `{commit}`, such as "
+                "`https://git.example/project/commit/{commit}`, not `javascript:{commit}`"
+            ),
+            None,
+        ),
+        (
+            "libraries: {a: {path: a, owner: ' '}}\n",
+            "matrix.yaml:6:33: `libraries.a.owner` must not be empty",
+            None,
+        ),
+        (
             "retain: [cpak]\n",
             "matrix.yaml:6:10: images omit no `cpak`",
             "did you mean `cpack`?",

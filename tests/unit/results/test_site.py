@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,11 +15,15 @@ from tests.unit.prompt import Prompt
 from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import Position
-from envmatrix.results import tables
+from envmatrix.results import page_paths, tables
 from envmatrix.results.database import connect
+from envmatrix.results.page_paths import cell_page, file_name, run_page
+from envmatrix.results.page_templates import command, commit
+from envmatrix.results.records import Revision
 from envmatrix.results.report import Scope
-from envmatrix.results.site import Site, file_name
+from envmatrix.results.site import Project, Site
 from envmatrix.results.waivers import Waiver
+from envmatrix.sessions.outcomes import State, Step
 
 ROOT = Path(__file__).parents[3]
 
@@ -126,13 +131,14 @@ def test_pages_are_written_in_their_directory_only(
         ".envmatrix",
     }
     pages = [page for page in (repository / "site").rglob("*.html") if page.is_file()]
-    assert len(pages) > 5 * len(NAMES)
+    assert len(pages) > 4 * len(NAMES)
     for page in pages:
         links = Links()
         links.feed(page.read_text())
         assert links.active == []
         for target in links.targets:
-            assert target in ("data:,", "#main") or (page.parent / unquote(target)).exists(), target
+            file = page.parent / unquote(target.removesuffix("#image"))
+            assert target in ("data:,", "#main") or file.exists(), target
 
 
 def test_each_page_is_served_under_its_link(store: Path) -> None:
@@ -149,6 +155,122 @@ def test_each_page_is_served_under_its_link(store: Path) -> None:
         assert len(set(paths)) == len(paths)
         assert all(site.page(path) for path in paths)
         assert 'href="javascript' not in (site.page("index.html") or "")
+
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+OTHER_CELL = "cuda12.4-debian12-x86_64"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[Site]:
+    """The site of a library that broke in one of two cells, after ten runs that passed."""
+    with connect(tmp_path / "results.sqlite") as database:
+        for number in range(1, 12):
+            state: State = "failed" if number == 11 else "passed"
+            log = "".join(f"line {line}\n" for line in range(200))
+            for cell in (CELL, OTHER_CELL):
+                database.add(
+                    record(
+                        number,
+                        {"sum": state if cell == CELL else "passed", "max[1]": "passed"},
+                        cell=cell,
+                        revision=COMMIT if number == 11 else f"r{number}",
+                        steps=[Step("compile", 0, 1.0, log), Step("test", 8, 1.0, log)],
+                    )
+                )
+        with database.reading() as connection:
+            project = Project(
+                name="numbers",
+                cells=(CELL, OTHER_CELL, "cuda9.2-debian12-x86_64"),
+                owners={"lib": "ana <ana@example>"},
+                commit_urls={"lib": "https://git.example/{commit}?plain"},
+            )
+            yield Site(connection, Scope(date(2026, 1, 1), 1e9), project)
+
+
+def page(site: Site, path: str) -> str:
+    text = site.page(path)
+    assert text is not None, path
+    return text
+
+
+def test_the_first_page_says_what_is_broken_since_when_and_whose_it_is(broken: Site) -> None:
+    text = page(broken, "index.html")
+    parts = [
+        "numbers",
+        "1 of 2 fail",
+        "main",
+        f'<a href="https://git.example/{COMMIT}?plain" rel="external noreferrer">',
+        '<a href="outcome/lib/sum.html">',
+        "sum says failed",
+        f"envmatrix run test {CELL} --library lib",
+        f"cell/lib/{CELL}.html#image",
+        "1970-01-01 00:00",
+        "<code>r10</code>",
+        "ana &lt;ana@example&gt;",
+        "1 failed, 1 passed, 1 not run",
+        '<table class="map">',
+    ]
+    positions = [text.find(part) for part in parts]
+    assert -1 not in positions
+    assert positions[4:7] == sorted(positions[4:7])
+    assert positions[4] < positions[-1], "failures come before the cells"
+
+
+def test_a_static_site_has_the_runs_where_failures_began_and_no_others(broken: Site) -> None:
+    site = broken.static()
+    assert list(site.paths()) == [
+        "index.html",
+        cell_page("lib", OTHER_CELL),
+        cell_page("lib", CELL),
+        "outcome/lib/sum.html",
+        run_page(record(10).run.id),
+    ]
+    links = Links()
+    for path in site.paths():
+        links.feed(page(site, path))
+    assert not [target for target in links.targets if target.endswith(record(9).run.id + ".html")]
+    assert record(9).run.id in page(broken, cell_page("lib", CELL))
+
+
+def test_a_static_site_has_the_end_of_a_log_without_an_error(broken: Site) -> None:
+    text = page(broken.static(), cell_page("lib", CELL))
+    compiled, tested = text.split("exit code 8")
+    assert "… 150 lines before" in compiled
+    assert "line 149\n" not in compiled
+    assert "line 150\n" in compiled
+    assert "line 0\n" in tested
+    assert "lines before" not in page(broken, cell_page("lib", CELL))
+
+
+def test_a_page_shows_a_test_in_all_cells(broken: Site) -> None:
+    text = page(broken, "outcome/lib/sum.html")
+    assert "1 failed, 1 passed, 1 not run" in text
+    assert f'title="{CELL}: failed, 0.50 s"' in text
+    assert f'title="{OTHER_CELL}: passed, 0.50 s"' in text
+    assert f"envmatrix run test {CELL} --library lib" in text
+    passed = page(broken, page_paths.test_page("lib", "max[1]"))
+    assert "2 passed, 1 not run" in passed
+    assert "<h1><code>max[1]</code>" in passed
+
+
+@pytest.mark.parametrize(
+    "path", ["outcome/lib/none.html", "outcome/none/sum.html", f"outcome/lib/{'a~'}"]
+)
+def test_a_test_that_no_run_has_has_no_page(broken: Site, path: str) -> None:
+    assert broken.page(path) is None
+
+
+@pytest.mark.parametrize("revision", ["r1", "12345", f"{COMMIT}-changed", "javascript:alert(1)"])
+def test_only_a_commit_is_a_link(revision: str) -> None:
+    assert "href" not in commit(Revision(revision), "https://git.example/{commit}")
+    assert "href" in commit(Revision(COMMIT), "https://git.example/{commit}")
+    assert "href" not in commit(Revision(COMMIT), None)
+
+
+def test_a_command_is_one_whatever_the_names(broken: Site) -> None:
+    run = record(1, library="a b", cell="$(rm -rf x)", shard="1/3").run
+    assert command(run) == "envmatrix run test '$(rm -rf x)' --library 'a b' --shard 1/3"
 
 
 @pytest.mark.parametrize(
@@ -235,10 +357,36 @@ def test_a_place_without_a_valid_result_is_named(repository: Path, envmatrix: Pr
     assert f"warning: no result of `other` in `{CELL}` is valid\n" in answer.err
 
 
+def test_only_a_library_of_the_repository_has_its_commits(
+    repository: Path, envmatrix: Prompt
+) -> None:
+    matrix = (repository / "matrix.yaml").read_text()
+    foreign = "  foreign: {source: {git: 'https://git.example/foreign', revision: main}}\n"
+    declared = matrix.replace("libraries:\n", f"libraries:\n{foreign}")
+    commit_url = 'commit_url: "https://git.example/own/{commit}"\n'
+    (repository / "matrix.yaml").write_text(f"{declared}{commit_url}")
+    with connect(repository / ".envmatrix/results.sqlite") as database:
+        for library in ("foreign", "vectorops"):
+            database.add(record(1, library=library, revision=COMMIT))
+
+    answer = envmatrix("report", "--html", "site")
+
+    assert answer.status == 0, answer.err
+    own, other = (
+        (repository / "site" / cell_page(library, CELL)).read_text()
+        for library in ("vectorops", "foreign")
+    )
+    assert f'href="https://git.example/own/{COMMIT}"' in own
+    assert "repository</a>" in own
+    assert COMMIT in other
+    assert "https://git.example" not in other
+
+
 def test_what_was_put_beside_a_dashboard_stays(repository: Path, envmatrix: Prompt) -> None:
     envmatrix("report", "--html", "site")
     site = repository / "site"
     (site / "CNAME").write_text("mine")
+    (site / "run").mkdir()
     (site / "run/old.html").write_text("of a run that is gone")
     (repository / "mine").mkdir()
     (site / "style.css").unlink()

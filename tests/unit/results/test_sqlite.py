@@ -22,9 +22,10 @@ from envmatrix.errors import LookupFailed
 from envmatrix.results import tables
 from envmatrix.results.database import SCHEMA, Database, connect
 from envmatrix.results.formats import document, junit, markdown, text
+from envmatrix.results.page_paths import cell_page
 from envmatrix.results.places import refresh
 from envmatrix.results.report import Scope, compose
-from envmatrix.results.site import Site, cell_page
+from envmatrix.results.site import Site
 from envmatrix.sessions.analysis.findings import Finding
 
 

@@ -11,6 +11,7 @@ import click
 from envmatrix.app.analysis import DEFAULT_KINDS, AnalysisReport, analyse_libraries
 from envmatrix.app.cell_session import open_analysis
 from envmatrix.commands import options
+from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console, output
 from envmatrix.sessions.analysis.analysers import ANALYSERS
 from envmatrix.text import one_line
@@ -20,7 +21,7 @@ _MOST = 50
 
 
 @click.command("analyse", epilog="Example: envmatrix run analyse cuda13-x86_64 --only asan")
-@click.argument("name", metavar="CELL")
+@click.argument("name", metavar="CELL", shell_complete=complete_cell)
 @options.library
 @click.option(
     "--only",

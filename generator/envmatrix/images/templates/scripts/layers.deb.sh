@@ -1,13 +1,14 @@
 # Divides what a step installs into layers, so that a change of one package changes few of them. Sourced
 # before the step; at its end `divide NAME...` makes below $layers
-#   NAME/    the files of that package, and what dpkg knows of it alone
-#   others/  those of all other packages
-#   rest/    everything else that changed: dpkg's state, links, configuration
-#   removed  the names of what is gone
-# A directory has the name of the epoch because BuildKit copies equal files from its cache, whatever
-# their times. What changed has a ctime after `start`, which no program can set back.
+#   NAME-EPOCH/    the files of that package, and what dpkg knows of it alone
+#   others-EPOCH/  those of all other packages
+#   rest-EPOCH/    everything else that changed: dpkg's state, links, configuration
+#   removed        the names of what is gone
+# The names have the epoch because BuildKit copies equal files from its cache, whatever their times, and
+# of a path it compares the last name alone. What changed has a ctime after `start`, which no program
+# can set back.
 export LC_ALL=C
-layers=/layers-$SOURCE_DATE_EPOCH
+layers=/layers
 lists=$layers/lists
 mkdir -p "$lists"
 start=@$(date +%s.%N)
@@ -48,7 +49,8 @@ canonical() {
 
 # place NAME: links the files that are read into a layer, with the directories around them
 place() {
-  mkdir -p "$layers/$1"
-  (cd / && xargs -r -d '\n' cp -al --parents -t "$layers/$1")
-  find "$layers/$1" -type d -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+  layer=$layers/$1-$SOURCE_DATE_EPOCH
+  mkdir -p "$layer"
+  (cd / && xargs -r -d '\n' cp -al --parents -t "$layer")
+  find "$layer" -type d -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 }

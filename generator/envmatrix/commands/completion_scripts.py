@@ -1,0 +1,53 @@
+"""Scripts by which bash, zsh and fish complete command lines, and where they belong."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from envmatrix.commands.completions import VARIABLE
+from envmatrix.machine.directories import user_directory
+from envmatrix.records import dataclass
+
+SHELLS = ("bash", "zsh", "fish")
+_PROGRAM = "envmatrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The file of a shell's completion, and the `line` that has to be in `startup` to load it."""
+
+    file: Path
+    startup: Path | None = None
+    line: str = ""
+
+
+def placement(shell: str, environment: Mapping[str, str]) -> Placement:
+    """Return where the completion of a shell belongs. fish loads it without a line."""
+    home = Path(environment.get("HOME") or Path.home())
+    if shell == "fish":
+        configuration = environment.get("XDG_CONFIG_HOME") or home / ".config"
+        return Placement(Path(configuration, "fish/completions", f"{_PROGRAM}.fish"))
+    file = user_directory("XDG_DATA_HOME", ".local/share") / f"completion.{shell}"
+    load = f"[ -r {shlex.quote(str(file))} ] && . {shlex.quote(str(file))}"
+    if shell == "bash":
+        return Placement(file, home / ".bashrc", load)
+    startup = Path(environment.get("ZDOTDIR") or home, ".zshrc")
+    system = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
+    return Placement(file, startup, f"{system}; {load}")
+
+
+def script_of(shell: str) -> str:
+    """Return click's script for a shell; programs that are not there say nothing."""
+    from click.shell_completion import get_completion_class
+
+    completion = get_completion_class(shell)
+    assert completion is not None  # noqa: S101 -- click has each of `SHELLS`
+    text = completion(click.Command(_PROGRAM), {}, _PROGRAM, VARIABLE).source()
+    for end in (f"={shell}_complete $1)", f"={shell}_complete {_PROGRAM})", f"{_PROGRAM});"):
+        if end in text:
+            return text.replace(end, end.replace(")", " 2>/dev/null)"))
+    return text

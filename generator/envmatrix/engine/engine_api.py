@@ -1,0 +1,286 @@
+"""The requests of the engine's API about images and containers, over the engine's own socket or a
+client's connection.
+
+docker-py takes longer to import than the engine to answer all of them.
+https://docs.docker.com/reference/api/engine/version/v1.44/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from http import HTTPStatus
+from io import BufferedReader
+from itertools import groupby
+from operator import itemgetter
+from socket import AF_UNIX, socket
+from typing import Any, Protocol, cast
+from urllib.parse import quote, urlencode
+
+from envmatrix.errors import EngineError
+from envmatrix.machine.engine_address import engine_address
+from envmatrix.machine.readiness import SOCKETS, client_directory
+from envmatrix.machine.remedies import engine_remedy
+from envmatrix.records import dataclass
+
+Output = Iterator[tuple[int, bytes]]
+
+# An engine that unpacks a layer says nothing until it is done:
+# https://github.com/docker/docker-py/issues/2097
+SILENCE_SECONDS = 1800
+
+# That of Docker Engine 25, which newer ones have as well.
+_VERSION = "v1.44"
+
+# The header of a frame: the number of the stream, and a size.
+_FRAME = struct.Struct(">BxxxL")
+_CHUNK = 1 << 18
+_LONGEST_LINE = 1 << 16
+
+
+class RequestFailed(EngineError):
+    """The engine refused a request, with this status, or did not answer: then it has none."""
+
+    def __init__(self, message: str, status: int | None = None, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class NameConflict(EngineError):
+    """Another container has the name of one that should be created."""
+
+
+def no_answer(message: str) -> RequestFailed:
+    hint = engine_remedy(message, engine_address(os.environ))
+    return RequestFailed(f"no container engine answers: {message}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request: the path with its query, the document that it sends, if any, and for how many
+    seconds the engine may be silent, if not for ever."""
+
+    method: str
+    path: str
+    document: Mapping[str, Any] | None = None
+    silence: float | None = SILENCE_SECONDS
+
+
+class Response(Protocol):
+    """A response of the engine, read piece by piece."""
+
+    status: int
+
+    def read(self) -> bytes: ...
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
+# Sends a request, and closes its response after the block; RequestFailed where no engine answers.
+# A connection that is lost then is an OSError.
+Send = Callable[[Request], AbstractContextManager[Response]]
+
+
+class Engine:
+    """A container engine, which `send` reaches, from several threads at once."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def image(self, name: str) -> Mapping[str, Any] | None:
+        """Return what the engine says of an image; None where it does not exist."""
+        try:
+            image = self._ask(Request("GET", f"/images/{quote(name, safe='/:@')}/json"))
+        except RequestFailed as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return cast("Mapping[str, Any]", image)
+
+    def create(self, name: str, document: Mapping[str, Any], platform: str) -> None:
+        """Create a container, not started yet; NameConflict where another one has its name."""
+        query = urlencode({"name": name, "platform": platform})
+        try:
+            self._tell(Request("POST", f"/containers/create?{query}", document))
+        except RequestFailed as error:
+            failure = NameConflict if error.status == HTTPStatus.CONFLICT else EngineError
+            raise failure(f"no container of `{document['Image']}` can be made: {error}") from error
+
+    def start(self, name: str) -> None:
+        self._tell(Request("POST", f"/containers/{name}/start"))
+
+    def kill(self, name: str) -> None:
+        self._tell(Request("POST", f"/containers/{name}/kill"))
+
+    def wait(self, name: str) -> int:
+        """Wait for the end of a container; return its status."""
+        request = Request("POST", f"/containers/{name}/wait", silence=None)
+        return int(self._ask(request)["StatusCode"])
+
+    def container(self, name: str) -> Mapping[str, Any]:
+        """Return what the engine says of a container."""
+        return cast("Mapping[str, Any]", self._ask(Request("GET", f"/containers/{name}/json")))
+
+    def remove(self, name: str) -> None:
+        """Kill and remove a container, if it exists."""
+        with suppress(RequestFailed):  # an engine that is gone keeps nothing running
+            self._tell(Request("DELETE", f"/containers/{name}?force=1"))
+
+    def containers(self, label: str, **filters: str) -> Sequence[Mapping[str, Any]]:
+        """Return what the engine says of all containers with a label, and with other properties."""
+        words = {key: [word] for key, word in {"label": label, **filters}.items()}
+        query = urlencode({"all": 1, "filters": json.dumps(words)})
+        rows = self._ask(Request("GET", f"/containers/json?{query}"))
+        return cast("Sequence[Mapping[str, Any]]", rows)
+
+    def attach(self, name: str) -> AbstractContextManager[Output]:
+        """Attach to a container; yield its output as it comes: 0 for standard output or 1 for
+        standard error, and some bytes."""
+        return self._output("POST", f"/containers/{name}/attach", stream=1)
+
+    def follow(self, name: str) -> AbstractContextManager[Output]:
+        """Yield the output of a container from its beginning to its end, as `attach` does, where
+        the engine keeps it."""
+        return self._output("GET", f"/containers/{name}/logs", follow=1)
+
+    @contextmanager
+    def _output(self, method: str, path: str, **query: object) -> Iterator[Output]:
+        words = urlencode({"stdout": 1, "stderr": 1, **query})
+        request = Request(method, f"{path}?{words}", silence=None)
+        with _lost_connections(), self._send(request) as response:
+            _check(response)
+            yield _frames(response)
+
+    def _ask(self, request: Request) -> Any:
+        """Return the document that answers a request."""
+        content = self._tell(request)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise RequestFailed("the engine went away amid its answer") from error
+
+    def _tell(self, request: Request) -> bytes:
+        """Send a request; return the content of its answer."""
+        with _lost_connections(), self._send(request) as response:
+            _check(response)
+            return response.read()
+
+
+@contextmanager
+def _lost_connections() -> Iterator[None]:
+    """Raise RequestFailed where the connection to the engine is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestFailed(f"the engine went away: {error}") from error
+
+
+def _check(response: Response) -> None:
+    """Raise RequestFailed where the engine refused a request."""
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return
+    content = response.read()
+    try:
+        message = str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = content.decode("utf-8", "replace") or f"status {response.status}"
+    raise RequestFailed(message, response.status)
+
+
+def _frames(stream: Response) -> Output:
+    """Yield the frames of a multiplexed stream; those of a stream that come together as one,
+    because each line of a log is a frame.
+
+    https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
+    """
+    rest = b""
+    while chunk := _next_chunk(stream):
+        frames, rest = _split_frames(rest + chunk)
+        for number, pieces in groupby(frames, itemgetter(0)):
+            yield number, b"".join(piece for _, piece in pieces)
+
+
+def _next_chunk(stream: Response) -> bytes:
+    with _lost_connections():
+        return stream.read1(_CHUNK)
+
+
+def _split_frames(content: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Return the complete frames in `content`, and what is behind them."""
+    frames, start = [], 0
+    while len(content) >= start + _FRAME.size:
+        number, size = _FRAME.unpack_from(content, start)
+        end = start + _FRAME.size + size
+        if end > len(content):
+            break
+        frames.append((number - 1, content[start + _FRAME.size : end]))
+        start = end
+    return frames, content[start:]
+
+
+def engine_at(path: str) -> Engine:
+    """Return the engine that listens at a Unix socket."""
+
+    @contextmanager
+    def send(request: Request) -> Iterator[Response]:
+        with socket(AF_UNIX) as connection:
+            connection.settimeout(request.silence)
+            try:
+                connection.connect(path)
+            except OSError as error:
+                raise no_answer(f"{path}: {error}") from error
+            connection.sendall(_encoded(request))
+            with connection.makefile("rb") as stream:
+                yield _SocketResponse(stream)
+
+    return Engine(send)
+
+
+def _encoded(request: Request) -> bytes:
+    """Return a request by HTTP/1.0, whose responses end with the connection. So the library for all
+    of HTTP is not needed, which takes longer to import than the engine to answer."""
+    body = b"" if request.document is None else json.dumps(request.document).encode()
+    lines = (
+        f"{request.method} /{_VERSION}{request.path} HTTP/1.0",
+        "Host: docker",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode() + body
+
+
+class _SocketResponse:
+    """A response by HTTP/1.0."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        words = stream.readline(_LONGEST_LINE).split(None, 2)
+        if len(words) < 2 or not words[1].isdigit():
+            raise ConnectionError("there was no answer")
+        self.status = int(words[1])
+        while stream.readline(_LONGEST_LINE).strip():
+            pass  # headers, of which none is needed
+        self.read, self.read1 = stream.read, stream.read1
+
+
+def local_socket(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the path of the Unix socket that Docker's client would use; None where it would use
+    something else, or a context."""
+    if address := environment.get("DOCKER_HOST"):
+        scheme, _, path = address.partition("://")
+        return path if scheme == "unix" and path.startswith("/") else None
+    context = environment.get("DOCKER_CONTEXT") or _configured_context(environment)
+    return str(SOCKETS[0]) if context in ("", "default") else None
+
+
+def _configured_context(environment: Mapping[str, str]) -> str | None:
+    """Return the context of the configuration of Docker's client; None where it is unreadable."""
+    file = client_directory(environment) / "config.json"
+    try:
+        return str(json.loads(file.read_bytes()).get("currentContext", ""))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, AttributeError):
+        return None

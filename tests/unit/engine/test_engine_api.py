@@ -1,0 +1,244 @@
+"""Requests to a container engine, at its socket and by the connection of docker-py's client."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from tests.docker_api import DockerApi, Failure, at_socket
+from tests.loopback import Handler, listening
+
+from envmatrix.engine.docker_client import engine_of, open_engine
+from envmatrix.engine.engine_api import (
+    Engine,
+    NameConflict,
+    RequestFailed,
+    _frames,
+    engine_at,
+    local_socket,
+)
+from envmatrix.errors import EngineError
+
+
+@pytest.fixture(params=["socket", "client"])
+def engine_with(request: pytest.FixtureRequest) -> Iterator[Callable[[DockerApi], Engine]]:
+    """A function that returns an engine that answers as an API does, in each way to reach it."""
+    with ExitStack() as engines:
+
+        def reach(api: DockerApi) -> Engine:
+            if request.param == "client":
+                return engine_of(api.client())
+            return engine_at(engines.enter_context(at_socket(api)))
+
+        yield reach
+
+
+Reach = Callable[[DockerApi], Engine]
+
+
+def test_what_the_engine_says_of_an_image_is_returned(engine_with: Reach) -> None:
+    api = DockerApi({"GET /images/a:1/json": {"Id": "sha256:1"}})
+    assert engine_with(api).image("a:1") == {"Id": "sha256:1"}
+
+
+def test_an_image_that_does_not_exist_is_none(engine_with: Reach) -> None:
+    api = DockerApi({"GET /images/a:1/json": Failure(404, "No such image")})
+    assert engine_with(api).image("a:1") is None
+
+
+def test_a_refusal_has_the_words_of_the_engine_and_its_status(engine_with: Reach) -> None:
+    api = DockerApi({"POST /containers/a/start": Failure(400, "no such program")})
+    with pytest.raises(RequestFailed, match=r"^no such program$") as caught:
+        engine_with(api).start("a")
+    assert caught.value.status == 400
+
+
+def test_a_container_is_created_as_described(engine_with: Reach) -> None:
+    api = DockerApi({"POST /containers/create": {"Id": "c1"}})
+    engine_with(api).create("a", {"Image": "image"}, "linux/amd64")
+    (request,) = api.requests
+    assert request.body == {"Image": "image"}
+    assert parse_qs(request.query) == {"name": ["a"], "platform": ["linux/amd64"]}
+
+
+@pytest.mark.parametrize(("status", "error"), [(409, NameConflict), (404, EngineError)])
+def test_whether_another_container_has_the_name_is_told_from_other_errors(
+    engine_with: Reach, status: int, error: type[EngineError]
+) -> None:
+    api = DockerApi({"POST /containers/create": Failure(status, "reason")})
+    with pytest.raises(EngineError, match="no container of `image` can be made: reason") as caught:
+        engine_with(api).create("a", {"Image": "image"}, "linux/amd64")
+    assert type(caught.value) is error
+
+
+def test_the_status_of_a_container_is_waited_for(engine_with: Reach) -> None:
+    api = DockerApi({"POST /containers/a/wait": {"StatusCode": 3}})
+    assert engine_with(api).wait("a") == 3
+
+
+def test_containers_are_listed_by_label_and_name(engine_with: Reach) -> None:
+    api = DockerApi({"GET /containers/json": [{"Id": "c1"}]})
+    assert engine_with(api).containers("of", name="a") == [{"Id": "c1"}]
+    query = parse_qs(api.requests[0].query)
+    assert json.loads(query["filters"][0]) == {"label": ["of"], "name": ["a"]}
+    assert query["all"] == ["1"]
+
+
+def test_a_container_that_is_gone_or_an_engine_that_is_gone_need_no_removal(
+    engine_with: Reach,
+) -> None:
+    api = DockerApi({"DELETE /containers/a": Failure(404)})
+    engine_with(api).remove("a")
+    assert api.requests[0].query == "force=1"
+    engine_at("/nowhere/socket").remove("a")
+
+
+def test_output_is_split_by_stream(engine_with: Reach) -> None:
+    engine = engine_with(DockerApi({"POST /containers/a/attach": frame(0, b"a") + frame(1, b"b")}))
+    with engine.attach("a") as output:
+        assert [*output] == [(0, b"a"), (1, b"b")]
+
+
+def test_output_that_the_engine_keeps_is_followed(engine_with: Reach) -> None:
+    api = DockerApi({"GET /containers/a/logs": frame(0, b"a") + frame(1, b"b")})
+    with engine_with(api).follow("a") as output:
+        assert [*output] == [(0, b"a"), (1, b"b")]
+    assert parse_qs(api.requests[0].query)["follow"] == ["1"]
+
+
+def test_output_of_a_container_that_is_gone_is_an_error(engine_with: Reach) -> None:
+    engine = engine_with(
+        DockerApi({"POST /containers/a/attach": Failure(404, "No such container")})
+    )
+    with pytest.raises(RequestFailed, match="No such container"), engine.attach("a"):
+        pass
+
+
+def test_an_engine_that_does_not_answer_is_an_error_with_a_hint() -> None:
+    with pytest.raises(RequestFailed, match="no container engine answers: /nowhere/s: ") as caught:
+        engine_at("/nowhere/s").wait("a")
+    assert "envmatrix doctor" in str(caught.value.hint)
+
+
+def test_an_engine_that_goes_away_before_it_answers_is_an_error() -> None:
+    class Gone(Handler):
+        def handle(self) -> None:
+            self.rfile.readline()
+
+    with listening(Gone) as path, pytest.raises(RequestFailed, match="the engine went away"):
+        engine_at(path).start("a")
+
+
+@pytest.mark.parametrize("start", ["", '{"StatusCode":'])
+def test_an_engine_that_goes_away_amid_a_document_is_an_error(start: str) -> None:
+    class Short(Handler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(f"HTTP/1.0 200 OK\r\n\r\n{start}".encode())
+
+    with listening(Short) as path, pytest.raises(RequestFailed, match="the engine went away"):
+        engine_at(path).wait("a")
+
+
+def test_an_engine_that_is_silent_for_too_long_is_an_error() -> None:
+    is_over = threading.Event()
+
+    class Silent(Handler):
+        def handle(self) -> None:
+            assert is_over.wait(10)
+
+    with listening(Silent) as path:
+        send = engine_at(path)._send
+        impatient = Engine(lambda request: send(replace(request, silence=0.01)))
+        with pytest.raises(RequestFailed, match="the engine went away: timed out"):
+            impatient.start("a")
+        is_over.set()
+
+
+def test_the_engine_is_reached_without_docker_py_at_a_local_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listening(Handler) as path:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        monkeypatch.setattr("docker.DockerClient", lambda **_: pytest.fail("it was made"))
+        with open_engine():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [
+        ({}, "/var/run/docker.sock"),
+        ({"DOCKER_HOST": "unix:///run/user/1000/docker.sock"}, "/run/user/1000/docker.sock"),
+        ({"DOCKER_HOST": "unix:///a", "DOCKER_CONTEXT": "far"}, "/a"),
+        ({"DOCKER_HOST": "tcp://engine.example:2376"}, None),
+        ({"DOCKER_HOST": "ssh://user@engine.example"}, None),
+        ({"DOCKER_HOST": "unix://"}, None),
+        ({"DOCKER_CONTEXT": "default"}, "/var/run/docker.sock"),
+        ({"DOCKER_CONTEXT": "far"}, None),
+    ],
+)
+def test_the_socket_is_that_of_dockers_client_unless_it_is_elsewhere(
+    tmp_path: Path, environment: Mapping[str, str], path: str | None
+) -> None:
+    assert local_socket({"DOCKER_CONFIG": str(tmp_path), **environment}) == path
+
+
+@pytest.mark.parametrize(
+    ("configuration", "path"),
+    [
+        ("{}", "/var/run/docker.sock"),
+        ('{"currentContext": "default"}', "/var/run/docker.sock"),
+        ('{"currentContext": "far"}', None),
+        ("not JSON", None),
+        ("[]", None),
+    ],
+)
+def test_the_context_of_the_configuration_counts(
+    tmp_path: Path, configuration: str, path: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(configuration)
+    assert local_socket({"DOCKER_CONFIG": str(tmp_path)}) == path
+
+
+class Chunks:
+    """A response that comes in chunks."""
+
+    status = 200
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._chunks = [content[start : start + size] for start in range(0, len(content), size)]
+
+    def read(self) -> bytes:
+        raise AssertionError("it is read as it comes")
+
+    def read1(self, _size: int, /) -> bytes:
+        return self._chunks.pop(0) if self._chunks else b""
+
+
+def frame(stream: int, content: bytes) -> bytes:
+    return struct.pack(">BxxxL", stream + 1, len(content)) + content
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 1000])
+def test_frames_of_a_log_are_read_from_chunks_of_any_size(size: int) -> None:
+    content = frame(0, b"a\n") + frame(0, b"") + frame(1, b"b" * 20) + frame(0, b"\xff")
+    output = [*_frames(Chunks(content, size))]
+    assert b"".join(piece for stream, piece in output if stream == 0) == b"a\n\xff"
+    assert b"".join(piece for stream, piece in output if stream == 1) == b"b" * 20
+
+
+def test_frames_that_come_together_are_one() -> None:
+    content = b"".join(frame(0, b"line\n") for _ in range(100))
+    assert [*_frames(Chunks(content, len(content)))] == [(0, b"line\n" * 100)]
+
+
+def test_an_incomplete_frame_is_left_out() -> None:
+    assert [*_frames(Chunks(frame(0, b"abc")[:-1], 100))] == []
