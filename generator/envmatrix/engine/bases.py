@@ -28,6 +28,7 @@ from envmatrix.lock.model import Artifact, BootstrapRequest, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.records import dataclass
 from envmatrix.registry.manifests import CONFIG, LAYER, MANIFEST
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
@@ -125,14 +126,13 @@ def base_layout(
     directory = cache / "bases" / base_identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
-            request = _request_of(package_set)
-            name = f"{request.suite}-{request.arch}"
+            name = _display_name(package_set)
             if mirror and adopt(mirror, package_set, epoch, directory):
                 display.say(f"base     {name}: from the mirror")
             else:
                 reason = f"bootstrapping {len(package_set.artifacts)} packages"
                 with display.job(name, "base", reason, "made"):
-                    _make(store, package_set, epoch, directory, helper)
+                    _make(store, package_set, epoch, directory, helper, display)
     layout = BaseLayout(directory)
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
@@ -152,22 +152,49 @@ def cached_base(cache: Path, package_set: PackageSet, epoch: int) -> BaseLayout 
 
 
 def _make(
-    store: Store, package_set: PackageSet, epoch: int, directory: Path, helper: BaseLayout | None
+    store: Store,
+    package_set: PackageSet,
+    epoch: int,
+    directory: Path,
+    helper: BaseLayout | None,
+    display: Display,
 ) -> None:
-    """Write the layout at `directory`: by the programs of `helper` first, which make the same base
-    unless a maintainer script ignores $DPKG_ROOT; the locked layer shows that."""
+    """Write the layout at `directory`: by the programs of `helper` first, otherwise under
+    emulation, which the user is told."""
     if helper:
-        with suppress(EngineError):
-            bootstrap(store, package_set, epoch, directory, helper)
-            if package_set.diff_id in (None, BaseLayout(directory).diff_id):
-                return
-            shutil.rmtree(directory)
+        problem = _problem_with(helper, store, package_set, epoch, directory)
+        if problem is None:
+            return
+        name = _display_name(package_set)
+        display.say(f"base     {name}: {problem}; emulating all of it, which takes longer")
     bootstrap(store, package_set, epoch, directory)
+
+
+def _problem_with(
+    helper: BaseLayout, store: Store, package_set: PackageSet, epoch: int, directory: Path
+) -> str | None:
+    """Write the layout at `directory` by the programs of `helper`, which make the same base unless
+    a maintainer script ignores $DPKG_ROOT; return why it is not there, if it is not."""
+    try:
+        bootstrap(store, package_set, epoch, directory, helper)
+    except EngineError as error:
+        if INTERRUPTION.is_set:
+            raise
+        return f"native programs do not make it: {error.message}"
+    if package_set.diff_id in (None, BaseLayout(directory).diff_id):
+        return None
+    shutil.rmtree(directory)
+    return "native programs made another base than the lock names"
 
 
 def _request_of(base: PackageSet) -> BootstrapRequest:
     assert isinstance(base.request, BootstrapRequest)  # noqa: S101 -- others are not bootstrapped
     return base.request
+
+
+def _display_name(package_set: PackageSet) -> str:
+    request = _request_of(package_set)
+    return f"{request.suite}-{request.arch}"
 
 
 def base_identity(package_set: PackageSet, epoch: int) -> str:

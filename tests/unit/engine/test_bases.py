@@ -28,6 +28,7 @@ from envmatrix.engine.foreign_bases import HELPER
 from envmatrix.errors import Absent, EngineError
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.model import BootstrapRequest, PackageSet
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.store.artifacts import Store
 from envmatrix.store.image_records import ImageRecords
 
@@ -183,15 +184,45 @@ def test_a_base_of_another_architecture_is_made_by_programs_of_this_machine(
     assert layout.diff_id == layer_by("helped")
 
 
-@pytest.mark.parametrize("failure", ["", 'test "$(cat "$layer")" = emulated'])
-def test_a_base_that_comes_out_otherwise_with_a_helper_is_emulated(
-    failure: str, helper: BaseLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("failure", "problem"),
+    [
+        ("", "made another base than the lock names"),
+        (
+            'test "$(cat "$layer")" = emulated',
+            "do not make it: `mmdebstrap` failed with exit code 1",
+        ),
+    ],
+)
+def test_a_base_that_native_programs_do_not_make_is_emulated_and_the_user_told_why(
+    failure: str,
+    problem: str,
+    helper: BaseLayout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     as_mmdebstrap(f"{WRITE_WAY}\n{failure}", tmp_path, monkeypatch)
-    store, display = Store(tmp_path / "store"), Display(Console(-1))
     locked = replace(FOREIGN, diff_id=layer_by("emulated"))
+    store, display = Store(tmp_path / "store"), Display(Console())
     layout = base_layout(tmp_path, store, locked, 1, display, helper=helper)
     assert layout.diff_id == layer_by("emulated")
+    reason = f"native programs {problem}; emulating all of it, which takes longer"
+    assert f"base     bookworm-arm64: {reason}" in capsys.readouterr().err.splitlines()
+
+
+def test_an_interrupted_base_is_not_emulated(
+    helper: BaseLayout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    as_mmdebstrap("exit 1", tmp_path, monkeypatch)
+    monkeypatch.setattr(INTERRUPTION, "is_set", True)
+    store, display = Store(tmp_path / "store"), Display(Console())
+    with pytest.raises(EngineError, match="`mmdebstrap` failed"):
+        base_layout(tmp_path, store, FOREIGN, 1, display, helper=helper)
+    assert "emulating" not in capsys.readouterr().err
 
 
 def test_a_helper_replaces_what_installs_apt(helper: BaseLayout, tmp_path: Path) -> None:
