@@ -94,8 +94,11 @@ def _dev_image(workspace: Workspace, cell: Cell, compiler: Image) -> Image:
         hint = "take a cell of this machine's architecture, or leave out `--dev`"
         raise ConfigurationError(message, hint=hint)
     if DEV not in workspace.matrix.extensions(cell):
-        hint = "ask for it in matrix.yaml, `policy: {dev_images: on}`; then `envmatrix lock` and "
-        raise ConfigurationError("there is no flavour `dev`", hint=f"{hint}`envmatrix generate`")
+        raise ConfigurationError(
+            "there is no flavour `dev`",
+            hint="ask for it in matrix.yaml, `policy: {dev_images: on}`; then `envmatrix lock` and "
+            "`envmatrix generate`",
+        )
     return dev_image(compiler)
 
 
