@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 
@@ -16,10 +17,13 @@ from envmatrix.images.environments import environments
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
+from envmatrix.parallel import run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
 
+# Sets whose files are read at once: decompression runs beside Python.
+_JOBS = 2
 # The patterns of the members that images use, by the names of files.
 _Members = Mapping[str, tuple[str, ...]]
 
@@ -45,9 +49,13 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
         for key, row in lock.sets.items()
     }
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
-        for key, of_set in stale.items():
-            sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
+
+        def with_excerpts(key: str) -> PackageSet:
+            excerpts = search.excerpts_of(sets[key], stale[key])
             advance(1)
+            return replace(sets[key], excerpts=excerpts)
+
+        sets |= zip(stale, run_parallel(with_excerpts, stale, _JOBS), strict=True)
     for filename, reason in sorted(search.unsuitable.items()):
         search.console.say(f"`{filename}` has no excerpt: {reason}")
     return replace(lock, sets=sets)
@@ -75,6 +83,7 @@ class Search:
     fetcher: Fetcher
     console: Console
     unsuitable: dict[str, str] = field(default_factory=dict)
+    _downloading: threading.Lock = field(default_factory=threading.Lock)
 
     def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
         """Return the excerpts of a set; None if one of its files cannot be had."""
@@ -98,7 +107,8 @@ class Search:
         store = self.fetcher.store
         if not store.has(artifact) and not self._is_promising(artifact, patterns):
             return None
-        self.fetcher.fetch([artifact], self.console)
+        with self._downloading:  # a terminal shows one download
+            self.fetcher.fetch([artifact], self.console)
         with open_reader(store.path(artifact)) as reader:
             return plan_excerpt(artifact, reader, patterns)
 

@@ -26,7 +26,7 @@ from envmatrix.lock.model import Excerpt, Lock, StageFile, helper_of
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.matrix.model import COMPRESSION, Compression
-from envmatrix.parallel import INTERRUPTION, run_dependent
+from envmatrix.parallel import end_if_interrupted, run_dependent
 from envmatrix.plan.actions import Inputs
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import link_or_copy
@@ -262,7 +262,7 @@ class _Steps:
                 self._do,
                 needs,
                 lambda step: downloads if step.kind == "download" else builds,
-                _interrupt,
+                end_if_interrupted,
             )
         return {reference: results[Step("image", reference)] for reference in self.orders}
 
@@ -277,12 +277,6 @@ class _Steps:
                 order = self.orders[step.name]
                 return self.builder.build_image(self.buildx, order, self.layouts, self.display)
         return ""
-
-
-def _interrupt(error: BaseException) -> None:
-    """End all that runs if the user wants that: this program ends as well."""
-    if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
-        INTERRUPTION.set()
 
 
 def context_name(files: Sequence[StageFile]) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -43,11 +43,12 @@ class Pip:
 
     run: Run
     look_up: Callable[[Artifact], tuple[str, int]]
+    _pins_by_release: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
     def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
         """Resolve packages; the meta package of the CUDA release pins those without a version."""
         release, options = request.release, ("--no-deps", *_platforms(_TAGS, request.arch))
-        pins = self._pins(release, options) if release else {}
+        pins = self._pins(release, request.arch, options) if release else {}
         requirements = [
             f"{name}=={version}" if version else f"{name}{pins.get(name, f'=={release}.*')}"
             for name, version in ((package.name, package.version) for package in request.packages)
@@ -68,7 +69,14 @@ class Pip:
         wheels = self._wheels(request.requirements, options)
         return PackageSet(request, tuple(sorted(wheels)))
 
-    def _pins(self, release: str, options: Sequence[str]) -> Mapping[str, str]:
+    def _pins(self, release: str, arch: str, options: Sequence[str]) -> Mapping[str, str]:
+        """Return the pins of a CUDA release, which all its parts for an architecture share."""
+        key = (release, arch)
+        if key not in self._pins_by_release:
+            self._pins_by_release[key] = self._read_pins(release, options)
+        return self._pins_by_release[key]
+
+    def _read_pins(self, release: str, options: Sequence[str]) -> Mapping[str, str]:
         from packaging.requirements import Requirement
 
         rows = self._report([f"{_META}=={release}.*"], options)
