@@ -122,7 +122,6 @@ def main() -> None:
     )
     options = parser.parse_args()
     timing.announce("First command")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     bandwidth = options.bandwidth * 1e6
     for _ in range(options.rounds):
         run = _measure(options.cell, bandwidth)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -55,7 +54,6 @@ def main() -> None:
     parser.add_argument("--cccl", type=Path, metavar="DIR", help="a checkout of CCCL")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="such as `help` and `why`")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl+C does
     timing.announce("Starting")
     with TemporaryDirectory(prefix="envmatrix-startup-") as scratch:
         questions = dict(_questions(Path(scratch), options.cccl, options.only))

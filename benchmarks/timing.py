@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -164,7 +165,9 @@ def arguments(question: str | None, *, rounds: int) -> argparse.ArgumentParser:
 
 
 def announce(title: str) -> None:
-    """Print the benchmark's name, and the machine and versions that it runs with."""
+    """Print the benchmark's name, and the machine and versions that it runs with. From here on, the
+    benchmark ends at SIGTERM as at Ctrl+C, and removes what it made."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     print(
         f"## {title}\n\n"

@@ -61,6 +61,19 @@ def test_what_is_up_to_date_is_reused(envmatrix: Envmatrix) -> None:
     assert [row["action"] for row in rows] == ["reuse", "reuse"]
 
 
+def test_what_ninja_knows_is_written_again_only_after_a_change(envmatrix: Envmatrix) -> None:
+    envmatrix("run", "compile", CELL)
+    build = _made(CELL).parent
+    graph, log = build / "ninja.graph", build / ".ninja_log"
+    written = graph.stat().st_mtime_ns
+    envmatrix("run", "compile", CELL)
+    assert graph.stat().st_mtime_ns == written
+
+    log.touch()
+    envmatrix("run", "compile", CELL)
+    assert graph.stat().st_mtime_ns != written
+
+
 def test_the_cross_image_shares_the_cuda_layers_of_the_native_one(
     envmatrix: Envmatrix, engine: docker.DockerClient
 ) -> None:

@@ -15,6 +15,7 @@ from tests.unit.prompt import Prompt
 from envmatrix.commands.completion_scripts import SHELLS, placement, script_of
 from envmatrix.commands.completions import VARIABLE
 from envmatrix.help_page import VERBS
+from envmatrix.sessions.registration import cells_and_libraries
 
 MATRIX = """\
 version: "1"
@@ -175,6 +176,11 @@ def test_a_line_that_is_not_complete_is_no_error(words: str, project: Path) -> N
 def test_the_last_of_several_cells_is_completed(project: Path) -> None:
     done = answer("envmatrix build --select cuda12,cuda11-a", 3)
     assert done.stdout.split() == ["plain,cuda12,cuda11-aarch64"]
+
+
+def test_what_nox_listed_of_a_repository_does_not_replace_its_names(project: Path) -> None:
+    cells_and_libraries(project)
+    assert answer("envmatrix why cuda12-a", 2).stdout.split() == ["plain,cuda12-aarch64"]
 
 
 def test_nothing_of_the_repository_is_executed(project: Path, tmp_path: Path) -> None:

@@ -165,13 +165,38 @@ class Unused:
     first: int
 
 
-def test_methods_are_compiled_when_they_are_called() -> None:
+def test_methods_are_made_when_they_are_called() -> None:
     names = ("__init__", "__repr__", "__eq__", "__hash__")
     before = {name: vars(Unused)[name] for name in names}
     value = Unused(1)
     assert {name for name in names if vars(Unused)[name] is not before[name]} == {"__init__"}
     assert hash(value) == hash(Unused(1))
     assert vars(Unused)["__hash__"] is not before["__hash__"]
+
+
+@pytest.mark.parametrize(("number", "words", "named"), ARGUMENTS)
+def test_a_record_that_is_made_often_is_what_it_was(
+    number: int, words: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    kind = definitions_by(records.dataclass)[number]
+    first, *others = (kind(*words, **named) for _ in range(200))
+    assert {repr(value) for value in others} == {repr(first)}
+    assert "compiled" not in vars(kind)["__init__"].__code__.co_names
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [((1, 2, 3), {}), ((1,), {"first": 1}), ((1,), {"third": 3}), ((), {"second": 2})],
+)
+def test_wrong_arguments_are_refused_as_by_the_standard_library(
+    words: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    messages = []
+    for decorate in (dataclasses.dataclass, records.dataclass):
+        with pytest.raises(TypeError) as error:
+            definitions_by(decorate)[0](*words, **named)
+        messages.append(str(error.value).split(".")[-1])
+    assert messages[0] == messages[1]
 
 
 @records.dataclass

@@ -128,8 +128,8 @@ class Directory:
         """The size of all regular files in it, in bytes."""
         total = 0
         with entries.name_in_errors("."):
-            for directory in entries.directories(self._descriptor):
-                for name in entries.names_in(directory):
+            for directory, names in entries.directories(self._descriptor):
+                for name in names:
                     with suppress(FileNotFoundError):
                         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
                         total += status.st_size if stat.S_ISREG(status.st_mode) else 0
@@ -217,8 +217,8 @@ class Directory:
         permissions = entries.PRIVILEGES | (stat.S_IWOTH if only_own else 0)
         with entries.name_in_errors("."):
             entries.remove_permissions(self._descriptor, permissions)
-            for directory in entries.directories(self._descriptor):
-                for name in entries.names_in(directory):
+            for directory, names in entries.directories(self._descriptor):
+                for name in names:
                     with suppress(FileNotFoundError):
                         entries.make_harmless(directory, name, permissions, owners)
 

@@ -236,24 +236,26 @@ def _has_permissions(mode: int, permissions: int) -> bool:
     return bool(mode & permissions) and not stat.S_ISLNK(mode)
 
 
-def directories(top: int) -> Iterator[int]:
-    """Yield `top` and every directory below it, with one descriptor open at a time, at any
-    depth."""
+def directories(top: int) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield `top` and every directory below it, each with the names of its entries; with one
+    descriptor open at a time, at any depth."""
     directory = os.dup(top)
     try:
-        yield directory
-        pending = [(os.fstat(directory), _subdirectories(directory))]
+        names, below = _scan(directory)
+        yield directory, names
+        pending = [(os.fstat(directory), below)]
         while pending:
-            _, names = pending[-1]
-            if names:
+            _, below = pending[-1]
+            if below:
                 try:
-                    below = reopen_directory(os.open(names.pop(), _LOOK, dir_fd=directory))
+                    entered = reopen_directory(os.open(below.pop(), _LOOK, dir_fd=directory))
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 os.close(directory)
-                directory = below
-                yield directory
-                pending.append((os.fstat(directory), _subdirectories(directory)))
+                directory = entered
+                names, below = _scan(directory)
+                yield directory, names
+                pending.append((os.fstat(directory), below))
                 continue
             pending.pop()
             if pending:
@@ -266,6 +268,12 @@ def directories(top: int) -> Iterator[int]:
         os.close(directory)
 
 
-def _subdirectories(directory: int) -> list[str]:
+def _scan(directory: int) -> tuple[list[str], list[str]]:
+    """Return the names of the entries of a directory, and those of its directories."""
+    names, directories = [], []
     with os.scandir(directory) as entries:
-        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for entry in entries:
+            names.append(entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+    return names, directories

@@ -93,7 +93,8 @@ def _all_sessions(
 def cells_and_libraries(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     """Return the ids of cells by id and by short name, and the names of the libraries of each cell
     by its id; from the cache if no file of the matrix changed: there may be thousands."""
-    return cached_value(f"{root.resolve()} names", identity(files_of(root)), lambda: _read(root))
+    name = f"sessions of {root.resolve()}"  # no name of a `Workspace`, which begins with its root
+    return cached_value(name, identity(files_of(root)), lambda: _read(root))
 
 
 def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.files import readable_text
+from envmatrix.machine.disk_cache import cached_value
 from envmatrix.machine.processes import run
 from envmatrix.records import dataclass
 
@@ -120,11 +121,15 @@ def checkout_of(directory: Path) -> Checkout | None:
     """Return the checkout around `directory`; None where git finds none."""
     try:
         status = _git(directory, "status", "--porcelain=v2", "--branch", "--", ".")
-        committed = float(_git(directory, "log", "-1", "--format=%ct"))
+        lines = status.splitlines()
+        headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+        committed = cached_value(
+            f"time of the commit in {directory}",
+            headers.get("branch.oid", "").encode(),
+            lambda: float(_git(directory, "log", "-1", "--format=%ct")),
+        )
     except EnvmatrixError:
         return None
-    lines = status.splitlines()
-    headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
     changed = CHANGED if any(not line.startswith("#") for line in lines) else ""
     branch = headers.get("branch.head", "")
     name = "" if branch == "(detached)" else branch

@@ -23,15 +23,20 @@ find . -type f -path '*-stamp/download-*.cmake' -exec \\
   sed -i 's/^set(retry_number [0-9]*)$/set(retry_number 0)/' {} + 2>/dev/null || :
 """
 
-# Compiles, and has ninja write down what it knows then, without a container more.
+# Compiles, and has ninja write down what it knows then, without a container more. That is the same
+# while ninja's input and log are: for large libraries it takes seconds.
 GRAPH, DEPS = "ninja.graph", "ninja.deps"
+_STATE = "ninja.state"
 _COMPILE = f"""
 jobs=$1; shift
 {ONE_TRY}
 cmake --build {BUILD} --parallel "$jobs" "$@"
-if [ -f build.ninja ]; then
+[ -f build.ninja ] || exit 0
+state=$(stat -c '%s %y' build.ninja .ninja_log 2>&1 || :)
+if [ "$(cat {_STATE} 2>/dev/null)" != "$state" ]; then
   ninja -t graph >{GRAPH}
   ninja -t deps >{DEPS}
+  printf '%s\n' "$state" >{_STATE}
 fi
 """
 _DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
