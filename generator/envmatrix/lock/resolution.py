@@ -91,8 +91,8 @@ class Resolution:
                 sets.state(helper)
 
             def make_bases() -> None:
-                for key in bases:
-                    sets.state(key)
+                for key, helper in bases.items():
+                    sets.make(key, helper)
 
             # After a failure a base is finished all the same: the next run has it in the cache.
             steps: Sequence[Callable[[], None]] = (make_bases, partial(finish, order.beside_bases))

@@ -58,8 +58,12 @@ class ResolvedSets:
             helper = helper_of(base, self.sets, self.backend.host_arch)
             if helper:
                 self.state(helper)
-            self._states[base] = self.backend.base(base, self.sets[base], self.epoch, helper)
+            self.make(base, helper)
         return self._states[base]
+
+    def make(self, base: str, helper: str | None) -> None:
+        """Make a base with its helper, which the backend has. Other threads may add sets."""
+        self._states[base] = self.backend.base(base, self.sets[base], self.epoch, helper)
 
     def home(self, suite: str, *, has_apt: bool = False) -> str:
         """Return the key of the base whose package manager resolves packages of `suite`, or of a
