@@ -35,7 +35,7 @@ libraries:
 """
 _ID = """\
 #!/bin/sh
-[ "$*" = "-u -n" ] && echo me || exec /usr/bin/id "$@"
+[ "$*" = "-u -n" ] && echo "user$(/usr/bin/id -u)" || exec /usr/bin/id "$@"
 """
 CONFIG = f".devcontainer/{CELL}-vectorops/devcontainer.json"
 _LONG = pytest.mark.long
@@ -59,7 +59,9 @@ class Machine:
         home = [f"HOME={self.directory / 'home'}", docker_config] if uid else []
         path = f"PATH={self.directory / ('stubs' if uid else 'bin')}:{os.environ['PATH']}"
         place = [f"--workspace-folder={root}", f"--config={root / CONFIG}"]
-        return [*user, "env", *home, path, "node", self.program, verb, *place, *words]
+        # Each user has a directory in it, by the user's name.
+        temporary = f"TMPDIR={self.directory}"
+        return [*user, "env", *home, path, temporary, "node", self.program, verb, *place, *words]
 
     @contextmanager
     def opened(self, uid: int) -> Iterator[None]:
