@@ -37,11 +37,10 @@ class Reuse:
     def results(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
         """Yield the goals that succeeded with the same inputs, and their results; of compilations,
         those whose outputs are in their build directories."""
-        for key in goals:
-            job = self.plan.graph.jobs[key]
-            good = self.records.good(job)
-            if good and (job.kind != "compile" or self._is_compiled(job)):
-                yield key, reused_result(good.record)
+        jobs = (self.plan.graph.jobs[key] for key in goals)
+        for job, good in self.records.good_among(jobs):
+            if job.kind != "compile" or self._is_compiled(job):
+                yield job.id, reused_result(good.record)
 
     def compiled(self, goals: Iterable[str]) -> set[str]:
         """Return the compilations that goals need, and whose outputs are in their directories."""

@@ -65,7 +65,7 @@ def prospects(
 ) -> Mapping[str, Prospect]:
     """Return what would become of each job if the results of some are reused, and what others make
     is present."""
-    left = remaining(graph, goals, {*reused, *present}).jobs
+    left = {*graph.needed_for(goals, {*reused, *present})}
     return {
         key: "reused" if key in reused else "to do" if key in left else "not needed"
         for key in graph.jobs
