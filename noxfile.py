@@ -134,6 +134,13 @@ def many(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def newcomer(session: nox.Session) -> None:
+    """Go from bare Debian with Python to a passing test by five commands (docs/newcomers.md)."""
+    _install_test_tools(session)
+    session.run("python", "-m", "benchmarks.newcomer", *session.posargs)
+
+
+@nox.session(default=False)
 def finders(session: nox.Session) -> None:
     """Check what build systems find, in every way to invoke a build (docs/discovery.md)."""
     _install_test_tools(session)

@@ -16,17 +16,17 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import engine, timing
+from benchmarks.watching import Line, lines, running
 from tests.engines import Engine, second_engine
 from tests.faults import Exchange, proxy
 
@@ -40,15 +40,6 @@ _KINDS: Mapping[str, Kind] = {"download": "download", "base": "base", "build": "
 # Variables that would make this no bare machine.
 _OWN = ("ENVMATRIX_", "XDG_", "PYTHON", "VIRTUAL_ENV", "NOX", "DOCKER_")
 _PREPARED = "nox > Running session"
-_PATIENCE_SECONDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the output, in seconds after the start."""
-
-    seconds: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,50 +161,14 @@ def _measure(cell: str, bandwidth: float) -> Run:
         }
         environment = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)} | variables
         started = time.monotonic()
-        with _running(["./noxw", "-s", f"build-{cell}"], clone, environment) as process:
-            lines = [*_lines(process, started)]
+        with running(["./noxw", "-s", f"build-{cell}"], clone, environment) as process:
+            output = [*lines(process, started)]
             seconds = time.monotonic() - started
         exchanges = [
             replace(row, started=row.started - started, ended=row.ended - started)
             for row in counter.exchanges
         ]
-        return Run(seconds, lines, exchanges, _image_size(cell, clone, own_engine))
-
-
-@contextmanager
-def _running(
-    argv: Sequence[str], directory: Path, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[str]]:
-    """Run a command to its end; whatever happens, none of its processes is left."""
-    process = subprocess.Popen(
-        argv,
-        cwd=directory,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-        if process.wait():
-            sys.exit(f"{' '.join(argv)} ended with {process.returncode}")
-    finally:
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, how)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE_SECONDS)
-
-
-def _lines(process: subprocess.Popen[str], started: float) -> Iterator[Line]:
-    """Yield and show the output as it comes."""
-    assert process.stdout
-    for text in process.stdout:
-        line = Line(time.monotonic() - started, text.rstrip())
-        print(f"{line.seconds:6.1f} {line.text}", file=sys.stderr, flush=True)
-        yield line
+        return Run(seconds, output, exchanges, _image_size(cell, clone, own_engine))
 
 
 def _image_size(cell: str, clone: Path, own_engine: Engine) -> int:

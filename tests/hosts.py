@@ -60,6 +60,7 @@ READY = HostFacts(
     has_buildx_plugin=True,
     dockerd="26.1.5",
     daemon_pid=None,
+    has_answer=True,
     has_daemon_configuration=True,
     programs=frozenset({"apt-get", "arch-test", "git", "mmdebstrap", "mount", "newuidmap"}),
     emulators=(Emulator("aarch64", "POF", has_rule=True),),
@@ -79,10 +80,13 @@ BARE = replace(
     clients=(),
     has_buildx_plugin=False,
     dockerd=None,
+    has_answer=False,
     has_daemon_configuration=False,
     programs=frozenset({"apt-get", "git", "mount"}),
     emulators=(Emulator("aarch64", None, has_rule=False),),
     address=EngineAddress(is_absent=True),
     engine_data=None,
 )
-STOPPED = replace(READY, docker=Docker("26.1.5", "0.13.1", error="Cannot connect"))
+STOPPED = replace(
+    READY, docker=Docker("26.1.5", "0.13.1", error="Cannot connect"), has_answer=False
+)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import docker
 import pytest
+from tests.debian import bare_debian
 from tests.userlands import install_dependencies
-
-from envmatrix.machine.origins import Origins
 
 pytestmark = pytest.mark.long
 
@@ -24,7 +23,6 @@ SUITES = {"bookworm": "3.11", "trixie": "3.13"}
 USERS = ("root", "me")
 # What a user needs to begin with; what else bare Debian lacks is what is tested.
 PACKAGES = "apt,passwd,python3,sudo"
-SLIM = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/locale/*")
 SETUP = "useradd -m me && echo 'me ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/me"
 DOCTOR = ("python3", "-m", "envmatrix", "doctor")
 # A namespace of users, which has emulators of its own since Linux 6.7, and none at first.
@@ -61,20 +59,10 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def image(
-    engine: docker.DockerClient, suite: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Yield an image of bare Debian, removed after the tests."""
-    file = tmp_path_factory.mktemp(suite) / "debian.tar"
-    options = [f"--include={PACKAGES}", *(f"--dpkgopt={option}" for option in SLIM)]
-    mirror = Origins().archive("debian")[0]
-    command = ["mmdebstrap", "--quiet", "--variant=essential", *options, suite, str(file), mirror]
-    subprocess.run(command, check=True)
-    name = f"envmatrix-test/bare:{suite}"
-    subprocess.run(["docker", "import", "--", str(file), name], check=True, capture_output=True)
-    file.unlink()
-    yield name
-    engine.images.remove(name, force=True)
+def image(engine: docker.DockerClient, suite: str) -> Iterator[str]:
+    """The name of an image of bare Debian."""
+    with bare_debian(suite, PACKAGES) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.integration.conftest import ROOT
-from tests.tables import marked
+from tests.readme import build_wheel, commands, run_command
 
-COMMANDS = re.findall(r"(?m)^((?:\S+ )+\S+?)(?: +#.*)?$", marked("README.md", "installation"))
-BUILD, *WAYS = [line for line in COMMANDS if not line.startswith("```")]
+_, *WAYS = commands("installation")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the wheel, built by the command of the README."""
     directory = tmp_path_factory.mktemp("installation")
-    run(BUILD.replace(" -w dist .", f" -w {directory}/dist ."), ROOT, {})
+    build_wheel(directory)
     return directory
 
 
 def run(command: str, directory: Path, variables: Mapping[str, str]) -> str:
-    """Return what a command of the README prints; it takes Python from the tests' environment."""
-    done = subprocess.run(
-        ["bash", "-euc", re.sub(r"^python3 ", f"{sys.executable} ", command)],
-        cwd=directory,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return run_command(command, directory, {**os.environ, **variables})
 
 
 def test_the_readme_names_every_way() -> None:

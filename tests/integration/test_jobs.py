@@ -419,7 +419,13 @@ def test_a_checkout_reuses_the_results_of_another(jobs: Checkout, tmp_path: Path
     other = Checkout(tmp_path / "other", jobs.variables)
     subprocess.run(["cp", "-a", jobs.root, other.root], check=True)
     subprocess.run(["rm", "-r", other.root / "build"], check=True)
+    planned = json.loads(other.run("plan", "--jobs", "--json").stdout)["jobs"]
+    assert {row["kind"] for row in planned if row["prospect"] == "reused"} == {"test"}
+    assert {row["prospect"] for row in planned} == {"reused", "not needed"}
     assert states(other) == dict.fromkeys(("test first", "test second"), "reused")
+    assert "build/    has no outputs of 2 compilations" in other.run("test").stdout
+    assert {*states(other, verb="compile").values()} == {"done"}
+    assert "has no outputs" not in other.run("test").stdout
     assert states(other, "--rerun")["compile first"] == "done"
 
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_read_or_is_not_changed_is_told(library: Path, envmatrix:
     answer = envmatrix("init", "--yes")
     assert answer.status == 0
     assert "warning: `pyproject.toml` cannot be read: it is no regular file" in answer.err
-    assert "warning: CMakePresets.json is invalid, so no preset was chosen" in answer.err
+    assert "warning: CMakePresets.json or a file that it includes is invalid" in answer.err
     assert "warning: `envs/devel.yaml` exists, and is not changed: it may need lib" in answer.err
 
 
@@ -214,3 +214,14 @@ def test_help_that_cannot_be_printed_is_an_error() -> None:
     assert done.returncode == 1
     assert "error: no space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_presets_of_included_files_are_read_and_missing_ones_told(
+    library: Path, envmatrix: Prompt
+) -> None:
+    (library / "CMakePresets.json").write_text('{"include": ["cmake/p.json", "none.json"]}')
+    (library / "cmake").mkdir()
+    (library / "cmake/p.json").write_text('{"configurePresets": [{"name": "default"}]}')
+    answer = envmatrix("init", "--yes")
+    assert "build    CMake with the preset `default`" in answer.err
+    assert "warning: `none.json` cannot be read: no such file" in answer.err

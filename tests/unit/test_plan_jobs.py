@@ -14,8 +14,10 @@ from tests.repositories import committed
 from tests.unit.prompt import Prompt
 
 from envmatrix.app.workspace import Workspace
+from envmatrix.jobs.model import Job
 from envmatrix.lock.lock_file import dumps
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.records import End, Run, line_of
 from envmatrix.sessions.outcomes import State, Step
@@ -178,10 +180,35 @@ def test_expected_durations_are_those_of_the_newest_run(
 @pytest.mark.usefixtures("repository")
 def test_people_see_the_critical_path_and_the_expected_times(envmatrix: Prompt) -> None:
     answer = envmatrix("plan", "--jobs", "--select", CELL)
-    assert re.search(r"^[0-9a-f]{12} +1 min 0 s  compile own cuda13", answer.out, re.MULTILINE)
+    line = r"^[0-9a-f]{12} +1 min 0 s  to do       compile own cuda13"
+    assert re.search(line, answer.out, re.MULTILINE)
     chain = "download debian12-amd64-base -> base debian12-amd64-base -> image "
     assert f"critical path, 4 min 30 s: {chain}" in answer.out
     assert re.search(r"^ +64  4 min 30 s$", answer.out, re.MULTILINE)
+
+
+def prospects(document: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return the kinds of jobs with what would become of them."""
+    return {(job["kind"], job["prospect"]) for job in document["jobs"]}
+
+
+@pytest.mark.usefixtures("repository")
+def test_each_job_says_whether_its_result_would_be_reused(envmatrix: Prompt) -> None:
+    selection = (CELL, "--library", "own")
+    document = jobs_of(envmatrix, *selection)
+    kinds = ("download", "base", "image", "compile", "test")
+    assert prospects(document) == {(kind, "to do") for kind in kinds} | {("source", "not needed")}
+
+    *_, row = document["jobs"]
+    test = Job(row["id"], row["kind"], tuple(row["subject"]))
+    run = Run("1" * 32, "own", CELL, "test", started=1.0)
+    JobRecords.of_user().keep(test, (run, End("passed", 9.0)))
+
+    others = {(kind, "not needed") for kind in (*kinds[:-1], "source")}
+    assert prospects(jobs_of(envmatrix, *selection)) == others | {("test", "reused")}
+    text = envmatrix("plan", "--jobs", *selection).out
+    assert re.search(rf"^\w{{12}} +\S+ s  reused      test own {CELL}$", text, re.MULTILINE)
+    assert re.search(r"^1 reused, \d+ not needed, 0 to do$", text, re.MULTILINE)
 
 
 def test_new_failures_are_planned_first_within_a_budget(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from envmatrix.adoption.cmake_presets import (
+    PRESETS,
+    Preset,
+    chosen_preset,
+    configure_presets,
+    preset_texts,
+)
 from envmatrix.adoption.proposal import PYTHON_TO_RUN, Proposal
 from envmatrix.adoption.source_tree import SourceTree
-from envmatrix.records import dataclass
 
 _COMMENT = re.compile(r"#\[(=*)\[.*?\]\1\]|#[^\n]*", re.DOTALL)
 _TESTING = re.compile(r"\benable_testing\s*\(|\binclude\s*\(\s*CTest\s*\)", re.IGNORECASE)
@@ -53,15 +58,7 @@ _PYTHON = {"Python", "Python3", "PythonInterp", "PythonLibs"}
 # Sources that a package of Debian has, by the name that `FetchContent` has: the directory, the
 # package.
 _SOURCES = {"googletest": ("/usr/src/googletest", "googletest")}
-_PRESETS = "CMakePresets.json"
-_GENERATORS = (None, "Ninja", "Unix Makefiles")
 _MOST_NOTED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Preset:
-    name: str
-    is_usable: bool
 
 
 def cmake(tree: SourceTree) -> Proposal | None:
@@ -70,8 +67,8 @@ def cmake(tree: SourceTree) -> Proposal | None:
         return None
     texts = [_COMMENT.sub("", text) for text in tree.texts_named("CMakeLists.txt", ".cmake")]
     top = _COMMENT.sub("", tree.text("CMakeLists.txt"))
-    presets = _presets(tree.text(_PRESETS))
-    preset = _preset(presets or ())
+    presets = configure_presets(preset_texts("", tree.text))
+    preset = chosen_preset(presets or ())
     fetched = dict.fromkeys(chain.from_iterable(map(_FETCH.findall, texts)))
     sources = {name: _SOURCES[name.lower()] for name in fetched if name.lower() in _SOURCES}
     options = [
@@ -119,7 +116,7 @@ def _packages(find: re.Match[str]) -> Sequence[str]:
 
 
 def _notes(
-    top: str, fetched: Sequence[str], presets: Sequence[_Preset] | None, preset: str | None
+    top: str, fetched: Sequence[str], presets: Sequence[Preset] | None, preset: str | None
 ) -> Iterator[str]:
     """Yield what was not decided."""
     unknown = [
@@ -134,56 +131,7 @@ def _notes(
         names = ", ".join(fetched[:_MOST_NOTED])
         yield f"CMake downloads {names}, but builds have no network: see docs/libraries.md"
     if presets is None:
-        yield f"{_PRESETS} is invalid, so no preset was chosen"
+        yield f"{PRESETS} or a file that it includes is invalid, so no preset was chosen"
     elif presets and preset is None:
         names = ", ".join(each.name for each in presets[:_MOST_NOTED])
         yield f"CMake has presets, of which none was chosen: {names}"
-
-
-def _presets(text: str) -> Sequence[_Preset] | None:
-    """Return the presets for a configuration that are not hidden; None if the text is invalid."""
-    try:
-        document = json.loads(text) if text else {}
-        rows = {str(row["name"]): row for row in document.get("configurePresets", ())}
-        return [
-            _Preset(name, _is_usable(name, rows))
-            for name, row in rows.items()
-            if not row.get("hidden")
-        ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def _is_usable(name: str, rows: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether a preset has no other generator, and no toolchain or condition of its own."""
-    generator, texts = None, []
-    for row in _with_ancestors(name, rows):
-        generator = generator or row.get("generator")
-        texts.append(json.dumps({key: row[key] for key in row if key != "description"}))
-    own = re.search(r"toolchain|VCPKG|CONAN|\"condition\"", "".join(texts), re.IGNORECASE)
-    return generator in _GENERATORS and own is None
-
-
-def _with_ancestors(
-    name: str, rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Mapping[str, Any]]:
-    """Yield a preset and those that it inherits from, each once."""
-    waiting, visited = [name], set()
-    while waiting:
-        key = waiting.pop(0)
-        if key in visited or key not in rows:
-            continue
-        visited.add(key)
-        yield rows[key]
-        inherited = rows[key].get("inherits", ())
-        waiting += [inherited] if isinstance(inherited, str) else inherited
-
-
-def _preset(presets: Sequence[_Preset]) -> str | None:
-    """Return the preset to take: `default`, one for a release, or the only one."""
-    names = [preset.name for preset in presets if preset.is_usable]
-    if "default" in names:
-        return "default"
-    release = [name for name in names if "release" in name.lower()]
-    candidates = release or names
-    return candidates[0] if len(candidates) == 1 else None

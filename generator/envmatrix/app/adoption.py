@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.adoption.build_systems import propose
+from envmatrix.adoption.cmake_presets import PRESETS, preset_texts
 from envmatrix.adoption.components import used_components
 from envmatrix.adoption.files import (
     NOXFILE,
@@ -147,17 +149,39 @@ def _notes(root: Path, proposal: Proposal) -> Iterator[str]:
 def _read(root: Path) -> tuple[SourceTree, Sequence[str]]:
     """Return the tree, and a note for each file that cannot be read."""
     paths = [*islice(_walk(root), _MOST_FILES)]
-    texts, unread = {}, []
+    texts = _Texts(root)
     for path in islice(filter(TEXTS.fullmatch, paths), _MOST_TEXTS):
+        texts.read(path)
+        directory, name = posixpath.split(path)
+        if name == PRESETS:
+            for _ in preset_texts(directory, texts.read):
+                pass
+    return SourceTree(root.resolve().name, paths, texts.by_path), texts.unread
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of files below `root` by path, each read once, and a note for each that cannot be
+    read, whose text is empty."""
+
+    root: Path
+    by_path: dict[str, str] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+
+    def read(self, path: str) -> str:
+        if path not in self.by_path:
+            self.by_path[path] = self._text(path)
+        return self.by_path[path]
+
+    def _text(self, path: str) -> str:
         try:
-            if (root / path).stat().st_size <= _LARGEST:
-                texts[path] = read_regular(root / path).decode("utf-8", "replace")
-            else:
-                unread.append(f"`{one_line(path)}` is too large to be looked at")
+            if (self.root / path).stat().st_size <= _LARGEST:
+                return read_regular(self.root / path).decode("utf-8", "replace")
+            self.unread.append(f"`{one_line(path)}` is too large to be looked at")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            unread.append(f"`{one_line(path)}` cannot be read: {reason}")
-    return SourceTree(root.resolve().name, paths, texts), unread
+            self.unread.append(f"`{one_line(path)}` cannot be read: {reason}")
+        return ""
 
 
 def _walk(root: Path) -> Iterator[str]:

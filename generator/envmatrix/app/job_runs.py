@@ -16,7 +16,8 @@ from envmatrix.app.job_budget import plan_within
 from envmatrix.app.job_execution import Observer, execute
 from envmatrix.app.job_materials import without_present
 from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
-from envmatrix.app.job_work import JobWork, reused_result
+from envmatrix.app.job_reuse import Reuse
+from envmatrix.app.job_work import JobWork
 from envmatrix.app.library_runs import keep_results
 from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
@@ -31,14 +32,11 @@ from envmatrix.jobs.model import Graph, Job, Verb
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.configuration import configured_jobs, user_configuration
 from envmatrix.machine.remedies import explained
-from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
-from envmatrix.sessions.build_marks import is_marked
-from envmatrix.sessions.context import build_name, build_parent
 from envmatrix.sessions.junit import write_suites
 from envmatrix.sessions.outcomes import State, TestOutcome
 
@@ -69,6 +67,10 @@ class JobRuns:
     records: JobRecords
     place: Place
 
+    @property
+    def reuse(self) -> Reuse:
+        return Reuse(self.workspace, self.plan, self.records)
+
     def run(
         self,
         verb: Verb,
@@ -79,13 +81,13 @@ class JobRuns:
     ) -> tuple[Mapping[str, JobResult], bool]:
         """Do the jobs of a verb; return what became of each, and whether they were interrupted."""
         goals = self._goals(verb, options.rerun)
-        results = {} if options.rerun != "none" else dict(self._reused(goals))
+        results = {} if options.rerun != "none" else dict(self.reuse.results(goals))
         checked = _sample([*results], options.checked)
         for key in checked:
             del results[key]
         results |= self._unmeasurable(goals)
         anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
-        present = {*self._own_sources(), *(self._compiled(goals) - anew)}
+        present = {*self.reuse.own_sources(), *(self.reuse.compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
         images = self._images(left, console)
         left, present = without_present(left, images.actions, self.workspace)
@@ -172,15 +174,6 @@ class JobRuns:
             passed.record(records)
             keep_results(self.workspace.root, console)
 
-    def _reused(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
-        """Yield the goals that succeeded with the same inputs; of compilations, those whose outputs
-        are in their build directories."""
-        for key in goals:
-            job = self.plan.graph.jobs[key]
-            good = self.records.good(job)
-            if good and (job.kind != "compile" or self._is_compiled(job)):
-                yield key, reused_result(good.record)
-
     def _unmeasurable(self, goals: Iterable[str]) -> Mapping[str, JobResult]:
         """Return the results of measurements in a place without a GPU: they are skipped, before
         anything is built for them."""
@@ -190,12 +183,6 @@ class JobRuns:
             return {}
         return dict.fromkeys(measurements, JobResult("skipped", message=gpu.reason))
 
-    def _compiled(self, goals: Iterable[str]) -> set[str]:
-        """Return the compilations that goals need, and whose outputs are in their directories."""
-        jobs = self.plan.graph.jobs
-        needs = {need for key in goals for need in jobs[key].needs if jobs[need].kind == "compile"}
-        return {key for key in needs if self._is_compiled(jobs[key])}
-
     def _completed(self, key: str, result: JobResult, *, is_checked: bool) -> JobResult:
         """Return a result with the numbers of failed tests, and with the contradiction if the job
         passed before."""
@@ -203,19 +190,6 @@ class JobRuns:
         if stored:
             result = replace(result, counts=stored.record.counts)
         return _compared(result) if is_checked else result
-
-    def _own_sources(self) -> Iterator[str]:
-        """Yield the jobs of the sources that are in the repository."""
-        own = {item.name for item in self.workspace.matrix.libraries if item.source is None}
-        for job in self.plan.graph.jobs.values():
-            if job.kind == "source" and job.subject[0] in own:
-                yield job.id
-
-    def _is_compiled(self, job: Job) -> bool:
-        name, cell, *_ = job.subject
-        compiler, *_ = job_images(self.workspace.matrix.by_id[cell], is_analysis=False)
-        parent = build_parent(self.workspace.root, cell, name)
-        return is_marked(parent, build_name(compiler, host_arch()), job.id)
 
     def _images(self, graph: Graph, console: Console) -> Images:
         """Return the images that jobs need, and what to do so that they are there."""
@@ -251,8 +225,10 @@ def run_jobs(
     except OSError as error:  # as of a checkout that is read-only
         console.warn(f"results are not written: {explained(error, cache_directory())}")
     cells = {cell.id: reason for cell, reason in plan.left_out}
+    reused = [key for key in goals if key in results and results[key].state == "reused"]
+    absent = runs.reuse.absent(reused)
     seconds = time.monotonic() - started
-    return Report(plan.graph.jobs, results, cells, seconds, is_interrupted, goals)
+    return Report(plan.graph.jobs, results, cells, seconds, is_interrupted, goals, absent)
 
 
 _OUTCOMES: Mapping[JobState, State] = {

@@ -17,6 +17,7 @@ from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.images import fetch_files, make_base, provide
 from envmatrix.app.job_plan import job_images, source_identity
+from envmatrix.app.job_reuse import reused_result
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
 from envmatrix.app.measurement import measure_recorded
 from envmatrix.app.places import Images, Place
@@ -37,7 +38,7 @@ from envmatrix.results.job_records import JobRecords
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder
-from envmatrix.results.records import End, Record
+from envmatrix.results.records import End
 from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.context import BuildContext
@@ -301,11 +302,6 @@ class _JobRun:
     def result(self) -> JobResult:
         message = "" if self.is_reusable else _CHANGED
         return JobResult(_STATES[self.recorder.state], message=message, counts=self.counts)
-
-
-def reused_result(record: Record) -> JobResult:
-    """Return the result of a job that is on record."""
-    return JobResult("reused", seconds=record.end.seconds, counts=record.counts)
 
 
 def _ended_by_itself(recorder: Recorder) -> bool:

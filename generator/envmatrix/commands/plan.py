@@ -105,8 +105,10 @@ def command(
     workspace = Workspace.here()
     if shows_jobs:
         from envmatrix.app.job_plan import JobSelection, plan_jobs
+        from envmatrix.app.job_reuse import Reuse
         from envmatrix.app.places import THIS_MACHINE
         from envmatrix.render import job_plan
+        from envmatrix.results.job_records import JobRecords
 
         of_verb = JobSelection(verb, patterns, tier, libraries, since, shards)
         plan = plan_jobs(workspace, of_verb, THIS_MACHINE.resources(), console)
@@ -118,8 +120,12 @@ def command(
             goals = goals_of(plan.graph, verb)
             plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
-        lines = draw(plan.graph) if draw else job_plan.lines(plan, selection)
-        document = job_plan.job_document(plan, selection) if as_json else None
+        if draw:
+            display.show(None, draw(plan.graph), as_json=False)
+            return
+        prospects = Reuse(workspace, plan, JobRecords.of_user()).prospects(verb)
+        lines = job_plan.lines(plan, prospects, selection)
+        document = job_plan.job_document(plan, prospects, selection) if as_json else None
         display.show(document, lines, as_json=as_json, indent=None)
         return
     if revision is not None:

@@ -90,7 +90,8 @@ def engine(facts: HostFacts) -> Verdict:
 
 def _unusable(facts: HostFacts) -> tuple[str, str] | None:
     """Return message and hint for a daemon that exists, but must not be started by us."""
-    if facts.docker.client is None and (facts.is_remote or facts.daemon_pid):
+    is_present = facts.is_remote or facts.daemon_pid or facts.has_answer
+    if facts.docker.client is None and is_present:
         return "cannot be asked without a client", "install the client first"
     if refuses_user(facts.docker.error):
         membership = facts.address.membership

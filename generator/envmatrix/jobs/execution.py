@@ -23,6 +23,8 @@ JobState = Literal[
     "left out",
     "interrupted",
 ]
+# What would become of a job: its result is reused, nothing that is done needs it, or it is done.
+Prospect = Literal["reused", "not needed", "to do"]
 # In the order in which people read them.
 STATES: tuple[JobState, ...] = get_args(JobState)
 # A job that depends on one that ends so cannot start.
@@ -56,6 +58,18 @@ def remaining(graph: Graph, goals: Iterable[str], done: Collection[str]) -> Grap
             if key in left
         }
     )
+
+
+def prospects(
+    graph: Graph, goals: Iterable[str], reused: Collection[str], present: Collection[str]
+) -> Mapping[str, Prospect]:
+    """Return what would become of each job if the results of some are reused, and what others make
+    is present."""
+    left = {*graph.needed_for(goals, {*reused, *present})}
+    return {
+        key: "reused" if key in reused else "to do" if key in left else "not needed"
+        for key in graph.jobs
+    }
 
 
 class Execution:
@@ -142,7 +156,8 @@ def goals_of(graph: Graph, verb: Verb) -> tuple[str, ...]:
 class Report:
     """What became of the jobs of a graph: of the goals that were reused, and of those that were
     left. `cells` are those that this machine cannot compile for, with the reason; `seconds` is the
-    time until all was over, or interrupted; `goals` are the jobs that all others are for."""
+    time until all was over, or interrupted; `goals` are the jobs that all others are for; `absent`
+    are compilations whose results were reused while this checkout has no outputs of them."""
 
     jobs: Mapping[str, Job]
     results: Mapping[str, JobResult]
@@ -150,6 +165,7 @@ class Report:
     seconds: float
     is_interrupted: bool = False
     goals: Collection[str] = ()
+    absent: Collection[str] = ()
 
     @property
     def counts(self) -> Mapping[JobState, int]:

@@ -21,7 +21,7 @@ from envmatrix.machine.engine_address import EngineAddress, engine_address, user
 from envmatrix.machine.host_settings import Settings, probe_settings
 from envmatrix.machine.host_storage import Storage, storage_at
 from envmatrix.machine.origins import APT_DIRECTORY, apt_sources, archive_mirrors, os_release
-from envmatrix.machine.readiness import BINFMT, PLUGINS, SOCKETS, SUBORDINATE_IDS
+from envmatrix.machine.readiness import BINFMT, PLUGINS, SOCKETS, SUBORDINATE_IDS, engine_answers
 from envmatrix.records import dataclass
 
 DAEMON_CONFIGURATION = "/etc/docker/daemon.json"
@@ -108,6 +108,7 @@ class HostFacts:
     has_buildx_plugin: bool
     dockerd: str | None
     daemon_pid: int | None
+    has_answer: bool
     has_daemon_configuration: bool
     programs: frozenset[str]
     emulators: tuple[Emulator, ...]
@@ -179,6 +180,7 @@ def probe_host(
         has_buildx_plugin=any(plugin.exists() for plugin in PLUGINS),
         dockerd=None if docker.engine else _dockerd_version(path),
         daemon_pid=daemon_pid(),
+        has_answer=engine_answers(),
         has_daemon_configuration=Path(DAEMON_CONFIGURATION).exists(),
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
         emulators=tuple(map(_emulator, foreign_to(architecture, machines))),

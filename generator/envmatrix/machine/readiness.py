@@ -39,7 +39,7 @@ def note_ready() -> None:
 def is_ready() -> bool:
     """Return whether nothing changed since nothing was missing, and the engine of this machine
     answers. One that is elsewhere is not asked."""
-    return readable_text(_note()) == _state() and _engine_answers()
+    return readable_text(_note()) == _state() and engine_answers()
 
 
 def _note() -> Path:
@@ -69,7 +69,8 @@ def _version(file: Path) -> str:
     return f"{file} {status.st_mtime_ns} {status.st_size}"
 
 
-def _engine_answers() -> bool:
+def engine_answers() -> bool:
+    """Return whether the engine of this machine answers at its socket; true for one elsewhere."""
     address = os.environ.get("DOCKER_HOST") or f"unix://{SOCKETS[0]}"
     if not address.startswith("unix://"):
         return True

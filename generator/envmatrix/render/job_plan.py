@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from envmatrix.jobs.execution import Prospect
 from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.jobs.schedule import estimate
@@ -20,11 +22,13 @@ _FLEETS = (1, 4, 16, 64)
 _WHOLE_LIST = "--json has all of them"
 
 
-def lines(plan: JobPlan, selection: Selection | None = None) -> Iterator[str]:
-    """Yield the jobs, those that a budget has and has not, the chain of them that takes longest,
-    and the time that all take."""
+def lines(
+    plan: JobPlan, prospects: Mapping[str, Prospect], selection: Selection | None = None
+) -> Iterator[str]:
+    """Yield the jobs and what would become of them, those that a budget has and has not, the chain
+    of them that takes longest, and the time that all take."""
     for job in plan.graph.jobs.values():
-        yield f"{job.id[:12]} {duration(job.seconds):>10}  {job}"
+        yield f"{job.id[:12]} {duration(job.seconds):>10}  {prospects[job.id]:10}  {job}"
     cells = [Reason.of_cell(cell.id, reason) for cell, reason in plan.left_out]
     yield from reason_lines("left out", cells, _WHOLE_LIST)
     if selection:
@@ -33,6 +37,8 @@ def lines(plan: JobPlan, selection: Selection | None = None) -> Iterator[str]:
     chain = " -> ".join(map(str, path))
     yield f"critical path, {duration(sum(job.seconds for job in path))}: {chain}"
     of_each = f"{machine.processors} processors and {machine.memory / 1e9:.0f} GB of memory"
+    counts = Counter(prospects.values())
+    yield ", ".join(f"{counts[prospect]} {prospect}" for prospect in get_args(Prospect))
     yield f"{len(plan.graph.jobs)} jobs; expected time on machines of {of_each}:"
     for count, seconds in _times(plan).items():
         yield f"{count:10}  {duration(seconds)}"
@@ -48,11 +54,13 @@ def selection_lines(selection: Selection) -> Iterator[str]:
     yield f"{number} of {total} are within the budget of {selection.budget}"
 
 
-def job_document(plan: JobPlan, selection: Selection | None = None) -> Mapping[str, object]:
+def job_document(
+    plan: JobPlan, prospects: Mapping[str, Prospect], selection: Selection | None = None
+) -> Mapping[str, object]:
     """Return the plan for JSON; memory in bytes, times in seconds by the number of machines."""
     return {
         **({"budget": selection_document(selection)} if selection else {}),
-        "jobs": list(map(_row, plan.graph.jobs.values())),
+        "jobs": [_row(job, prospects[job.id]) for job in plan.graph.jobs.values()],
         "critical_path": [job.id for job in plan.graph.critical_path],
         "seconds": {str(count): seconds for count, seconds in _times(plan).items()},
         "left_out": [{"cell": cell.id, "reason": reason} for cell, reason in plan.left_out],
@@ -78,11 +86,12 @@ def _times(plan: JobPlan) -> Mapping[int, float]:
     return {count: estimate(plan.graph, [plan.machine] * count).seconds for count in _FLEETS}
 
 
-def _row(job: Job) -> Mapping[str, object]:
+def _row(job: Job, prospect: Prospect) -> Mapping[str, object]:
     return {
         "id": job.id,
         "kind": job.kind,
         "subject": job.subject,
+        "prospect": prospect,
         "needs": job.needs,
         "processors": job.resources.processors,
         "memory": job.resources.memory,

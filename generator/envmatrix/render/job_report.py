@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from envmatrix.jobs.execution import JobResult, JobState, Report
 from envmatrix.jobs.model import Job
 from envmatrix.render.job_reasons import Reason, reason_lines
-from envmatrix.text import duration, one_line
+from envmatrix.text import duration, number_of, one_line
 
 # More failures than these are counted, not shown.
 _MOST = 20
@@ -33,6 +33,10 @@ def lines(report: Report, verb: str) -> Iterator[str]:
     number = len(report.results)
     total = f"{number} {'job' if number == 1 else 'jobs'} {end} {duration(report.seconds)}"
     yield f"{total}: {counts or 'nothing to do'}"
+    if report.absent:
+        compilations = number_of(len(report.absent), "compilation")
+        yield f"build/    has no outputs of {compilations}, whose tests passed elsewhere or before"
+        yield "          `envmatrix compile` makes them here, or fetches them"
     if report.is_interrupted:
         yield f"next      the same command goes on: `envmatrix {verb}` does no finished job again"
     elif failures:
@@ -51,6 +55,7 @@ def report_document(report: Report) -> Mapping[str, object]:
         "seconds": report.seconds,
         "left_out": [{"cell": cell, "reason": reason} for cell, reason in report.cells.items()],
         "interrupted": report.is_interrupted,
+        "absent_outputs": [report.jobs[key].subject for key in report.jobs if key in report.absent],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ def tree(files: dict[str, str]) -> SourceTree:
     return SourceTree("my-repo", [*files], files)
 
 
-PRESETS = {
+PRESETS: dict[str, Any] = {
     "version": 3,
     "configurePresets": [
         {"name": "base", "hidden": True, "generator": "Ninja"},
@@ -102,6 +103,51 @@ def test_a_preset_with_a_toolchain_of_its_own_is_not_chosen() -> None:
     proposal = propose(tree({"CMakeLists.txt": TESTED, "CMakePresets.json": presets}))
     assert proposal.build == {}
     assert proposal.notes == ["CMake has presets, of which none was chosen: default"]
+
+
+def including(*names: str, **document: object) -> str:
+    """Return a file of presets that includes others."""
+    return json.dumps({"version": 9, "include": names, **document})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"CMakePresets.json": including("base.json"), "base.json": json.dumps(PRESETS)},
+        {
+            "CMakePresets.json": including("cmake/all.json"),
+            "cmake/all.json": including("linux.json", "../CMakePresets.json"),
+            "cmake/linux.json": json.dumps(PRESETS),
+        },
+        {
+            "CMakePresets.json": including("${sourceDir}/cmake/all.json"),
+            "cmake/all.json": including("${fileDir}/linux.json"),
+            "cmake/linux.json": json.dumps(PRESETS),
+        },
+        {
+            "CMakePresets.json": including(
+                "base.json", configurePresets=[{"name": "default", "inherits": "base"}]
+            ),
+            "base.json": json.dumps({"configurePresets": PRESETS["configurePresets"][:1]}),
+        },
+    ],
+    ids=["beside", "nested", "macros", "inherited"],
+)
+def test_presets_come_from_included_files(files: dict[str, str]) -> None:
+    proposal = propose(tree({"CMakeLists.txt": TESTED, **files}))
+    assert proposal.build == {"preset": "default"}
+
+
+def test_presets_of_other_places_are_not_read() -> None:
+    text = including("../default.json", "/default.json", "$penv{HOME}/x.json", "\0")
+    proposal = propose(tree({"CMakeLists.txt": TESTED, "CMakePresets.json": text}))
+    assert (proposal.build, proposal.notes) == ({}, [])
+
+
+def test_an_included_file_that_is_invalid_is_told() -> None:
+    files = {"CMakePresets.json": including("base.json"), "base.json": "{"}
+    (note,) = propose(tree({"CMakeLists.txt": TESTED, **files})).notes
+    assert note.startswith("CMakePresets.json or a file that it includes is invalid")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +239,10 @@ def test_whatever_files_say_the_proposal_is_yaml(files: dict[str, str], name: st
     )
 )
 def test_presets_of_any_shape_are_read(document: object) -> None:
-    rows = {"configurePresets": [{"name": "default", "inherits": document}, document]}
+    rows = {
+        "configurePresets": [{"name": "default", "inherits": document}, document],
+        "include": document,
+    }
     for text in (json.dumps(document), json.dumps(rows)):
         propose(tree({"CMakeLists.txt": TESTED, "CMakePresets.json": text}))
 

@@ -18,7 +18,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import Cancelled
-from envmatrix.jobs.execution import JobResult, JobState
+from envmatrix.jobs.execution import JobResult, JobState, goals_of
 from envmatrix.jobs.model import Job, Resources
 from envmatrix.results.job_records import JobRecords
 from envmatrix.sessions.outcomes import State
@@ -82,6 +82,22 @@ def test_a_new_checkout_reports_what_it_reuses(
     assert reported(engine) == []
     assert states(engine, place, records) == {"test": "reused"}
     assert reported(engine) == ["passed"]
+
+
+def test_compilations_without_outputs_here_are_those_of_reused_tests(
+    engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    def absent() -> set[str]:
+        plan = plan_jobs(engine, JobSelection("test", [CELL]), place.resources(), QUIET)
+        reuse = JobRuns(engine, plan, records, place).reuse
+        reused = [key for key, _ in reuse.results(goals_of(plan.graph, "test"))]
+        return {plan.graph.jobs[key].kind for key in reuse.absent(reused)}
+
+    states(engine, place, records)
+    assert absent() == set()
+    shutil.rmtree(engine.root / "build")
+    assert states(engine, place, records) == {"test": "reused"}
+    assert absent() == {"compile"}
 
 
 def test_a_reused_result_is_reported_in_place_of_a_killed_run(

@@ -146,12 +146,19 @@ def test_a_running_engine_that_is_too_old_is_left_alone() -> None:
         (replace(STOPPED, daemon_pid=42), "process 42 does not answer"),
         (replace(STOPPED, is_remote=True), "does not answer: Cannot connect"),
         (replace(BARE, daemon_pid=42), "cannot be asked without a client"),
+        (replace(BARE, has_answer=True), "cannot be asked without a client"),
         (replace(STOPPED, docker=Docker("26", error="Permission denied")), "refuses this user"),
     ],
 )
 def test_an_engine_that_is_there_is_never_started_again(facts: HostFacts, message: str) -> None:
     assert finding(facts, "engine").message == message
     assert not [step for step in plan_fixes(facts) if step.starts_engine]
+
+
+def test_only_the_client_is_installed_where_an_engine_answers() -> None:
+    facts = replace(BARE, has_answer=True)
+    (install,) = (fix.argv for fix in plan_fixes(facts) if "docker-cli" in fix.argv)
+    assert not {"docker.io", "containerd"} & {*install}
 
 
 def test_a_stale_client_that_hides_the_plugin_is_named() -> None:

@@ -13,6 +13,7 @@ from envmatrix.jobs.execution import (
     JobState,
     Report,
     goals_of,
+    prospects,
     remaining,
 )
 from envmatrix.jobs.model import Graph, Job, Resources
@@ -117,6 +118,18 @@ def test_what_only_a_reused_job_needs_is_not_done() -> None:
     assert remaining(DIAMOND, ["top"], {"top"}).jobs == {}
     assert remaining(DIAMOND, ["top"], {"left"}).jobs.keys() == {"top", "right", "base"}
     assert remaining(DIAMOND, ["top"], {"left", "right"}).jobs["top"].needs == ()
+
+
+def test_each_job_is_reused_not_needed_or_to_do() -> None:
+    everything_is_left = dict.fromkeys(DIAMOND.jobs, "to do")
+    assert prospects(DIAMOND, ["top"], (), ()) == everything_is_left
+    assert prospects(DIAMOND, ["top"], {"left"}, {"base"}) == {
+        "top": "to do",
+        "left": "reused",
+        "right": "to do",
+        "base": "not needed",
+    }
+    assert {*prospects(DIAMOND, ["top"], {"top"}, ()).values()} == {"reused", "not needed"}
 
 
 def test_jobs_that_need_nothing_more_keep_no_other_job() -> None:

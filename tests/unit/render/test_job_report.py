@@ -44,6 +44,19 @@ def test_an_interrupted_run_can_go_on() -> None:
     assert "goes on" in following
 
 
+def test_outputs_that_are_not_here_are_told() -> None:
+    report = replace(
+        REPORT, results={"t": JobResult("reused", seconds=9.0)}, cells={}, absent={"c"}
+    )
+    assert [*lines(report, "test")] == [
+        "1 job in 1 min 2 s: 1 reused",
+        "build/    has no outputs of 1 compilation, whose tests passed elsewhere or before",
+        "          `envmatrix compile` makes them here, or fetches them",
+    ]
+    assert report_document(report)["absent_outputs"] == [("ops", "cell")]
+    assert report_document(REPORT)["absent_outputs"] == []
+
+
 def test_many_failures_are_counted() -> None:
     jobs = {str(number): replace(COMPILE, id=str(number)) for number in range(535)}
     report = Report(jobs, dict.fromkeys(jobs, JobResult("failed", message="no")), {}, 1.0)

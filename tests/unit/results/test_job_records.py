@@ -56,6 +56,17 @@ def test_results_of_trusted_directories_count_and_own_ones_before(tmp_path: Path
     assert JobRecords(own, [theirs]).good(JOB) is None
 
 
+def test_good_results_of_many_jobs_are_those_of_each(tmp_path: Path) -> None:
+    theirs, own = JobRecords(tmp_path / "theirs"), JobRecords(tmp_path / "own")
+    of_others, failed, absent = (replace(JOB, id=digits * 32) for digits in ("cd", "ef", "12"))
+    own.keep(JOB, parts())
+    own.keep(failed, parts("failed"))
+    theirs.keep(of_others, parts())
+    records = JobRecords(own.own, [theirs.own, tmp_path / "nowhere"])
+    rows = records.good_among([absent, of_others, failed, JOB, replace(JOB, is_reusable=False)])
+    assert [job.id for job, _ in rows] == [of_others.id, JOB.id]
+
+
 def file_of(directory: Path) -> Path:
     JobRecords(directory).keep(JOB, parts())
     (file,) = directory.glob("*/*.jsonl")

@@ -39,16 +39,16 @@ _NO_DISTRIBUTION = re.compile(r"No matching distribution found for (\S+)")
 @dataclass(frozen=True)
 class Pip:
     """`look_up` returns a file's URL in the index and its size in bytes: pip reports no size, and
-    may have used a cache or a local directory."""
+    may have used a cache or a local directory. `pins` are those of releases by architecture."""
 
     run: Run
     look_up: Callable[[Artifact], tuple[str, int]]
-    _pins_by_release: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
+    pins: dict[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
     def resolve(self, request: ReleaseRequest, _sets: object) -> PackageSet:
         """Resolve packages; the meta package of the CUDA release pins those without a version."""
         release, options = request.release, ("--no-deps", *_platforms(_TAGS, request.arch))
-        pins = self._pins(release, request.arch, options) if release else {}
+        pins = self._pins_of(release, request.arch, options) if release else {}
         requirements = [
             f"{name}=={version}" if version else f"{name}{pins.get(name, f'=={release}.*')}"
             for name, version in ((package.name, package.version) for package in request.packages)
@@ -69,12 +69,11 @@ class Pip:
         wheels = self._wheels(request.requirements, options)
         return PackageSet(request, tuple(sorted(wheels)))
 
-    def _pins(self, release: str, arch: str, options: Sequence[str]) -> Mapping[str, str]:
-        """Return the pins of a CUDA release, which all its parts for an architecture share."""
-        key = (release, arch)
-        if key not in self._pins_by_release:
-            self._pins_by_release[key] = self._read_pins(release, options)
-        return self._pins_by_release[key]
+    def _pins_of(self, release: str, arch: str, options: Sequence[str]) -> Mapping[str, str]:
+        """Return the pins of a release; ask pip once, as each of its sets needs them."""
+        if (release, arch) not in self.pins:
+            self.pins[release, arch] = self._read_pins(release, options)
+        return self.pins[release, arch]
 
     def _read_pins(self, release: str, options: Sequence[str]) -> Mapping[str, str]:
         from packaging.requirements import Requirement

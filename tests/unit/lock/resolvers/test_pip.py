@@ -29,13 +29,14 @@ def test_a_component_of_a_release_is_pinned_as_the_meta_package_of_the_release_h
     assert index.requirements[0] == ("cuda-toolkit==13.0.*",)
 
 
-def test_the_meta_package_is_asked_for_once_for_each_release_and_architecture() -> None:
+def test_the_pins_of_a_release_are_read_once_for_each_architecture() -> None:
     index = Index()
     pip = Pip(index.run, index.look_up)
-    for arch, release in (("amd64", "13.0"), ("arm64", "13.0"), ("amd64", "13.1")) * 2:
-        pip.resolve(ReleaseRequest("pip", arch, (PackageSpec("nvidia-new"),), release), None)
-    metas = [row for row in index.requirements if row[0].startswith("cuda-toolkit")]
-    assert len(metas) == 3
+    for name in ("nvidia-cuda-nvcc", "nvidia-cuda-runtime"):
+        for arch in ("amd64", "arm64"):
+            pip.resolve(ReleaseRequest("pip", arch, (PackageSpec(name, ""),), "13.0"), None)
+    assert index.requirements.count(("cuda-toolkit==13.0.*",)) == 2
+    assert len(index.requirements) == 6
 
 
 def test_a_component_that_the_meta_package_does_not_know_is_the_newest_of_the_release() -> None:
