@@ -63,6 +63,8 @@ class EnvmatrixError(Exception):
         self.hint = hint
         self.details = tuple(details)
         self.problems: tuple[Problem, ...] = (Problem(message, hint=hint),)
+        # The time of the command that failed.
+        self.seconds = 0.0
 
 
 class ConfigurationError(EnvmatrixError):
