@@ -118,7 +118,7 @@ class Console:
         for detail in error.details:
             self._write(safe(detail))
         for problem in error.problems:
-            text = f"{one_line(str(problem))}"
+            text = f"{one_line(str(problem))} [{error.name}]"
             self._write(safe_message(text), label="error: ", colour=_RED)
             if problem.hint:
                 self._write(safe(one_line(problem.hint)), label="hint: ", colour="cyan")

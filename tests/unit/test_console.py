@@ -188,7 +188,7 @@ def test_a_state_and_a_label_are_coloured_and_legible_without(
     Console().error(OutOfDate("the lock is old", hint="run `envmatrix lock`"))
     assert terminal.rows == [
         "failed   image in 1.0 s",
-        "error: the lock is old",
+        "error: the lock is old [out-of-date]",
         "hint: run `envmatrix lock`",
     ]
     colours = [terminal.screen.buffer[row][0].fg for row in range(3)]
