@@ -105,8 +105,7 @@ class Console:
             self._write(safe(message))
 
     def warn(self, message: str, *, about: str = "") -> None:
-        """Write a warning, each once: of others that are equal it is known that they hold `about`
-        something else as well."""
+        """Write a warning once, however often it is given: with what it is `about` first."""
         with self._writing:
             is_new = message not in self._warnings
             self._warnings.add(message)
@@ -199,8 +198,8 @@ class Display:
         try:
             yield
         except BaseException as error:
-            is_ended = isinstance(error, KeyboardInterrupt)
-            self.finished(name, "interrupted" if is_ended else "failed")
+            is_interruption = isinstance(error, KeyboardInterrupt)
+            self.finished(name, "interrupted" if is_interruption else "failed")
             raise
         self.finished(name, outcome)
 

@@ -182,10 +182,10 @@ def table_lines(
     width = max(1, columns - 1)  # some terminals wrap a line that is full
     below = [(line, "") for line in wrap(total, width)]
     room = max(1, height - 1 - len(below))
-    shown_rows = rows if len(rows) <= room else rows[: room - 1]
-    more = len(rows) - len(shown_rows)
+    visible_rows = rows if len(rows) <= room else rows[: room - 1]
+    more = len(rows) - len(visible_rows)
     counted = [(shorten(f"and {more} more", width), "")] if more else []
-    return [*_aligned(shown_rows, width, now), *counted, *below]
+    return [*_aligned(visible_rows, width, now), *counted, *below]
 
 
 def _aligned(rows: Sequence[Row], width: int, now: float) -> Sequence[tuple[str, str]]:

@@ -1025,16 +1025,16 @@ def test_a_link_to_nothing_instead_of_a_directory_of_the_matrix_is_named(
 def test_the_repository_of_the_state_is_looked_for_once(
     envmatrix: Prompt, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Path] = []
+    paths: list[Path] = []
     exists = Path.exists
 
     def note(path: Path, **options: bool) -> bool:
-        asked.append(path)
+        paths.append(path)
         return exists(path, **options)
 
     monkeypatch.setattr(Path, "exists", note)
     envmatrix()
-    assert asked.count(repository / "matrix.yaml") == 1
+    assert paths.count(repository / "matrix.yaml") == 1
 
 
 @pytest.mark.usefixtures("repository")

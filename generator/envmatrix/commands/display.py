@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from envmatrix.plan.actions import Action, Inputs
 
 # Whether a document was shown, in the context of the command.
-_SHOWN = "envmatrix.commands.display.shown"
+_DOCUMENT = "envmatrix.commands.display.document"
 
 
 def show(document: object, lines: Iterable[str], *, as_json: bool, indent: int | None = 2) -> None:
     """Show a result: as a document of JSON, or as lines. Without `indent` a large document is
     written in a third of the time."""
     if as_json:
-        click.get_current_context().meta[_SHOWN] = True
+        click.get_current_context().meta[_DOCUMENT] = True
         output_json(json.dumps(document, indent=indent))
         return
     for line in lines:
@@ -32,7 +32,7 @@ def show(document: object, lines: Iterable[str], *, as_json: bool, indent: int |
 
 def show_error(error: EnvmatrixError) -> None:
     """Show an error as a document, unless a document was shown before."""
-    if _SHOWN in click.get_current_context().meta:
+    if _DOCUMENT in click.get_current_context().meta:
         return
     problems = [
         {

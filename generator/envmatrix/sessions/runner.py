@@ -193,8 +193,8 @@ class _StepOutput:
         if self._is_over:
             return
         self._is_over = True
-        is_wanted = isinstance(error, KeyboardInterrupt | Cancelled)
-        self._display.finished(self.step, "interrupted" if is_wanted else "failed")
+        is_interruption = isinstance(error, KeyboardInterrupt | Cancelled)
+        self._display.finished(self.step, "interrupted" if is_interruption else "failed")
 
     def end(self, status: int) -> None:
         self._is_over = True

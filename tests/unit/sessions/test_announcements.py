@@ -12,8 +12,8 @@ CTEST = "2/5 Test #2: {name} ......................{ending}   0.02 sec"
 
 def announced(tests: LibraryTest, *lines: str, has_gpu: bool = False) -> list[str]:
     announcer = Announcer.of(tests, has_gpu=has_gpu)
-    seen = [line for line in lines if announcer.may_have_news(line.encode())]
-    return [news for line in seen for news in announcer.news(line)]
+    candidates = [line for line in lines if announcer.may_have_news(line.encode())]
+    return [news for line in candidates for news in announcer.news(line)]
 
 
 @pytest.mark.parametrize(
