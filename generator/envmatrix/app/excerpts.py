@@ -46,6 +46,7 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
     }
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
         for key, of_set in stale.items():
+            advance(0, key)
             sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
             advance(1)
     for filename, reason in sorted(search.unsuitable.items()):

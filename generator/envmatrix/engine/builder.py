@@ -250,9 +250,17 @@ class _Steps:
                 self._do,
                 needs,
                 lambda step: downloads if step.kind == "download" else builds,
-                _interrupt,
+                self._interrupt,
             )
         return {reference: results[Step("image", reference)] for reference in self.orders}
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End all that runs if the user wants that: this program ends as well."""
+        if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
+            self.builder.console.say(
+                "interrupted: ending downloads and builds; Ctrl-C again ends at once"
+            )
+            INTERRUPTION.set()
 
     def _do(self, step: Step) -> str:
         """Do a step; return the digest of an image."""
@@ -265,12 +273,6 @@ class _Steps:
                 order = self.orders[step.name]
                 return self.builder.build_image(self.buildx, order, self.layouts, self.display)
         return ""
-
-
-def _interrupt(error: BaseException) -> None:
-    """End all that runs if the user wants that: this program ends as well."""
-    if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
-        INTERRUPTION.set()
 
 
 def context_name(files: Sequence[StageFile]) -> str:
