@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

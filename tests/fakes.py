@@ -510,7 +510,7 @@ class Silent:
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
-        yield lambda _amount: None
+        yield lambda _amount, _item="": None
 
 
 def with_set(lock: Lock, key: str, package_set: PackageSet) -> Lock:

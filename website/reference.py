@@ -37,7 +37,7 @@ def pages() -> Mapping[str, str]:
         "cli.md": command_line(),
         "matrix-yaml.md": matrix_keys([_schema(name) for name in SCHEMAS]),
         "errors.md": error_overview(),
-        **{f"errors/{_slug(kind)}.md": error_page(kind) for kind in error_kinds()},
+        **{f"errors/{errors.error_name(kind)}.md": error_page(kind) for kind in error_kinds()},
     }
 
 
@@ -217,7 +217,7 @@ def error_overview() -> str:
     counts = {kind: len(_messages_of(kind)) for kind in error_kinds()}
     rows = (
         [
-            f"[{kind.__name__}](errors/{_slug(kind)}.md)",
+            f"[{kind.__name__}](errors/{errors.error_name(kind)}.md)",
             str(kind.exit_code),
             meanings[kind.__name__],
             str(counts[kind]),
@@ -227,8 +227,9 @@ def error_overview() -> str:
     return page(
         "Errors and exit codes",
         "An error has a message, often a position (`matrix.yaml:14:13`) and a hint with the next "
-        "command. Errors have no numbers or names of their own: search for the words of the "
-        "message. Scripts can rely on the exit code.",
+        "command. The name in brackets behind the message, such as `[out-of-date]`, is that of "
+        "its class and of its page here; with `--json` it is `error.name` of the document. Scripts "
+        "can rely on it and on the exit code.",
         f"## Exit codes\n\n{exit_codes()}",
         "When CMake, CTest or the benchmark fails in its container, `envmatrix run` exits with the "
         "code of that program (8 for a failed test), which may equal one of these. nox has exit "
@@ -264,10 +265,6 @@ def _message_list(package: str, rows: Iterable[Message]) -> str:
         f"error: {row.text}" + (f"\nhint: {row.hint}" if row.hint else "") for row in rows
     )
     return f"## In `{package}`\n\n```text\n{blocks}\n```"
-
-
-def _slug(kind: type[errors.EnvmatrixError]) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def _trees(package: Path) -> Mapping[str, ast.Module]:

@@ -8,6 +8,7 @@ import gc
 import io
 import os
 import sys
+import time
 from contextlib import redirect_stderr
 from dataclasses import replace
 from datetime import date
@@ -22,6 +23,7 @@ from envmatrix.console import Console
 from envmatrix.errors import INTERRUPTED, ConfigurationError, EnvmatrixError, InternalError
 from envmatrix.help_page import HELP_OPTIONS, PAGE, VERBS
 from envmatrix.parallel import handle_interruptions, ignore_interruptions, interrupt_once
+from envmatrix.text import duration
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
     """Run one verb and exit with its code; errors of all verbs are caught here."""
     if VARIABLE in os.environ:
         complete_silently()
-    console = Console()
+    console, started = Console(), time.monotonic()
     handle_interruptions(interrupt_once())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not be UTF-8
@@ -100,7 +102,7 @@ def main(arguments: list[str] | None = None, today: date | None = None) -> None:
             arguments, prog_name="envmatrix", standalone_mode=False, obj=today or date.today()
         )
     except (KeyboardInterrupt, click.Abort):
-        console.say("interrupted")
+        console.say(f"interrupted after {duration(time.monotonic() - started)}")
         sys.exit(INTERRUPTED)
     except Exception as error:
         failure = _as_envmatrix_error(error)

@@ -1,6 +1,7 @@
 """Output of the program: messages and progress on stderr, data on stdout.
 
-Colour and moving bars are used only on a terminal, and never with NO_COLOR or TERM=dumb.
+Colours are used only on a terminal, and never with NO_COLOR or TERM=dumb; lines are redrawn only
+where colours are used, and never with CI. Each colour repeats what a word says.
 """
 
 from __future__ import annotations
@@ -9,26 +10,36 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import click
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.text import one_line, safe, safe_json, safe_message
+from envmatrix.text import duration, one_line, safe, safe_json, safe_message
 
 if TYPE_CHECKING:
-    from rich.console import Console as RichConsole
-    from rich.progress import TaskID
-
-    from envmatrix.live_table import LiveTable
+    from envmatrix.live_table import LiveTable, Row
 
 _PLAIN_INTERVAL_SECONDS = 5.0
+# Commands that take less are not timed.
+_LONG_SECONDS = 2.0
 _PLAIN_WIDTH = 70
 
-Advance = Callable[[int], None]
+_RED, _GREEN, _YELLOW = "red", "green", "yellow"
+# The colours of lines that begin with the state of something, by that word.
+_STATE_COLOURS: Mapping[str, str] = {
+    **dict.fromkeys(("failed", "errored", "killed", "interrupted", "differs"), _RED),
+    **dict.fromkeys(("done", "passed", "built", "made", "pulled", "pushed", "fetched"), _GREEN),
+    **dict.fromkeys(("flaky", "waived", "skipped", "postponed", "left", "warning"), _YELLOW),
+}
+
+
+class Advance(Protocol):
+    """Adds an amount of work that is done, and names what is worked on."""
+
+    def __call__(self, amount: int, item: str = "") -> None: ...
 
 
 class Meter(Protocol):
@@ -39,7 +50,10 @@ class Meter(Protocol):
 
 def output(text: str) -> None:
     """Print the result of a command to stdout."""
-    _print(safe(text))
+    text = safe(text)
+    if _is_coloured(sys.stdout):
+        text = "\n".join(map(_with_coloured_state, text.split("\n")))
+    _print(text)
 
 
 def output_json(text: str) -> None:
@@ -55,102 +69,115 @@ def _print(text: str) -> None:
         raise
 
 
+def _is_coloured(stream: TextIO) -> bool:
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not is_plain
+
+
+def _with_coloured_state(line: str) -> str:
+    """Return a line, of which the first word is coloured if it is a state."""
+    word, space, rest = line.partition(" ")
+    colour = _STATE_COLOURS.get(word)
+    return f"{click.style(word, fg=colour)}{space}{rest}" if colour and space else line
+
+
 class Console:
     """Writes messages. `verbosity` is -1 (errors only), 0, or 1 (with output of subprocesses)."""
 
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
         self._writing = threading.Lock()
+        self._table: LiveTable | None = None
+        self._warnings: set[str] = set()
 
     @property
     def is_live(self) -> bool:
         """True where lines can be redrawn."""
-        is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        return sys.stderr.isatty() and not is_plain and self.verbosity == 0
+        is_recorded = os.environ.get("CI", "") not in ("", "0", "false")
+        return _is_coloured(sys.stderr) and not is_recorded and self.verbosity == 0
 
-    @cached_property
-    def rich(self) -> RichConsole:
-        from rich.console import Console as RichConsole  # 60 ms that plain output never pays
-
-        return RichConsole(stderr=True, highlight=False, emoji=False)
-
-    def say(self, message: str, *, style: str = "") -> None:
+    def say(self, message: str) -> None:
         if self.verbosity >= 0:
-            self._write(safe_message(message), style)
+            self._write(safe_message(message))
 
     def detail(self, message: str) -> None:
         if self.verbosity > 0:
-            self._write(safe(message), "dim")
+            self._write(safe(message))
 
-    def warn(self, message: str) -> None:
-        if self.verbosity >= 0:
-            self._write(safe_message(message), "yellow", label="warning: ")
+    def warn(self, message: str, *, about: str = "") -> None:
+        """Write a warning once, however often it is given: with what it is `about` first."""
+        with self._writing:
+            is_new = message not in self._warnings
+            self._warnings.add(message)
+        if is_new and self.verbosity >= 0:
+            text = f"{about}: {message}" if about else message
+            self._write(safe_message(text), label="warning: ", colour=_YELLOW)
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
             self._write(safe(detail))
         for problem in error.problems:
-            self._write(safe_message(one_line(str(problem))), "bold red", label="error: ")
+            text = f"{one_line(str(problem))} [{error.name}]"
+            self._write(safe_message(text), label="error: ", colour=_RED)
             if problem.hint:
-                self._write(safe(one_line(problem.hint)), "cyan", label="hint: ")
+                self._write(safe(one_line(problem.hint)), label="hint: ", colour="cyan")
 
-    def _write(self, message: str, style: str = "", *, label: str = "") -> None:
-        """Write a safe text with the style, which is only that of its label if it has one."""
-        if style and sys.stderr.isatty():
-            from rich.text import Text
+        self.say_end("failed", error.seconds)
 
-            text = Text.assemble((label, style), message) if label else Text(message, style=style)
-            self.rich.print(text, soft_wrap=True)
+    def say_end(self, state: str, seconds: float) -> None:
+        """Say in which state a command ended, and after which time, if it was long."""
+        if seconds >= _LONG_SECONDS:
+            self.say(f"{state:8} in {duration(seconds)}")
+
+    def _write(self, message: str, *, label: str = "", colour: str = "") -> None:
+        """Write a safe text above what is redrawn; a label has a colour, else a state has."""
+        if _is_coloured(sys.stderr):
+            label = click.style(label, fg=colour, bold=True) if label else label
+            message = message if label else _with_coloured_state(message)
+        if table := self._table:
+            table.print(f"{label}{message}")
             return
         with self._writing:
             print(f"{label}{message}", file=sys.stderr, flush=True)
 
     @contextmanager
     def display(self) -> Iterator[Display]:
-        """Show the progress of parallel work."""
-        if not self.is_live:
-            yield Display(self)
+        """Show the progress of parallel work, on a terminal in one table for all."""
+        if not self.is_live or self._table is not None:
+            yield Display(self, self._table)
             return
         from envmatrix.live_table import LiveTable
 
-        with LiveTable(self.rich) as table:
-            yield Display(self, table)
+        with LiveTable(sys.stderr) as table:
+            self._table = table
+            try:
+                yield Display(self, table)
+            finally:
+                self._table = None
 
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
-        """Show a bar on a terminal, a line every few seconds elsewhere, nothing without work."""
+        """Show a row on a terminal, a line every few seconds elsewhere, nothing without work."""
         if total == 0 or self.verbosity < 0:
-            yield lambda _: None
+            yield _Sum(total, _show_nothing)
         elif self.is_live:
-            with self._bar(name, total, unit) as advance:
+            with self.display() as display, display.amount(name, total, unit) as advance:
                 yield advance
         else:
             yield self._lines(name, total, unit)
 
-    @contextmanager
-    def _bar(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        from rich import progress as bars
-
-        amount = bars.DownloadColumn() if unit == "bytes" else bars.MofNCompleteColumn()
-        speed = (bars.TransferSpeedColumn(),) if unit == "bytes" else ()
-        columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), amount, *speed)
-        with bars.Progress(
-            *columns, bars.TimeRemainingColumn(), console=self.rich, transient=True
-        ) as bar:
-            task = bar.add_task(name, total=total)
-            yield _adding(lambda done, total: bar.update(task, completed=done, total=total), total)
-
     def _lines(self, name: str, expected: int, unit: str) -> Advance:
         line_time = time.monotonic()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, item: str) -> None:
             nonlocal line_time
             if done != expected and time.monotonic() - line_time < _PLAIN_INTERVAL_SECONDS:
                 return
             line_time = time.monotonic()
-            self.say(f"{name}: {amount_of(done, unit)} of {amount_of(total, unit)}")
+            item = "" if done == expected else item
+            self.say(f"{name}: {amount_of(done, unit)} of {_with_item(total, unit, item)}")
 
-        return _adding(show, expected)
+        return _Sum(expected, show)
 
 
 class Display:
@@ -160,7 +187,7 @@ class Display:
     def __init__(self, console: Console, live: LiveTable | None = None) -> None:
         self._console = console
         self._live = live
-        self._tasks: dict[str, TaskID] = {}
+        self._rows: dict[str, Row] = {}
         self._started: dict[str, float] = {}
         self._line_times: dict[str, float] = {}
 
@@ -170,8 +197,9 @@ class Display:
         self.started(name, verb, reason)
         try:
             yield
-        except BaseException:
-            self.finished(name, "failed")
+        except BaseException as error:
+            is_interruption = isinstance(error, KeyboardInterrupt)
+            self.finished(name, "interrupted" if is_interruption else "failed")
             raise
         self.finished(name, outcome)
 
@@ -186,6 +214,10 @@ class Display:
     def say(self, message: str) -> None:
         self._console.say(message)
 
+    def announce(self, news: str) -> None:
+        """Print what ought to be seen at once."""
+        self._console.say(news)
+
     def started(self, name: str, verb: str, reason: str) -> None:
         self._console.say(f"{verb:8} {name}: {reason}")
         self.begin(name)
@@ -194,12 +226,15 @@ class Display:
         """Show a job from now on, without a line that stays."""
         self._started[name] = self._line_times[name] = time.monotonic()
         if self._live is not None:
-            self._tasks[name] = self._live.add_task(name, total=None, step="")
+            self._rows[name] = self._live.begin(name)
 
     def step(self, name: str, step: str, done: int, total: int) -> None:
+        """Show the current step of a job, and how many are done; without a total, those before."""
         if self._live is not None:
-            text = _without_options(one_line(step))
-            self._live.update(self._tasks[name], completed=done, total=total, step=text)
+            row = self._rows[name]
+            row.step = _without_options(one_line(step))
+            if total:
+                row.done, row.total = done, total
         elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
             self._line_times[name] = time.monotonic()
             text = _without_options(step)
@@ -212,8 +247,23 @@ class Display:
     def finished(self, name: str, outcome: str) -> None:
         seconds = time.monotonic() - self._started[name]
         if self._live is not None:
-            self._live.remove_task(self._tasks.pop(name))
+            self._live.end(self._rows.pop(name))
         self._console.say(f"{outcome:8} {name} in {seconds:.1f} s")
+
+    @contextmanager
+    def amount(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """Show how much of some work is done, as long as the block runs; on a terminal only."""
+        assert self._live is not None  # noqa: S101 -- elsewhere there are lines
+        row = self._live.begin(name)
+        row.total, row.unit = total, unit
+
+        def show(done: int, total: int, item: str) -> None:
+            row.done, row.total, row.step = done, total, one_line(item)
+
+        try:
+            yield _Sum(total, show)
+        finally:
+            self._live.end(row)
 
     def total(self, done: int, total: int, text: str) -> None:
         """Show how much of the whole work is done, below all else; on a terminal only."""
@@ -233,14 +283,14 @@ class JobConsole(Console):
     def is_live(self) -> bool:
         return False
 
-    def say(self, message: str, *, style: str = "") -> None:  # noqa: ARG002 -- as its base
+    def say(self, message: str) -> None:
         self._console.detail(f"{self._name}: {message}")
 
     def detail(self, message: str) -> None:
         self._console.detail(f"{self._name}: {message}")
 
-    def warn(self, message: str) -> None:
-        self._console.warn(f"{self._name}: {message}")
+    def warn(self, message: str, *, about: str = "") -> None:
+        self._console.warn(message, about=about or self._name)
 
     @contextmanager
     def display(self) -> Iterator[Display]:
@@ -263,7 +313,7 @@ class _Download:
     @contextmanager
     def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
         if not total:
-            yield lambda _: None
+            yield _Sum(total, _show_nothing)
             return
         with self._display.job(self._name, name, amount_of(total, unit), "fetched"):
             yield _counter(lambda amount: self._display.step(self._name, amount, 0, 0), total, unit)
@@ -272,29 +322,37 @@ class _Download:
 def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
     """Return a function that adds up amounts, and shows how much of `total` they are."""
 
-    def show_amounts(done: int, total: int) -> None:
-        show(f"{amount_of(done, unit)} of {amount_of(total, unit)}")
+    def show_amounts(done: int, total: int, item: str) -> None:
+        show(f"{amount_of(done, unit)} of {_with_item(total, unit, item)}")
 
-    advance = _adding(show_amounts, total)
+    advance = _Sum(total, show_amounts)
     if total:
         advance(0)
     return advance
 
 
-def _adding(show: Callable[[int, int], None], total: int) -> Advance:
-    """Return a function that adds up amounts, from any thread, and shows them with the total: at
-    least the amount, which is larger if a whole file is downloaded in place of its ranges."""
-    done = 0
-    lock = threading.Lock()
+def _with_item(total: int, unit: str, item: str) -> str:
+    return f"{amount_of(total, unit)}, {one_line(item)}" if item else amount_of(total, unit)
 
-    def advance(amount: int) -> None:
-        nonlocal done, total
-        with lock:
-            done += amount
-            total = max(total, done)
-            show(done, total)
 
-    return advance
+def _show_nothing(_done: int, _total: int, _item: str) -> None: ...
+
+
+class _Sum:
+    """Adds up amounts, from any thread, and shows them with the total: at least the amount, which
+    is larger if a whole file is downloaded in place of its ranges; and with the last item."""
+
+    def __init__(self, total: int, show: Callable[[int, int, str], None]) -> None:
+        self._done, self._total, self._item = 0, total, ""
+        self._show = show
+        self._lock = threading.Lock()
+
+    def __call__(self, amount: int, item: str = "") -> None:
+        with self._lock:
+            self._done += amount
+            self._total = max(self._total, self._done)
+            self._item = item or self._item
+            self._show(self._done, self._total, self._item)
 
 
 class _JobSteps(Display):
@@ -303,6 +361,9 @@ class _JobSteps(Display):
     def __init__(self, console: Console, display: Display, name: str) -> None:
         super().__init__(console)
         self._display, self._name = display, name
+
+    def announce(self, news: str) -> None:
+        self._display.announce(f"{news}: {self._name}")
 
     def started(self, name: str, verb: str, reason: str) -> None:
         super().started(name, verb, reason)

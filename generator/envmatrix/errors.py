@@ -14,6 +14,7 @@ EnvmatrixError            1  the work failed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -63,6 +64,19 @@ class EnvmatrixError(Exception):
         self.hint = hint
         self.details = tuple(details)
         self.problems: tuple[Problem, ...] = (Problem(message, hint=hint),)
+        # The time of the command that failed.
+        self.seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name of the error in messages and documents, which never changes: that of its class,
+        or of the nearest one above it in this module."""
+        return error_name(next(kind for kind in type(self).__mro__ if kind.__module__ == __name__))
+
+
+def error_name(kind: type) -> str:
+    """Return the name of a class of errors: `out-of-date`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
 
 
 class ConfigurationError(EnvmatrixError):

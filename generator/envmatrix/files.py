@@ -66,6 +66,16 @@ def text_of(file: Path, name: str) -> str:
         raise ConfigurationError(f"`{one_line(name)}` is not UTF-8") from error
 
 
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Name a file in errors of writing to it, which do not: where it is decides on the remedy."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(file)
+        raise
+
+
 def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file atomically: no reader sees a part of it."""
     if file.is_dir():
@@ -75,7 +85,7 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     scratch.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
+        with naming(file), os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
             handle.write(content)
         scratch.replace(file)
     except BaseException:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # The signals that interrupt this program, and how many of them it handles.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _MOST_SIGNALS = 2
+# What arrives in this time is of one key: a program between may pass it on as well.
+_ONE_KEY_SECONDS = 0.5
+_ENDED_AT_ONCE = b"\nended at once: the next run removes what is left\n"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -147,12 +151,21 @@ def end_if_interrupted(error: BaseException) -> None:
 
 
 def handle_interruptions(handle: Callable[[], None]) -> Mapping[int, Any]:
-    """Call `handle` at the signals that interrupt this program; return the handlers before. The
-    third signal ends the program, whatever it waits for: the next run removes what is left."""
+    """Call `handle` at the signals that interrupt this program; return the handlers before. A
+    second Ctrl-C ends the program, whatever it waits for, and so does a third signal of any kind:
+    the next run removes what is left. A second one of another kind may come from what called this
+    program, and knows of the same Ctrl-C."""
+    keys: list[float] = []
     numbers = count(1)
 
-    def on_signal(*_: object) -> None:
-        if next(numbers) > _MOST_SIGNALS:
+    def on_signal(number: int, _frame: object) -> None:
+        now = time.monotonic()
+        is_again = number == signal.SIGINT and bool(keys) and now - keys[0] > _ONE_KEY_SECONDS
+        if number == signal.SIGINT:
+            keys.append(now)
+        if is_again or next(numbers) > _MOST_SIGNALS:
+            with suppress(OSError):
+                os.write(2, _ENDED_AT_ONCE)  # standard error may be in use
             os._exit(INTERRUPTED)
         handle()
 

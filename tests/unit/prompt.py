@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,11 +14,18 @@ from envmatrix.cli import main
 EARLY = date(2026, 1, 1)
 
 
+# The name of an error, at the end of its message.
+_NAME = re.compile(r"(?m)^(error: .*) \[([a-z-]+)\]$")
+
+
 @dataclass
 class Answer:
+    """What the command line printed; messages of errors are without the `names` of the errors."""
+
     status: object
     out: str
     err: str
+    names: tuple[str, ...] = ()
 
 
 class Prompt:
@@ -28,4 +36,5 @@ class Prompt:
         with pytest.raises(SystemExit) as ended:
             main(list(arguments), today)
         output = self._capsys.readouterr()
-        return Answer(ended.value.code, output.out, output.err)
+        names = tuple(match[2] for match in _NAME.finditer(output.err))
+        return Answer(ended.value.code, output.out, _NAME.sub(r"\1", output.err), names)

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
+from tests.terminals import Terminal
 
 from envmatrix.console import Console, Display, JobConsole
+from envmatrix.errors import OutOfDate
 
 
 def stderr_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -16,9 +21,11 @@ def test_a_job_is_shown_from_its_start_to_its_end(capsys: pytest.CaptureFixture[
     assert stderr_lines(capsys) == ["build    image: not built yet", "built    image"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize(
+    ("error", "line"), [(KeyboardInterrupt, "interrupted image"), (ValueError, "failed   image")]
+)
 def test_a_job_that_does_not_end_well_has_failed(
-    error: type[BaseException], capsys: pytest.CaptureFixture[str]
+    error: type[BaseException], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(display: Display) -> None:
         with display.job("image", "pull", "published", "pulled"):
@@ -26,7 +33,7 @@ def test_a_job_that_does_not_end_well_has_failed(
 
     with Console().display() as display, pytest.raises(error):
         fail(display)
-    assert stderr_lines(capsys) == ["pull     image: published", "failed   image"]
+    assert stderr_lines(capsys) == ["pull     image: published", line]
 
 
 def test_nothing_is_shown_where_only_errors_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +100,97 @@ def test_work_without_anything_to_do_is_not_shown(capsys: pytest.CaptureFixture[
     with Console().task("download", total=0, unit="bytes") as advance:
         advance(0)
     assert stderr_lines(capsys) == []
+
+
+def test_a_warning_of_many_jobs_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    for name in ("first", "second"):
+        JobConsole(name, console, Display(console)).warn("there is no cache")
+    console.warn("there is no cache")
+    assert stderr_lines(capsys) == ["warning: first: there is no cache"]
+
+
+def test_progress_names_what_is_worked_on() -> None:
+    steps: list[str] = []
+
+    class Steps(Display):
+        def step(self, name: str, step: str, done: int, total: int) -> None:
+            steps.append(step)
+
+    with JobConsole("job", Console(), Steps(Console())).task(
+        "get", total=2, unit="sets"
+    ) as advance:
+        advance(0, "first")
+        advance(1)
+    assert steps == [
+        "get: 0 sets of 2 sets",
+        "get: 0 sets of 2 sets, first",
+        "get: 1 sets of 2 sets, first",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(1.0, []), (75.0, ["done     in 1 min 15 s"])])
+def test_a_command_that_people_waited_for_ends_with_its_time(
+    seconds: float, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Console().say_end("done", seconds)
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+class Screen:
+    """The environment of a console whose messages are on a terminal."""
+
+    def __init__(self, terminal: Terminal, patch: pytest.MonkeyPatch) -> None:
+        for name in ("CI", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TERM", "xterm-256color")
+        patch.setattr(sys, "stderr", terminal)
+        patch.setattr(terminal, "fileno", lambda: 2)
+        patch.setattr(os, "get_terminal_size", lambda _: terminal.size())
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_all_work_is_in_one_table_also_work_within_other_work(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Screen(terminal := Terminal(width), monkeypatch)
+    console = Console()
+    with console.task("resolve", total=57, unit="sets") as advance:
+        advance(3, "debian12-amd64-base")
+        with console.display() as display, display.job("base", "make", "missing", "made"):
+            display.step("base", "unpack", 0, 0)
+            console.say("message")
+            rows = terminal.rows
+    assert rows[:2] == ["make     base: missing", "message"]
+    assert rows[2].startswith("resolve 3/57 0:00 ")
+    assert rows[3].split() == ["base", "0:00", "unpack"]
+    assert rows[2].endswith("base")
+    assert terminal.rows[-1].startswith("made     base in ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "is_live"),
+    [("TERM", "dumb", False), ("NO_COLOR", "1", False), ("CI", "true", False), ("CI", "", True)],
+)
+def test_lines_are_redrawn_only_where_somebody_sees_them(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch, *, is_live: bool
+) -> None:
+    Screen(Terminal(), monkeypatch)
+    monkeypatch.setenv(variable, value)
+    assert Console().is_live == is_live
+
+
+def test_a_state_and_a_label_are_coloured_and_legible_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Screen(terminal := Terminal(), monkeypatch)
+    Console().say("failed   image in 1.0 s")
+    Console().error(OutOfDate("the lock is old", hint="run `envmatrix lock`"))
+    assert terminal.rows == [
+        "failed   image in 1.0 s",
+        "error: the lock is old [out-of-date]",
+        "hint: run `envmatrix lock`",
+    ]
+    colours = [terminal.screen.buffer[row][0].fg for row in range(3)]
+    assert colours == ["red", "red", "cyan"]
+    assert terminal.screen.buffer[0][9].fg == "default"

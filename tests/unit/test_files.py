@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import signal
@@ -194,3 +196,21 @@ def test_a_directory_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         interrupt()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk(io.BytesIO):
+        def write(self, _content: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def open_full(descriptor: int, _mode: str) -> FullDisk:
+        os.close(descriptor)
+        return FullDisk()
+
+    monkeypatch.setattr(os, "fdopen", open_full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(tmp_path / "file", b"content")
+    assert caught.value.filename == str(tmp_path / "file")
+    assert not [*tmp_path.iterdir()]

@@ -159,13 +159,29 @@ def test_a_second_signal_does_not_interrupt_what_cleans_up(number: signal.Signal
     assert signal.getsignal(number) == before
 
 
-def test_a_third_signal_ends_a_program_that_hangs() -> None:
-    program = """
+def ended_by(*signals: str) -> int:
+    """Return the status of a program that handles these signals and hangs."""
+    program = f"""
 import signal
-from envmatrix.parallel import handle_interruptions
-handle_interruptions(lambda: None)
-for _ in range(3):
-    signal.raise_signal(signal.SIGINT)
+from envmatrix import parallel
+parallel.handle_interruptions(lambda: None)
+keys = iter({[*range(len(signals))]})
+parallel.time.monotonic = lambda: next(keys)
+for name in {signals}:
+    signal.raise_signal(signal.Signals[name])
 """
-    done = subprocess.run([sys.executable, "-c", program], check=False)
-    assert done.returncode == INTERRUPTED
+    return subprocess.run([sys.executable, "-c", program], check=False, stderr=-1).returncode
+
+
+@pytest.mark.parametrize(
+    ("signals", "status"),
+    [
+        (("SIGINT", "SIGTERM"), 0),
+        (("SIGINT", "SIGINT"), INTERRUPTED),
+        (("SIGTERM", "SIGTERM", "SIGTERM"), INTERRUPTED),
+    ],
+)
+def test_a_second_key_or_a_third_signal_ends_a_program_that_hangs(
+    signals: tuple[str, ...], status: int
+) -> None:
+    assert ended_by(*signals) == status

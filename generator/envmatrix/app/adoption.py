@@ -29,7 +29,7 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.files import content_of, read_regular, write_whole
 from envmatrix.machine.origins import running
 from envmatrix.machine.resources import host_arch
-from envmatrix.matrix.files import FLAVOURS, MATRIX
+from envmatrix.matrix.files import FLAVOURS, MATRIX, require_directories
 from envmatrix.matrix.loading import DEFAULTS, load_matrix
 from envmatrix.records import dataclass
 from envmatrix.text import one_line
@@ -127,9 +127,7 @@ def adopt(root: Path) -> Adoption:
     if os.path.lexists(root / MATRIX):
         hint = "change it, or remove it first"
         raise ConfigurationError(f"there is a `{MATRIX}` here", hint=hint)
-    if os.path.lexists(root / FLAVOURS) and not (root / FLAVOURS).is_dir():
-        hint = f"move it away; the files of `{FLAVOURS}/` are `{FLAVOURS}/*.yaml`"
-        raise ConfigurationError(f"`{FLAVOURS}` is no directory", hint=hint)
+    require_directories(root)
     tree, unread = _read(root)
     proposal = propose(tree)
     part = tree if proposal.path == "." else tree.below(proposal.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 
@@ -51,6 +50,7 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
 
         def with_excerpts(key: str) -> PackageSet:
+            advance(0, key)
             excerpts = search.excerpts_of(sets[key], stale[key])
             advance(1)
             return replace(sets[key], excerpts=excerpts)
@@ -83,7 +83,6 @@ class Search:
     fetcher: Fetcher
     console: Console
     unsuitable: dict[str, str] = field(default_factory=dict)
-    _downloading: threading.Lock = field(default_factory=threading.Lock)
 
     def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
         """Return the excerpts of a set; None if one of its files cannot be had."""
@@ -107,8 +106,7 @@ class Search:
         store = self.fetcher.store
         if not store.has(artifact) and not self._is_promising(artifact, patterns):
             return None
-        with self._downloading:  # a terminal shows one download
-            self.fetcher.fetch([artifact], self.console)
+        self.fetcher.fetch([artifact], self.console)
         with open_reader(store.path(artifact)) as reader:
             return plan_excerpt(artifact, reader, patterns)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
@@ -17,7 +17,7 @@ from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.remedies import explained
 from envmatrix.parallel import INTERRUPTION, handling_interruptions
 from envmatrix.sessions.failure_causes import first_error
-from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.failures import Skipped, StepFailed
 from envmatrix.text import printable
 
 
@@ -28,6 +28,9 @@ class Observer(Protocol):
         """Show that a job starts; return where it reports to."""
 
     def ended(self, job: Job, result: JobResult) -> None: ...
+
+    def interrupted(self, jobs: Sequence[Job]) -> None:
+        """Show that a signal ends the jobs that run."""
 
 
 # Does the work of a job, and reports to a console.
@@ -63,6 +66,7 @@ def execute(execution: Execution, work: Work, observer: Observer) -> bool:
             if (end := ended.get()) is None:
                 is_interrupted = True
                 execution.stop("interrupted")
+                observer.interrupted([*execution.running.values()])
             else:
                 execution.end(*end)
                 observer.ended(*end)
@@ -72,6 +76,12 @@ def execute(execution: Execution, work: Work, observer: Observer) -> bool:
     if defects:
         raise defects[0]
     return is_interrupted
+
+
+def _first_failure(error: EnvmatrixError) -> str:
+    if isinstance(error, StepFailed) and error.failures:
+        return error.failures[0][1]
+    return first_error(error.details)
 
 
 def _most(execution: Execution) -> int:
@@ -92,9 +102,8 @@ def _failure(error: Exception) -> JobResult:
         case Skipped():
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
-            output = printable(first_error(error.details))
-            message = ": ".join(filter(None, (error.message, output)))
-            return JobResult("failed", message=message)
+            message = ": ".join(filter(None, (error.message, printable(_first_failure(error)))))
+            return JobResult("failed", message=message, error=error.name)
         case OSError():  # as of a full disk
             return JobResult("failed", message=explained(error, cache_directory()))
     raise error

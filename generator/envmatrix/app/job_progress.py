@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from envmatrix.console import Console, Display, JobConsole
 from envmatrix.jobs.execution import STATES, Execution, JobResult
 from envmatrix.jobs.model import Job
 from envmatrix.records import dataclass
 from envmatrix.text import duration, one_line
+
+# More jobs than these are counted, not named.
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,13 @@ class JobProgress:
         if result.message:
             self.console.say(f"         {one_line(result.message)}")
         self._show_total()
+
+    def interrupted(self, jobs: Sequence[Job]) -> None:
+        names = [*map(str, jobs[:_MOST_NAMED])]
+        if len(jobs) > _MOST_NAMED:
+            names.append(f"{len(jobs) - _MOST_NAMED} more")
+        what = f"ending {', '.join(names)}" if names else "nothing runs"
+        self.console.say(f"interrupted: {what}; Ctrl-C again ends at once")
 
     def _show_total(self) -> None:
         counts = self.execution.counts

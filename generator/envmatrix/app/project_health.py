@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from envmatrix.app.workspace import Workspace, has_repository
+from envmatrix.app.workspace import Workspace, nearest_repository
 from envmatrix.doctor.project_checks import ProjectFacts
 from envmatrix.errors import EnvmatrixError, Problem
 from envmatrix.facts.targets import TARGETS
@@ -24,10 +24,11 @@ class Project:
 
 def probe_project() -> Project | None:
     """Return the repository here; None without one."""
-    if not has_repository():
-        return None
     try:
-        workspace = Workspace.here()
+        root = nearest_repository()
+        if root is None:
+            return None
+        workspace = Workspace(root)
         matrix = workspace.matrix
     except (EnvmatrixError, OSError) as error:
         return Project(ProjectFacts(matrix=_problem_of(error)))

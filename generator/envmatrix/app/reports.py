@@ -72,7 +72,7 @@ def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console
             for path in paths:
                 if page := site.page(path):  # else all its runs are invalid
                     _write_new(directory / path, page.encode("utf-8", "replace"))
-                advance(1)
+                advance(1, path)
     for name in ASSETS:
         _write_new(directory / name, asset(name))
     return directory / INDEX

@@ -20,7 +20,7 @@ from envmatrix.lock.files import LOCK
 from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.files import FLAVOURS, MATRIX, MISNAMED, OVERLAYS, files_of
+from envmatrix.matrix.files import MATRIX, MISNAMED, files_of, require_directories
 from envmatrix.matrix.model import COMPRESSION, Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.records import dataclass
@@ -305,14 +305,14 @@ class Workspace:
         return self._matrix_identity + identity([self.root / LOCK])
 
 
-def has_repository() -> bool:
-    """Return whether there is a matrix.yaml here or above."""
-    return _nearest_repository() is not None
-
-
-def _nearest_repository() -> Path | None:
+def nearest_repository() -> Path | None:
+    """Return the nearest directory with a matrix.yaml, from here upwards; None without one."""
     current = Path.cwd()
-    return next((path for path in (current, *current.parents) if (path / MATRIX).exists()), None)
+    roots = (path for path in (current, *current.parents) if (path / MATRIX).exists())
+    root = next(roots, None)
+    if root is not None:
+        require_directories(root)
+    return root
 
 
 def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
@@ -322,15 +322,11 @@ def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
 
 
 def find_repository() -> Path:
-    """Return the nearest directory with a matrix.yaml, from here upwards."""
-    root = _nearest_repository()
+    """Return the nearest repository; raise ConfigurationError without one."""
+    root = nearest_repository()
     if root is None:
         hint = "change to your repository, or write a first one: `envmatrix init`"
         if (Path.cwd() / MISNAMED).exists():
             hint = f"rename `{MISNAMED}`: it is called `{MATRIX}`"
         raise ConfigurationError(f"there is no `{MATRIX}` here or above", hint=hint)
-    for name in (OVERLAYS, FLAVOURS):
-        if (root / name).exists() and not (root / name).is_dir():
-            hint = f"move it away; the files of `{name}/` are `{name}/*.yaml`"
-            raise ConfigurationError(f"`{name}` is no directory", hint=hint)
     return root

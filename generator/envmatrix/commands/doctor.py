@@ -13,7 +13,7 @@ from textwrap import indent
 import click
 
 from envmatrix.app.project_health import Project, probe_project
-from envmatrix.commands import display
+from envmatrix.commands import display, options
 from envmatrix.console import Console, output
 from envmatrix.doctor.diagnosis import diagnose, plan_fixes
 from envmatrix.doctor.findings import HostCheck, RepairStep
@@ -26,7 +26,7 @@ from envmatrix.machine.readiness import note_ready
 @click.command(epilog="Example: envmatrix doctor --fix --dry-run")
 @click.option("--fix", is_flag=True, help="Install and start what is missing.")
 @click.option("--dry-run", is_flag=True, help="With --fix: print the steps, change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print findings and steps as JSON.")
+@options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is done and what fails.")
 def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Check that this machine can build and run images."""

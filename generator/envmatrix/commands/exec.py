@@ -16,7 +16,6 @@ from envmatrix.console import Console
 @click.command(
     "exec", cls=options.Passing, epilog="Example: envmatrix exec cuda13-x86_64 -- nvcc --version"
 )
-@options.cell
 @options.by_hand
 def command(
     *,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from envmatrix.commands import display
 from envmatrix.commands.completions import (
     complete_cell,
     complete_cells,
@@ -17,6 +19,7 @@ from envmatrix.commands.completions import (
     complete_place,
 )
 from envmatrix.console import Console
+from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.machine.resources import BUILDS
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.text import seconds_of
@@ -24,6 +27,9 @@ from envmatrix.text import seconds_of
 if TYPE_CHECKING:
     from envmatrix.facts.model import Facts
     from envmatrix.matrix.cells import Candidate
+
+# How a command ends, by what it returns.
+_ENDS: Mapping[int | None, str] = {None: "done", 0: "done", SKIPPED: "skipped"}
 
 # 1 PB: more is a typing error, and beyond what the engine accepts.
 _MOST_MEMORY = 10**9
@@ -55,7 +61,6 @@ tier = click.option(
 since = click.option(
     "--since", metavar="REV", help="Only what changes since this git revision affect."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing.")
 jobs = click.option(
     "--jobs",
@@ -65,6 +70,22 @@ jobs = click.option(
     show_default=True,
     help="At most N at once.",
 )
+
+
+def as_json(command: Decorated) -> Decorated:
+    """Add --json; an error is a document as well, unless the command has shown its result."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+    @functools.wraps(command)
+    def with_document(*, as_json: bool, **arguments: Any) -> Any:
+        try:
+            return command(as_json=as_json, **arguments)
+        except EnvmatrixError as error:
+            if as_json:
+                display.show_error(error)
+            raise
+
+    return cast("Decorated", with_document)
 
 
 def cells(command: Decorated) -> Decorated:
@@ -80,6 +101,29 @@ def cells(command: Decorated) -> Decorated:
 
 
 def verbosity(command: Decorated) -> Decorated:
+    """Add -v and -q; the command gets a `console`, on which its time is said at the end."""
+    return _console(_timed(command))
+
+
+def _timed(command: Decorated) -> Decorated:
+    """Say how a command ended, and after which time, if people have waited for it."""
+
+    @functools.wraps(command)
+    def with_time(*, console: Console, **arguments: Any) -> Any:
+        started = time.monotonic()
+        try:
+            status = command(console=console, **arguments)
+        except EnvmatrixError as error:
+            if console.verbosity >= 0:
+                error.seconds = time.monotonic() - started
+            raise
+        console.say_end(_ENDS.get(status, "failed"), time.monotonic() - started)
+        return status
+
+    return cast("Decorated", with_time)
+
+
+def _console(command: Decorated) -> Decorated:
     """Add -v and -q; the command gets a `console`."""
 
     @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
@@ -99,7 +143,10 @@ def reporting(command: Decorated) -> Decorated:
 def cell(command: Decorated) -> Decorated:
     """Add CELL and the options of all verbs that work in it; the command gets `CellArguments`, and
     a `console`."""
-    decorated = verbosity(command)
+    return _in_cell(verbosity(command))
+
+
+def _in_cell(decorated: Decorated) -> Decorated:
     for option in (
         click.option(
             "--memory",
@@ -122,7 +169,7 @@ def cell(command: Decorated) -> Decorated:
 
 
 def by_hand(command: Decorated) -> Decorated:
-    """Add --runtime, --dev and --gpu."""
+    """Add --runtime, --dev, --gpu, and what `cell` adds; the user decides when the command ends."""
     gpu = click.option("--gpu", "has_gpu", is_flag=True, help="Pass the GPUs of this machine.")
     runtime = click.option(
         "--runtime",
@@ -138,12 +185,12 @@ def by_hand(command: Decorated) -> Decorated:
         default="compiler",
         help="With a debugger, git and an editor: docs/images.md.",
     )
-    return gpu(runtime(dev(command)))
+    return _in_cell(_console(gpu(runtime(dev(command)))))
 
 
 def jobs_of_cells(command: Decorated) -> Decorated:
     """Add the options of verbs that run jobs in many cells; the command gets `JobArguments`."""
-    decorated = budget(reporting(command))
+    decorated = budget(as_json(_console(command)))  # their report has the time
     for option in (
         click.option(
             "--shadow",

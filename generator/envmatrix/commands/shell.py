@@ -13,7 +13,6 @@ from envmatrix.console import Console
 
 
 @click.command("shell", epilog="Example: envmatrix shell cuda12-aarch64 --library vectorops")
-@options.cell
 @options.by_hand
 def command(
     *, purpose: Purpose, has_gpu: bool, console: Console, **cell: Unpack[CellArguments]

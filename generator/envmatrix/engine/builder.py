@@ -26,7 +26,7 @@ from envmatrix.lock.model import Excerpt, Lock, StageFile, helper_of
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.matrix.model import COMPRESSION, Compression
-from envmatrix.parallel import end_if_interrupted, run_dependent
+from envmatrix.parallel import INTERRUPTION, run_dependent
 from envmatrix.plan.actions import Inputs
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import link_or_copy
@@ -262,9 +262,17 @@ class _Steps:
                 self._do,
                 needs,
                 lambda step: downloads if step.kind == "download" else builds,
-                end_if_interrupted,
+                self._interrupt,
             )
         return {reference: results[Step("image", reference)] for reference in self.orders}
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End all that runs if the user wants that: this program ends as well."""
+        if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
+            self.builder.console.say(
+                "interrupted: ending downloads and builds; Ctrl-C again ends at once"
+            )
+            INTERRUPTION.set()
 
     def _do(self, step: Step) -> str:
         """Do a step; return the digest of an image."""

@@ -34,13 +34,14 @@ _ENDS_OTHERS: Collection[JobState] = ("failed", "interrupted")
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """The end of a job: when it started, in seconds after the execution did, and how long it took;
-    why it ended so, and its tests by state."""
+    why it ended so, its tests by state, and the name of its error in `errors`."""
 
     state: JobState
     started: float = 0.0
     seconds: float = 0.0
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    error: str = ""
 
     @property
     def is_bad(self) -> bool:

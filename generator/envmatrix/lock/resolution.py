@@ -73,12 +73,14 @@ class Resolution:
             advance(len(done) - len(current))
             for key, request in new.items():
                 if isinstance(request, BaseRequest):
+                    advance(0, key)
                     sets.sets[key] = self._answer(request, sets)
             dated = unfinished if resumed else previous if current else None
             sets.epoch = dated.epoch if dated else self._epoch(requests)
 
             def finish(keys: Sequence[str]) -> None:
                 for key in keys:
+                    advance(0, key)
                     sets.sets[key] = self._resolve_set(key, new[key], sets)
                     done.append(key)
                     keep(Lock(sets.epoch, {key: sets.sets[key] for key in done}))

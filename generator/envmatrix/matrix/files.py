@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from envmatrix.errors import ConfigurationError
+
 MATRIX = "matrix.yaml"
 MISNAMED = "matrix.yml"
 OVERLAYS = "matrix.d"
@@ -15,6 +17,19 @@ BUILD_ROOT = "build"
 def files_of(root: Path) -> tuple[Path, ...]:
     """Return the matrix files of the repository at `root`; overlays and flavours by name."""
     return (root / MATRIX, *yaml_files(root / OVERLAYS), *yaml_files(root / FLAVOURS))
+
+
+def require_directories(root: Path) -> None:
+    """Raise ConfigurationError if what has the name of a directory of matrix files is none. A link
+    to nothing is wrong as well: its files would be left out without a word."""
+    for name in (OVERLAYS, FLAVOURS):
+        path = root / name
+        if path.is_symlink() and not path.exists():
+            hint = "correct the link, or remove it"
+            raise ConfigurationError(f"`{name}` is a link to what does not exist", hint=hint)
+        if path.exists() and not path.is_dir():
+            hint = f"move it away; the files of `{name}/` are `{name}/*.yaml`"
+            raise ConfigurationError(f"`{name}` is no directory", hint=hint)
 
 
 def yaml_files(directory: Path) -> tuple[Path, ...]:

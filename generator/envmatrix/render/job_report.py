@@ -68,6 +68,7 @@ def _row(job: Job, result: JobResult) -> Mapping[str, object]:
         "started": result.started,
         "seconds": result.seconds,
         "message": result.message,
+        "error": result.error,
         "tests": result.counts,
         "command": job.command,
     }

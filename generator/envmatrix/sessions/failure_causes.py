@@ -216,6 +216,16 @@ def first_error(lines: Sequence[str]) -> str:
     return next(errors, next(filter(str.strip, reversed(lines)), "")).strip()
 
 
+# An error of a compiler, with its place: `a.cpp:12:3: error: ...`.
+_PLACED = re.compile(r"^\S+?:\d+(?::\d+)?: (?:fatal )?error\b")
+
+
+def placed_errors(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the errors of compilers, each once; their lines are as `HostPaths` writes them."""
+    errors = (line[:_LONGEST_LINE].strip() for line in lines if _PLACED.match(line))
+    return tuple(dict.fromkeys(errors))
+
+
 def _errors(lines: Iterable[str]) -> Iterator[str]:
     """Yield the lines of an output that may be errors; a multi-line error of CMake is joined."""
     block: list[str] | None = None

@@ -7,19 +7,40 @@ from collections.abc import Mapping, Sequence
 from envmatrix.engine.tasks import Stop
 from envmatrix.errors import SKIPPED, EnvmatrixError
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.failure_causes import NO_NETWORK, VENDOR, Cause, Judgement
+from envmatrix.sessions.failure_causes import (
+    NO_NETWORK,
+    VENDOR,
+    Cause,
+    Judgement,
+    placed_errors,
+)
 from envmatrix.sessions.tasks import CompletedTask
 
 _SHOWN_LINES = 60
+# More failures than these are counted, not repeated.
+_MOST_FAILURES = 10
 
 
 class StepFailed(EnvmatrixError):
     """Failure of a program in the container; the session ends with its exit code."""
 
     def __init__(
-        self, status: int, cause: Cause, message: str, hint: str, details: Sequence[str]
+        self,
+        status: int,
+        cause: Cause,
+        message: str,
+        hint: str,
+        output: Sequence[str],
+        *,
+        failures: Sequence[tuple[str, str]] = (),
     ) -> None:
-        super().__init__(message, hint=hint, details=details[-_SHOWN_LINES:])
+        """Take the last `output`, and the `failures` in it, each a state and what has it: they are
+        repeated below the output."""
+        self.output, self.failures = tuple(output[-_SHOWN_LINES:]), tuple(failures)
+        repeated = [f"{state:8} {text}" for state, text in failures[:_MOST_FAILURES]]
+        if (more := len(failures) - _MOST_FAILURES) > 0:
+            repeated.append(f"and {more} more; the log has all")
+        super().__init__(message, hint=hint, details=(*self.output, *repeated))
         # The program's own, not one of ours; but what failed was never skipped.
         self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
         self.cause = cause
@@ -86,7 +107,8 @@ def program_failed(
     reason = f": {judgement.message}" if judgement.message else ""
     message = f"{_where(context, step)} failed with {describe_status(status)}{reason}"
     hint = "; ".join(filter(None, (judgement.hint, step_hint(context, step))))
-    return StepFailed(status, judgement.cause, message, hint, completed.lines)
+    errors = [("failed", line) for line in placed_errors(completed.lines)]
+    return StepFailed(status, judgement.cause, message, hint, completed.lines, failures=errors)
 
 
 def without_network(context: BuildContext, step: str, lines: Sequence[str]) -> StepFailed:

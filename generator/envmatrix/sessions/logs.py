@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from envmatrix.records import dataclass
+
 # A log is no larger than both together, in bytes: its beginning and its end.
 _HEAD, _TAIL = 24 << 20, (8 << 20) - 1024
 # As much of its end as is looked at to say what went wrong, and of a line of it.
@@ -78,10 +80,41 @@ def read_lines(file: Path) -> Iterator[str]:
             yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-_NINJA = re.compile(r"\[(\d+)/(\d+)\]")
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a line of output tells of progress: the steps that are `done`, of a `total` that is 0
+    where the line does not tell, and the file or test that it is about, or all of its text."""
+
+    done: int
+    total: int
+    text: str
 
 
-def ninja_progress(line: str) -> tuple[int, int]:
-    """Parse the completed and total steps of ninja's output: `[3/20] ...`."""
-    match = _NINJA.match(line)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+_LONGEST_PROGRESS = 1000
+# `[3/20] ` of ninja, `[ 15%] ` of make, ` 3/20 Test  #3: ` of CTest, ` 3/20 ` of Meson.
+_COUNT = re.compile(r"(?:\[(?P<ninja>\d+/\d+)\]|\[ *\d+%\]| *(?P<test>\d+/\d+)(?: Test +#\d+:)?) +")
+# `Building CXX object CMakeFiles/name.dir/src/file.cpp.o`, `Linking CXX executable name`, as CMake
+# and Meson write them.
+_OUTPUT = re.compile(
+    r"(?:Building|Compiling|Linking) \S+ "
+    r"(?:object|executable|(?:static|shared) (?:library|module)) "
+    r"(?:\S+\.(?:dir|p)/)?(?P<file>\S+?)(?:\.o(?:bj)?)?$"
+)
+# `Start  3: name` of CTest, `[ RUN      ] name` of GoogleTest; behind the name of CTest are dots.
+_STARTED = re.compile(r" *Start +\d+: (.+)|\[ RUN +\] (.+)")
+_DOTS = re.compile(r" \.{3,}.*")
+
+
+def progress_of(line: str) -> Progress:
+    """Parse a line of output of build systems and test frameworks; longer lines are of others."""
+    if len(line) > _LONGEST_PROGRESS:
+        return Progress(0, 0, line.strip())
+    count = _COUNT.match(line)
+    numbers = (count["ninja"] or count["test"] or "0/0") if count else "0/0"
+    done, total = map(int, numbers.split("/"))
+    text = line[count.end() :] if count else line
+    if match := _OUTPUT.match(text):
+        return Progress(done, total, match["file"])
+    if match := _STARTED.match(text):
+        return Progress(done, total, match[1] or match[2])
+    return Progress(done, total, _DOTS.sub("", text).strip())

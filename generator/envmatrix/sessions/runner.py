@@ -6,18 +6,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from itertools import count
 
 from envmatrix.confined import Area, Refused
 from envmatrix.console import Console, Display
 from envmatrix.engine.tasks import Executor, Task, key_of, run
-from envmatrix.errors import EngineError
+from envmatrix.errors import Cancelled, EngineError
 from envmatrix.records import dataclass
 from envmatrix.sessions import failure_causes, failures
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.logs import Log, ninja_progress
+from envmatrix.sessions.frameworks.announcements import Announcer
+from envmatrix.sessions.host_paths import HostPaths
+from envmatrix.sessions.logs import Log, progress_of
 from envmatrix.sessions.outcomes import Step
 from envmatrix.sessions.tasks import BEGIN, CompletedTask
 
@@ -63,8 +65,16 @@ class Runner:
         return self._run(key, task, steps)
 
     def _run(self, key: str, task: Task, steps: Sequence[str]) -> CompletedTask:
-        with self.console.display() as display, closing(_Steps(self, display, steps)) as output:
-            result = run(self.executor, key, task, output.add_output)
+        announcer = Announcer.of(self.context.library.tests, has_gpu=task.gpus is not None)
+        with (
+            self.console.display() as display,
+            closing(_Steps(self, display, announcer, steps)) as output,
+        ):
+            try:
+                result = run(self.executor, key, task, output.add_output)
+            except BaseException as error:
+                output.abandon(error)
+                raise
             return CompletedTask(task, result, *output.end(result.status))
 
     def check(self, completed: CompletedTask) -> None:
@@ -76,15 +86,20 @@ class Runner:
         if completed.result.stopped == "disk":
             with self.context.build.opened() as build:
                 build.clear()
+        lines = completed.lines
+        completed = replace(completed, lines=self.host_paths.texts(lines))
         if failure := failures.limit_reached(self.context, completed):
             return failure
-        lines = completed.lines
         judgement = (
             failure_causes.judge_missing(lines, self.component_of)
             or failure_causes.judge_submodules(lines, self.absent_submodules())
             or failure_causes.judge(lines)
         )
         return failures.program_failed(self.context, completed, judgement)
+
+    @property
+    def host_paths(self) -> HostPaths:
+        return HostPaths.of(self.context)
 
 
 def clear_privileges(context: BuildContext, written: Iterable[Area], console: Console) -> None:
@@ -106,14 +121,19 @@ class _Steps:
     the standard error. So the output of one step cannot pass for that of another, even if the last
     output of the first is late."""
 
-    def __init__(self, runner: Runner, display: Display, names: Sequence[str]) -> None:
+    def __init__(
+        self, runner: Runner, display: Display, announcer: Announcer, names: Sequence[str]
+    ) -> None:
         self._names = names
-        self._begin = partial(_StepOutput, runner, display)
+        self._begin = partial(_StepOutput, runner, display, announcer)
         self._steps = [self._begin(names[0])]
 
     def close(self) -> None:
         for step in self._steps:
             step.log.close()
+
+    def abandon(self, error: BaseException) -> None:
+        self._steps[-1].abandon(error)
 
     def add_output(self, stream: int, printed: bytes) -> None:
         number = stream if len(self._names) > 1 else 0
@@ -133,8 +153,9 @@ class _Steps:
 class _StepOutput:
     """One step: its log, its time, and its display."""
 
-    def __init__(self, runner: Runner, display: Display, step: str) -> None:
+    def __init__(self, runner: Runner, display: Display, announcer: Announcer, step: str) -> None:
         self._runner = runner
+        self._announcer = announcer
         self._display = display
         self._rest = b""
         self.step, self._start = step, time.monotonic()
@@ -155,12 +176,25 @@ class _StepOutput:
         ):
             self.end(1)
             raise failures.without_network(self._runner.context, self.step, self.log.end)
+        if self.step == "test" and self._announcer.may_have_news(text):
+            for line in lines:
+                for news in self._announcer.news(line.decode("utf-8", "replace")):
+                    self._display.announce(news)
         # Of what comes at once only the last line would be seen anyway.
         latest_lines = lines if self._runner.console.verbosity > 0 else lines[-1:]
         for line in latest_lines:
             shown_line = line[:_LONGEST_SHOWN].decode("utf-8", "replace").rstrip("\r")
             self._display.log(self.step, shown_line)
-            self._display.step(self.step, shown_line, *ninja_progress(shown_line))
+            progress = progress_of(shown_line)
+            self._display.step(self.step, progress.text, progress.done, progress.total)
+
+    def abandon(self, error: BaseException) -> None:
+        """Show the end of a step whose program did not end by itself."""
+        if self._is_over:
+            return
+        self._is_over = True
+        is_interruption = isinstance(error, KeyboardInterrupt | Cancelled)
+        self._display.finished(self.step, "interrupted" if is_interruption else "failed")
 
     def end(self, status: int) -> None:
         self._is_over = True

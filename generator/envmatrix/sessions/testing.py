@@ -18,6 +18,7 @@ from envmatrix.sessions.failure_causes import Judgement, judge_missing
 from envmatrix.sessions.failures import StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
+from envmatrix.sessions.host_paths import NO_PATHS, HostPaths
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
@@ -32,6 +33,7 @@ class TestRun:
     outcomes: tuple[TestOutcome, ...]
     junit: Path
     failure: EnvmatrixError | None
+    host_paths: HostPaths = NO_PATHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,9 @@ class Testing:
         junit.write(file, f"{context.library.name}.{context.cell.id}", tests)
         count = sum(outcome.state in verdicts.BAD for outcome in tests)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
-            status, details = (failure.exit_code, failure.details) if failure else (1, ())
-            failure = self._failure_of_tests(tests, status, details)
-        return TestRun(tuple(tests), file, failure)
+            status, output = (failure.exit_code, failure.output) if failure else (1, ())
+            failure = self._failure_of_tests(tests, status, output)
+        return TestRun(tuple(tests), file, failure, self.runner.host_paths)
 
     @property
     def framework(self) -> Framework:
@@ -240,7 +242,12 @@ class Testing:
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
-        return _TestsFailed(status, cause, message, hint, lines)
+        paths = self.runner.host_paths
+        rows = [
+            (test.state, one_line(paths.text(f"{test.name}: {test.message}".rstrip(": "))))
+            for test in bad
+        ]
+        return _TestsFailed(status, cause, message, hint, paths.texts(lines), failures=rows)
 
     def _read_reports(
         self, batch: Batch, report: str, lines: Sequence[str]

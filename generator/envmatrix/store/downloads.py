@@ -9,8 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -18,9 +17,10 @@ from urllib.parse import quote, unquote
 
 import httpx
 
-from envmatrix.console import Meter
+from envmatrix.console import Advance, Meter
 from envmatrix.deb822 import dpkg_key
 from envmatrix.errors import Absent, LookupFailed
+from envmatrix.files import naming
 from envmatrix.lock.model import URL, Artifact, Excerpt, Range, StageFile
 from envmatrix.machine.configuration import PYPI
 from envmatrix.machine.http import (
@@ -134,6 +134,7 @@ class Fetcher:
 
     def _fetch_one(self, file: StageFile, transfer: _Transfer) -> FailedAttempts | None:
         """Return the attempts where no server has the file, although all answered."""
+        transfer = replace(transfer, item=_filename(file))
         if isinstance(file, Excerpt):
             return self._fetch_excerpt(file, transfer)
         return self._fetch_whole(file, transfer)
@@ -191,7 +192,7 @@ class Fetcher:
         """Store the right bytes from the first of `sources` with them; return whether one has."""
         with self.store.incoming(content) as partial:
             if self.store.verified(content):
-                transfer.advance(content.size)
+                transfer.advance(content.size, transfer.item)
                 return True
             for location, chunks in sources:
                 try:
@@ -270,10 +271,11 @@ class Fetcher:
         def once() -> None:
             received = 0
             transfer.check()
+            transfer.advance(0, transfer.item)
             try:
                 for count in _write(chunks(), content, partial):
                     received += count
-                    transfer.advance(count)
+                    transfer.advance(count, transfer.item)
                     transfer.check()
             except (WrongContent, httpx.HTTPError):
                 transfer.advance(-received)
@@ -284,9 +286,11 @@ class Fetcher:
 
 @dataclass(frozen=True, slots=True)
 class _Transfer:
-    """What the files of one download have in common: their progress, and whether one failed."""
+    """What the files of one download have in common: their progress, and whether one failed; and
+    the name of one of them."""
 
-    advance: Callable[[int], None]
+    advance: Advance
+    item: str = ""
     failure: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
@@ -295,16 +299,6 @@ class _Transfer:
             raise KeyboardInterrupt
         if self.failure.is_set():
             raise Stopped
-
-
-@contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Name a file in errors of writing to it, which do not: where it is decides on the remedy."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(file)
-        raise
 
 
 def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator[int]:
@@ -318,7 +312,7 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator
             if received > content.size:
                 raise WrongContent(f"more than the {content.size} bytes that the lock names")
             digest.update(chunk)
-            with _naming(partial):
+            with naming(partial):
                 file.write(chunk)
             yield len(chunk)
     if received < content.size:
@@ -359,6 +353,10 @@ def _absence_error(
     details += [f"looked for in {location}" for location in [*locations][:_SHOWN]]
     message = f"no server has {len(gone)} files of the lock any more"
     return Absent(message, details=details, hint=_hint([first, *others], "versions now offered"))
+
+
+def _filename(file: StageFile) -> str:
+    return (file.artifact if isinstance(file, Excerpt) else file).filename
 
 
 def _describe(artifact: Artifact) -> str:

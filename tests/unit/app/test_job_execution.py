@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -35,6 +35,9 @@ class Lines:
 
     def ended(self, job: Job, result: JobResult) -> None:
         self.lines.append(f"{result.state} {job.id}")
+
+    def interrupted(self, jobs: Sequence[Job]) -> None:
+        self.lines.append(f"interrupted {' '.join(job.id for job in jobs)}")
 
 
 def run(work: Callable[[Job], JobResult], *jobs: Job, fails_fast: bool = False) -> Execution:

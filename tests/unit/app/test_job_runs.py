@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Unseen:
         return QUIET
 
     def ended(self, job: Job, result: JobResult) -> None: ...
+
+    def interrupted(self, jobs: Sequence[Job]) -> None: ...
 
 
 @pytest.fixture

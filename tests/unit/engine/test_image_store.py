@@ -140,8 +140,8 @@ def test_whoever_waits_for_an_image_says_so(
             assert waiting.wait(10)
 
     class SignallingConsole(Console):
-        def say(self, message: str, *, style: str = "") -> None:
-            super().say(message, style=style)
+        def say(self, message: str) -> None:
+            super().say(message)
             waiting.set()
 
     holder = threading.Thread(target=hold)

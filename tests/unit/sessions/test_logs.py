@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from envmatrix.sessions import logs
-from envmatrix.sessions.logs import Log, read_lines
+from envmatrix.sessions.logs import Log, Progress, progress_of, read_lines
 
 
 @pytest.fixture
@@ -76,3 +76,23 @@ def test_a_very_long_line_of_a_log_is_read_in_pieces(tmp_path: Path) -> None:
     assert max(map(len, lines)) <= 65_536
     assert "".join(lines[:-1]) == "x" * 200_000
     assert lines[-1] == "last\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("line", "progress"),
+    [
+        ("[3/20] Building CXX object CMakeFiles/a.dir/src/b.cpp.o", Progress(3, 20, "src/b.cpp")),
+        ("[4/20] Building CUDA object x/CMakeFiles/a.dir/k.cu.o", Progress(4, 20, "k.cu")),
+        ("[5/20] Linking CXX static library liba.a", Progress(5, 20, "liba.a")),
+        ("[ 33%] Building CXX object CMakeFiles/a.dir/b.cpp.o", Progress(0, 0, "b.cpp")),
+        ("[1/3] Compiling C++ object liba.a.p/b.cpp.o", Progress(1, 3, "b.cpp")),
+        ("      Start  3: a.b", Progress(0, 0, "a.b")),
+        (" 3/20 Test  #3: a.b ......   Passed    0.01 sec", Progress(3, 20, "a.b")),
+        ("[ RUN      ] Scale.Doubles", Progress(0, 0, "Scale.Doubles")),
+        ("-- Detecting CXX compiler", Progress(0, 0, "-- Detecting CXX compiler")),
+    ],
+)
+def test_a_line_tells_how_much_is_done_and_of_which_file_or_test_it_is(
+    line: str, progress: Progress
+) -> None:
+    assert progress_of(line) == progress

@@ -20,6 +20,7 @@ import pytest
 from tests.fakes import Silent
 from tests.loopback import Handler, serving
 
+from envmatrix.console import Advance
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.access import Access
@@ -206,12 +207,18 @@ def test_a_body_without_end_is_not_read_to_its_end(downloader: Downloader) -> No
 
 def test_progress_ends_where_the_lock_says_whatever_was_tried(downloader: Downloader) -> None:
     moves: list[int] = []
+    items: set[str] = set()
 
     class ProgressRecorder:
         @contextmanager
-        def task(self, name: str, *, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        def task(self, name: str, *, total: int, unit: str) -> Iterator[Advance]:
+            def advance(amount: int, item: str = "") -> None:
+                assert item in ("", ITEM.filename)
+                items.add(item)
+                moves.append(amount)
+
             assert (name, total, unit) == ("download", len(TEXT), "bytes")
-            yield moves.append
+            yield advance
 
     transport = httpx.MockTransport(answers(ok(TEXT[:5]), ok()))
     with httpx.Client(transport=transport) as client:
@@ -220,6 +227,7 @@ def test_progress_ends_where_the_lock_says_whatever_was_tried(downloader: Downlo
         )
     assert min(moves) == -5
     assert sum(moves) == len(TEXT)
+    assert ITEM.filename in items
 
 
 def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(downloader: Downloader) -> None:
@@ -516,7 +524,7 @@ from envmatrix.machine.origins import Origins
 from envmatrix.lock.model import URL, Artifact
 class Silent:
     def task(self, name, *, total, unit):
-        return nullcontext(lambda _amount: None)
+        return nullcontext(lambda *_: None)
 home, size, sha256 = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 item = Artifact("debian", "big.deb", "big", "1", size, sha256)
 with httpx.Client() as client:

@@ -394,7 +394,7 @@ from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
 class Silent:
     def task(self, name, *, total, unit):
-        return nullcontext(lambda _amount: None)
+        return nullcontext(lambda *_: None)
 home = Path(sys.argv[1])
 files = loads((home / "lock.json").read_text()).sets["a"].files
 with httpx.Client() as client:

@@ -74,7 +74,7 @@ def _show_selection(selection: Selection, console: Console, *, every_test: bool)
 
 def _show_outcomes(run: TestRun) -> None:
     for outcome in run.outcomes:
-        reason = f": {outcome.message}" if outcome.message else ""
+        reason = f": {run.host_paths.text(outcome.message)}" if outcome.message else ""
         output(f"{outcome.state:8} {one_line(outcome.name)} {outcome.seconds:.2f} s{reason}")
     counts = Counter(outcome.state for outcome in run.outcomes)
     summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])

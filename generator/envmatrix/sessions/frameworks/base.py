@@ -14,7 +14,7 @@ from typing import Protocol
 from envmatrix.records import dataclass
 from envmatrix.sessions.context import BUILD, BuildContext
 from envmatrix.sessions.junit import LONGEST_NAME, Case
-from envmatrix.sessions.outcomes import bounded, parse_errors
+from envmatrix.sessions.outcomes import State, bounded, parse_errors
 from envmatrix.sessions.test_dependencies import Test
 
 # Where frameworks write their reports, in the build directory.
@@ -133,6 +133,11 @@ class Framework(Protocol):
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         """Parse from the output how test programs ended abnormally, by the names of their cases."""
         return {}
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        """Parse from a line of output the state and the name of a test that ended badly, as far as
+        its end alone tells; what is read of reports decides."""
+        return None
 
     def status_of(self, case: Case, ending: str) -> int | None:
         """Parse the exit code of a bad case's program, where its report or its ending tells it."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, split
+from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.test_dependencies import listed_tests
 
 # Limit of the names in an expression, in bytes. CMake has 64 KB for what it compiles one to, which
@@ -15,6 +16,11 @@ from envmatrix.sessions.test_dependencies import listed_tests
 _EXPRESSION = 16 << 10
 # The list at the end, `2 - name (SEGFAULT)`; its JUnit file has nothing of it.
 _CTEST_ENDING = re.compile(r"^\s*\d+ - (.+) \(([^()]+)\)(?: +[\w ]+)?$")
+
+# `2/5 Test #2: name .....***Failed  0.02 sec`; before the asterisks may be more of the ending.
+_BAD_TEST = re.compile(r"^ *\d+/\d+ Test +#\d+: (.+?) \.{3,}([^*.]*)\*\*\*([^*]+?) +[\d.]+ sec")
+# Endings of tests that did not run because they were not meant to.
+_GOOD_ENDINGS = ("Skipped", "Not Run (Disabled)")
 
 
 class Ctest(Framework):
@@ -39,6 +45,13 @@ class Ctest(Framework):
             filters = ["-R", f"^({names})$"] if batch.tests else []
             batches.append(batch.with_arguments(*filters, *invocation.arguments))
         return batches
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        match = _BAD_TEST.match(line)
+        if match is None or match[3] in _GOOD_ENDINGS:
+            return None
+        is_verdict = match[3] == "Failed" or match[2] == "Subprocess aborted"  # of an assertion
+        return "failed" if is_verdict else "errored", match[1]
 
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _CTEST_ENDING.match(line)))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, program_batches
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import State
+
+# With its time: the list of failures at the end has none.
+_BAD_TEST = re.compile(r"^\[  FAILED  \] (\S+?)(?:, where .*)? \(\d+ ms\)$")
 
 
 class GoogleTest(Framework):
@@ -37,6 +42,10 @@ class GoogleTest(Framework):
             filters = [f"--gtest_filter={names}"] if batch.tests else []
             batches.append(batch.with_arguments(report, *filters, *invocation.arguments))
         return batches
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        match = _BAD_TEST.match(line)
+        return ("failed", match[1]) if match else None
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
         return batch.qualified_name(f"{case.classname}.{case.name}")

@@ -9,12 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, split
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import State
 
 # `2/5 suite / name  FAIL  0.01s  killed by signal 11 SIGSEGV`; its JUnit file has nothing of it.
 _MESON_ENDING = re.compile(
     r"^\s*\d+/\d+ (?:.* / )?(\S.*?) +(?:ERROR|FAIL|TIMEOUT) +[\d.]+s +"
     r"(killed by signal .*|exit status 12[67])"
 )
+
+_BAD_TEST = re.compile(r"^\s*\d+/\d+ (?:.* / )?(\S.*?) +(ERROR|FAIL|TIMEOUT) +[\d.]+s")
 
 
 class MesonTest(Framework):
@@ -34,6 +37,10 @@ class MesonTest(Framework):
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         rows = (match for line in lines if (match := _MESON_ENDING.match(line)))
         return {match[1]: match[2].strip() for match in rows}
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        match = _BAD_TEST.match(line)
+        return ("failed" if match[2] == "FAIL" else "errored", match[1]) if match else None
 
     def status_of(self, case: Case, ending: str) -> int | None:
         status = ending.removeprefix("exit status ")

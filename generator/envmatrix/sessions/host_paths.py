@@ -1,0 +1,53 @@
+"""Paths of this machine instead of those in containers, so that people can open them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from envmatrix.records import dataclass
+from envmatrix.sessions.context import BUILD, COPY, SOURCE, BuildContext
+
+_COPIED = f"{BUILD}/{COPY}"
+# A path, also relative to the build directory, and its line as nvcc has it: `/src/a.cu(12)`.
+_PATH = re.compile(
+    rf"(?<![\w./-])(?:\.\.(?=/src/))?(?P<root>{SOURCE}|{_COPIED}|{BUILD})(?P<path>/[^\s:()'\"<>,;`]+)"
+    r"(?:\((?P<line>\d+)\))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPaths:
+    """Directories of this machine by their paths in containers."""
+
+    roots: Mapping[str, str]
+
+    @classmethod
+    def of(cls, context: BuildContext) -> HostPaths:
+        """Return the directories of a build. A copy of a source stands for the source."""
+        source, copy = _relative(context.source), context.build.display_path(COPY)
+        copied = source if context.copies_source else copy
+        return cls({SOURCE: source, _COPIED: copied, BUILD: context.build.display_path(".")})
+
+    def text(self, text: str) -> str:
+        """Return a text with paths of this machine, and each line as `path:line`."""
+        return _PATH.sub(self._displayed, text) if self.roots else text
+
+    def texts(self, texts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(map(self.text, texts))
+
+    def _displayed(self, match: re.Match[str]) -> str:
+        root = self.roots[match["root"]]
+        path = match["path"].removeprefix("/") if root == "." else f"{root}{match['path']}"
+        return f"{path}:{match['line']}" if match["line"] else path
+
+
+NO_PATHS = HostPaths({})
+
+
+def _relative(path: Path) -> str:
+    """Return a path relative to the current directory if it is in it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
