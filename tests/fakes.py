@@ -388,7 +388,8 @@ class FakeBackend:
             return self.apt_of_host(suite, arch).release_time
         return 1767225600
 
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
+    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
+        assert helper in {None, *(name for name, _ in self.bases)}
         self.bases.append((key, epoch))
         if isinstance(package_set.request, ImageRequest):
             return BaseState(None, "Package: libuv1\n")

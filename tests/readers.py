@@ -46,7 +46,15 @@ from envmatrix.results.queries import FlakyRevision, StoredRun
 from envmatrix.results.records import InvalidRecord, Part, Record, line_of
 from envmatrix.results.summary import Failure, Origin, PlaceSummary, Slowdown
 from envmatrix.results.waivers import load_waivers
-from envmatrix.sessions import binaries, compilation, fatbins, junit, outcomes, test_dependencies
+from envmatrix.sessions import (
+    binaries,
+    compilation,
+    compile_commands,
+    fatbins,
+    junit,
+    outcomes,
+    test_dependencies,
+)
 from envmatrix.sessions.analysis import baselines
 from envmatrix.sessions.analysis.analysers import (
     abi,
@@ -66,6 +74,10 @@ from envmatrix.vcs import archives
 ROOT = Path(__file__).parents[1]
 CELL = "cuda12.4-debian12-aarch64"
 
+
+_COMPILE_COMMANDS = b"""\
+[{"directory": "/build", "command": "g++ -I/src/include -c /src/a.cpp", "file": "/src/a.cpp"}]
+"""
 
 # Archives in several blocks.
 _FILES = tar(entry("./usr/include/a.h"), entry("./usr/lib/a"), entry("./usr/include/b.h"))
@@ -212,6 +224,10 @@ def _asked(_: Path, content: bytes) -> object:
             return RedisConnection(ours, io.BytesIO(content)).ask(b"GET", b"a")
         except OSError as error:
             return error
+
+
+def _compile_commands(text: str) -> object:
+    return compile_commands.for_host(text, {"/src": "/home/me/src", "/build": "/home/me/build"})
 
 
 def _ctest(text: str) -> object:
@@ -515,6 +531,7 @@ def readers() -> Sequence[Reader]:
         ),
         Reader("code for GPUs", [BOTH], _opened(fatbins.device_code)),
         Reader("ninja", [_GRAPH], _text(_graph)),
+        Reader("compile commands", [_COMPILE_COMMANDS], _text(_compile_commands)),
         Reader("CTest", [CTEST.encode()], _text(_ctest)),
         Reader(
             "clang-tidy",

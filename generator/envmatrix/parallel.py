@@ -144,6 +144,12 @@ class Interruption:
 INTERRUPTION = Interruption()
 
 
+def end_if_interrupted(error: BaseException) -> None:
+    """End all that runs if the user wants that: this program ends as well."""
+    if isinstance(error, KeyboardInterrupt) and not INTERRUPTION.is_set:
+        INTERRUPTION.set()
+
+
 def handle_interruptions(handle: Callable[[], None]) -> Mapping[int, Any]:
     """Call `handle` at the signals that interrupt this program; return the handlers before. A
     second Ctrl-C ends the program, whatever it waits for, and so does a third signal of any kind:

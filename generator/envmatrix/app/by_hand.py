@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from envmatrix.app.cell_session import CellSession
+from envmatrix.app.cell_session import CellSession, Purpose
+from envmatrix.app.dev_containers import prepare
 from envmatrix.app.library_runs import build_context, lock_build
 from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
+from envmatrix.images.model import dev_image
+from envmatrix.render.devcontainer import DIRECTORY
 from envmatrix.sessions import tasks
 from envmatrix.sessions.compilation import clear_outdated
 from envmatrix.sessions.failure_causes import PACKAGE
@@ -24,8 +28,8 @@ NOT_FOUND = 127
 def run_by_hand(
     session: CellSession,
     command: Sequence[str],
+    purpose: Purpose = "compiler",
     *,
-    at_runtime: bool = False,
     gpus: Gpus | None = None,
 ) -> int:
     """Run a command for the first library of the session, or a shell without one; return its exit
@@ -35,12 +39,16 @@ def run_by_hand(
         raise EnvmatrixError("a shell needs a terminal", hint=hint)
     context = build_context(session, session.libraries[0])
     task = partial(tasks.by_hand, context, command) if command else partial(tasks.shell, context)
+    started = task(at_runtime=purpose == "runtime", gpus=gpus)
+    if purpose == "dev":
+        started = replace(started, image=session.names[dev_image(session.compiler)])
+        prepare(context.directory / DIRECTORY, started)
     with (
         docker_client.open_engine() as engine,
         lock_build(context.directory, "shell", session.console),
     ):
         clear_outdated(context, session.console)
-        status = Containers(engine).run_at_terminal(task(at_runtime=at_runtime, gpus=gpus))
+        status = Containers(engine).run_at_terminal(started)
         if command and status == NOT_FOUND:
             question = f"exit code {status}: is there a program `{command[0]}` in the image?"
             session.console.warn(f"{question} {PACKAGE}")

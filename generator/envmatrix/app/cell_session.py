@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 from envmatrix.app.images import provide_images
 from envmatrix.app.places import THIS_MACHINE, Place
@@ -12,11 +12,22 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.facts.targets import TARGETS, docker_arch
-from envmatrix.images.model import CompilerCache, Image, analysis_image, images_of, lacks_cross
+from envmatrix.images.model import (
+    CompilerCache,
+    Image,
+    analysis_image,
+    dev_image,
+    images_of,
+    lacks_cross,
+)
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import DEV
 from envmatrix.records import dataclass
+
+# What the images of a session are for: to compile, to compile and run, or for people to work in.
+Purpose = Literal["compiler", "runtime", "dev"]
 
 
 class CellArguments(TypedDict):
@@ -50,10 +61,9 @@ class CellSession:
 
 
 def open_session(
-    console: Console, *, only_compiler: bool = False, **arguments: Unpack[CellArguments]
+    console: Console, purpose: Purpose = "runtime", **arguments: Unpack[CellArguments]
 ) -> CellSession:
-    """Return the session of a cell with its images; without the runtime image if
-    `only_compiler`."""
+    """Return the session of a cell with the images for a purpose."""
     workspace, machine, emulate = Workspace.here(), host_arch(), arguments["emulate"]
     cell, libraries = find_libraries(workspace, arguments["name"], arguments["libraries"])
     if lacks_cross(cell, machine) and not emulate:
@@ -64,12 +74,32 @@ def open_session(
         )
     compiler, *others = images_of(cell, machine, emulate=emulate)
     runtime = next(iter(others), None)
-    names = provide_images(workspace, [compiler] if only_compiler else [compiler, *others], console)
+    images = {
+        "compiler": [],
+        "runtime": others,
+        "dev": [_dev_image(workspace, cell, compiler)] if purpose == "dev" else [],
+    }
+    names = provide_images(workspace, [compiler, *images[purpose]], console)
     cache = compiler_cache_of(workspace, cell, compiler, console)
     limits = arguments["jobs"], arguments["memory"]
     return CellSession(
         workspace, cell, libraries, compiler, runtime, names, cache, *limits, console
     )
+
+
+def _dev_image(workspace: Workspace, cell: Cell, compiler: Image) -> Image:
+    """Return the image for people; raise ConfigurationError if the cell has none here."""
+    if compiler.flavour != "devel":
+        message = f"`{cell.id}` is cross-compiled here, and `dev` has compilers of its machine only"
+        hint = "take a cell of this machine's architecture, or leave out `--dev`"
+        raise ConfigurationError(message, hint=hint)
+    if DEV not in workspace.matrix.extensions(cell):
+        raise ConfigurationError(
+            "there is no flavour `dev`",
+            hint="ask for it in matrix.yaml, `policy: {dev_images: on}`; then `envmatrix lock` and "
+            "`envmatrix generate`",
+        )
+    return dev_image(compiler)
 
 
 def open_analysis(

@@ -16,10 +16,13 @@ from envmatrix.images.environments import environments
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
+from envmatrix.parallel import run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
 
+# Sets whose files are read at once: decompression runs beside Python.
+_JOBS = 2
 # The patterns of the members that images use, by the names of files.
 _Members = Mapping[str, tuple[str, ...]]
 
@@ -45,10 +48,14 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
         for key, row in lock.sets.items()
     }
     with search.console.task("excerpts", total=len(stale), unit="sets") as advance:
-        for key, of_set in stale.items():
+
+        def with_excerpts(key: str) -> PackageSet:
             advance(0, key)
-            sets[key] = replace(sets[key], excerpts=search.excerpts_of(sets[key], of_set))
+            excerpts = search.excerpts_of(sets[key], stale[key])
             advance(1)
+            return replace(sets[key], excerpts=excerpts)
+
+        sets |= zip(stale, run_parallel(with_excerpts, stale, _JOBS), strict=True)
     for filename, reason in sorted(search.unsuitable.items()):
         search.console.say(f"`{filename}` has no excerpt: {reason}")
     return replace(lock, sets=sets)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
@@ -20,11 +21,20 @@ from envmatrix.files import open_regular, readable_text, write_whole
 from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
 from envmatrix.matrix.contents import json_schemas
+from envmatrix.matrix.model import DEV
+from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
 from envmatrix.render import github
-from envmatrix.render.devcontainer import devcontainer
+from envmatrix.render.devcontainer import (
+    LocalContainer,
+    devcontainer,
+    local_devcontainer,
+    own_settings,
+)
 from envmatrix.schema.json_schema import dumped
+from envmatrix.sessions.buildsystems.cmake import cmake_arguments
+from envmatrix.sessions.context import build_parent, source_tree
 from envmatrix.text import one_line
 
 # How generated files begin: with a banner; JSON Schemas, which have no comments, with a title.
@@ -34,6 +44,8 @@ _HEAD = 500
 # A script in a Dockerfile.
 _SCRIPT = re.compile(rf"source=({SCRIPTS}/[^/,\s]+),")
 _MOVE_AWAY = "move it away, or remove it, and run this again"
+
+_LOCAL = "--local"
 
 # Text by path within the repository.
 Files = Mapping[str, str]
@@ -158,10 +170,11 @@ class ConsumerRequest:
     consumer: str
     patterns: tuple[str, ...] = ()
     tier: str | None = None
+    is_local: bool = False
 
     @property
     def banner(self) -> str:
-        words = [self.consumer]
+        words = [self.consumer, *([_LOCAL] if self.is_local else [])]
         for pattern in self.patterns:
             words += ["--select", pattern]
         words += ["--tier", self.tier] if self.tier else []
@@ -173,6 +186,8 @@ class ConsumerRequest:
         malformed."""
         match = _BANNER.search(text)
         words = shlex.split(match["words"]) if match else []
+        is_local = _LOCAL in words[1:2]
+        words[1:2] = [] if is_local else words[1:2]
         if not words or words[0] not in CONSUMERS:
             return None
         pairs = list(zip(words[1::2], words[2::2], strict=False))
@@ -180,7 +195,7 @@ class ConsumerRequest:
         patterns = tuple(value for option, value in pairs if option == "--select")
         if unknown := [tier for tier in tiers if tier not in TIERS]:
             raise ValueError(f"there is no tier `{unknown[0]}`")
-        return cls(words[0], patterns, tiers[0] if tiers else None)
+        return cls(words[0], patterns, tiers[0] if tiers else None, is_local)
 
 
 def consumer_files(workspace: Workspace, request: ConsumerRequest) -> Files:
@@ -224,6 +239,8 @@ def _read_request(path: Path) -> ConsumerRequest | None:
 
 
 def _devcontainers(workspace: Workspace, request: ConsumerRequest) -> Files:
+    if request.is_local:
+        return _local_devcontainers(workspace, request)
     names = dict.fromkeys(cell.environment for cell in workspace.cells(request.patterns))
     indexes = {name: workspace.published.find(name, "devel") for name in names}
     missing = [name for name, index in indexes.items() if index is None]
@@ -236,6 +253,52 @@ def _devcontainers(workspace: Workspace, request: ConsumerRequest) -> Files:
         for banner in [ConsumerRequest(request.consumer, (name,)).banner]
         for path, text in devcontainer(name, index, banner).items()
     }
+
+
+def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> Files:
+    """Return the files of the libraries in the selected cells that have an image for people."""
+    cells = [
+        cell
+        for cell in workspace.cells(request.patterns)
+        if DEV in workspace.matrix.extensions(cell) and TARGETS[cell.arch].is_native
+    ]
+    pairs = [
+        (cell, library)
+        for cell in cells
+        for library in workspace.matrix.libraries
+        if is_for(library, cell, workspace.matrix)
+    ]
+    if not pairs:
+        hint = "ask for it in matrix.yaml: `policy: {dev_images: on}`"
+        raise ConfigurationError("no library has a cell with the flavour `dev`", hint=hint)
+    texts: dict[str, str] = {}
+    for cell, library in pairs:
+        container = LocalContainer(
+            cell.id,
+            library.name,
+            str(build_parent(Path(), cell.id, library.name)),
+            None if library.source else str(library.path),
+            source_tree(library),
+            cmake_arguments(library.with_sm(cell.toolchain.sm)),
+        )
+        directory = f".devcontainer/{container.name}"
+        banner = ConsumerRequest(request.consumer, (cell.id,), is_local=True).banner
+        own = _own_settings(workspace.root, f"{directory}/devcontainer.json")
+        for path, text in local_devcontainer(container, banner, own).items():
+            texts[f"{directory}/{path}"] = text
+    return texts
+
+
+def _own_settings(root: Path, path: str) -> Mapping[str, Any]:
+    """Return what a generated file has, and its user added; nothing if there is none."""
+    text = readable_text(root / path)
+    if not text or not _MARK.search(text[:_HEAD]):
+        return {}
+    try:
+        return own_settings(text)
+    except (ValueError, RecursionError) as error:
+        hint = "comments are not kept: remove them; or remove the file"
+        raise ConfigurationError(f"`{path}` is no JSON: {error}", hint=hint) from error
 
 
 def _github(workspace: Workspace, request: ConsumerRequest) -> Files:

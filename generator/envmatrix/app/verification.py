@@ -126,5 +126,7 @@ def _verify_bases(builder: Builder, orders: Sequence[Order], console: Console) -
             TemporaryDirectory(prefix="envmatrix-base-") as scratch,
             console.display() as display,
         ):
-            bases.base_layout(Path(scratch), store, package_set, epoch, display)
+            bases.base_layout(
+                Path(scratch), store, package_set, epoch, display, helper=builder.helper(key)
+            )
         console.say(f"equal    {key} {package_set.diff_id}")

@@ -7,7 +7,7 @@ from typing import Unpack
 
 import click
 
-from envmatrix.app.cell_session import CellArguments
+from envmatrix.app.cell_session import CellArguments, Purpose
 from envmatrix.commands import options
 from envmatrix.commands.by_hand import run_for_one_library
 from envmatrix.console import Console
@@ -19,7 +19,7 @@ from envmatrix.console import Console
 @options.by_hand
 def command(
     *,
-    at_runtime: bool,
+    purpose: Purpose,
     has_gpu: bool,
     arguments: Sequence[str],
     console: Console,
@@ -31,4 +31,4 @@ def command(
     """
     if not arguments:
         raise click.UsageError("give the command behind `--`: envmatrix exec CELL -- COMMAND")
-    return run_for_one_library(arguments, at_runtime, has_gpu, console, cell)
+    return run_for_one_library(arguments, purpose, has_gpu, console, cell)

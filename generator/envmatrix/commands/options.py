@@ -169,12 +169,23 @@ def _in_cell(decorated: Decorated) -> Decorated:
 
 
 def by_hand(command: Decorated) -> Decorated:
-    """Add --runtime, --gpu, and what `cell` adds; the user decides when the command ends."""
+    """Add --runtime, --dev, --gpu, and what `cell` adds; the user decides when the command ends."""
     gpu = click.option("--gpu", "has_gpu", is_flag=True, help="Pass the GPUs of this machine.")
     runtime = click.option(
-        "--runtime", "at_runtime", is_flag=True, help="In the image that tests run in."
+        "--runtime",
+        "purpose",
+        flag_value="runtime",
+        default="compiler",
+        help="In the image that tests run in.",
     )
-    return _in_cell(_console(gpu(runtime(command))))
+    dev = click.option(
+        "--dev",
+        "purpose",
+        flag_value="dev",
+        default="compiler",
+        help="With a debugger, git and an editor: docs/images.md.",
+    )
+    return _in_cell(_console(gpu(runtime(dev(command)))))
 
 
 def jobs_of_cells(command: Decorated) -> Decorated:

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from envmatrix.console import Display
-from envmatrix.engine import docker_client, image_store
+from envmatrix.engine import docker_client, foreign_bases, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.files import new_directory
@@ -28,6 +28,7 @@ from envmatrix.lock.model import Artifact, BootstrapRequest, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
 from envmatrix.machine.processes import run
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.records import dataclass
 from envmatrix.registry.manifests import CONFIG, LAYER, MANIFEST
 from envmatrix.store.artifacts import Store, link_or_copy, sha256_of
@@ -114,9 +115,10 @@ def base_layout(
     epoch: int,
     display: Display,
     mirror: Mirror | None = None,
+    helper: BaseLayout | None = None,
 ) -> BaseLayout:
     """Return the base of `package_set`, built unless it is cached or in `mirror`; its artifacts are
-    in `store`.
+    in `store`. With the programs of a `helper`, one of another architecture takes less time.
 
     Raises EngineError where mmdebstrap is missing or fails, and where the result is not the
     one that the lock names.
@@ -124,14 +126,13 @@ def base_layout(
     directory = cache / "bases" / base_identity(package_set, epoch)
     with exclusive(directory.with_suffix(".lock")):
         if not (directory / "index.json").is_file():
-            request = _request_of(package_set)
-            name = f"{request.suite}-{request.arch}"
+            name = _display_name(package_set)
             if mirror and adopt(mirror, package_set, epoch, directory):
                 display.say(f"base     {name}: from the mirror")
             else:
                 reason = f"bootstrapping {len(package_set.artifacts)} packages"
                 with display.job(name, "base", reason, "made"):
-                    bootstrap(store, package_set, epoch, directory)
+                    _make(store, package_set, epoch, directory, helper, display)
     layout = BaseLayout(directory)
     if package_set.diff_id not in (None, layout.diff_id):
         raise EngineError(
@@ -143,9 +144,57 @@ def base_layout(
     return layout
 
 
+def cached_base(cache: Path, package_set: PackageSet, epoch: int) -> BaseLayout | None:
+    """Return the base of `package_set` if the cache has it, as the lock names it."""
+    layout = BaseLayout(cache / "bases" / base_identity(package_set, epoch))
+    is_there = (layout.directory / "index.json").is_file()
+    return layout if is_there and layout.diff_id == package_set.diff_id else None
+
+
+def _make(
+    store: Store,
+    package_set: PackageSet,
+    epoch: int,
+    directory: Path,
+    helper: BaseLayout | None,
+    display: Display,
+) -> None:
+    """Write the layout at `directory`: by the programs of `helper` first, otherwise under
+    emulation, which the user is told."""
+    if helper:
+        problem = _problem_with(helper, store, package_set, epoch, directory)
+        if problem is None:
+            return
+        name = _display_name(package_set)
+        display.say(f"base     {name}: {problem}; emulating all of it, which takes longer")
+    bootstrap(store, package_set, epoch, directory)
+
+
+def _problem_with(
+    helper: BaseLayout, store: Store, package_set: PackageSet, epoch: int, directory: Path
+) -> str | None:
+    """Write the layout at `directory` by the programs of `helper`, which make the same base unless
+    a maintainer script ignores $DPKG_ROOT; return why it is not there, if it is not."""
+    try:
+        bootstrap(store, package_set, epoch, directory, helper)
+    except EngineError as error:
+        if INTERRUPTION.is_set:
+            raise
+        return f"native programs do not make it: {error.message}"
+    if package_set.diff_id in (None, BaseLayout(directory).diff_id):
+        return None
+    shutil.rmtree(directory)
+    return "native programs made another base than the lock names"
+
+
 def _request_of(base: PackageSet) -> BootstrapRequest:
     assert isinstance(base.request, BootstrapRequest)  # noqa: S101 -- others are not bootstrapped
     return base.request
+
+
+def _display_name(package_set: PackageSet) -> str:
+    request = _request_of(package_set)
+    return f"{request.suite}-{request.arch}"
 
 
 def base_identity(package_set: PackageSet, epoch: int) -> str:
@@ -156,7 +205,13 @@ def base_identity(package_set: PackageSet, epoch: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path) -> None:
+def bootstrap(
+    store: Store,
+    package_set: PackageSet,
+    epoch: int,
+    directory: Path,
+    helper: BaseLayout | None = None,
+) -> None:
     """Run mmdebstrap and write the layout at `directory`, in one step at the end."""
     if not shutil.which("mmdebstrap"):
         raise EngineError("`mmdebstrap` is missing", hint="install it: `envmatrix doctor --fix`")
@@ -164,7 +219,16 @@ def bootstrap(store: Store, package_set: PackageSet, epoch: int, directory: Path
         _new_layout(directory, package_set, epoch) as rootfs,
         _repository(store, package_set) as repository,
     ):
+        if helper:
+            _add_helper(helper, repository)
         _mmdebstrap(package_set, epoch, repository, rootfs)
+
+
+def _add_helper(helper: BaseLayout, repository: Path) -> None:
+    link_or_copy(helper.layer, repository / foreign_bases.HELPER)
+    for name, text in foreign_bases.scripts().items():
+        (repository / name).write_text(text)
+        (repository / name).chmod(0o755)
 
 
 def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) -> bool:
@@ -199,15 +263,17 @@ def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -
     options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
     names = {item.name for item in package_set.artifacts}
     hooks = [f"--hook-dir={_MERGED_USR_HOOK}"] if _MERGED_USR in names else []
+    has_helper = (repository / foreign_bases.HELPER).exists()
+    apt = foreign_bases.options(repository) if has_helper else ("--include=apt",)
     forgotten = " ".join(f'"$1"/etc/{name}' for name in _FORGOTTEN)
     return [
         "mmdebstrap",
         "--variant=essential",
-        "--include=apt",
         f"--architectures={MACHINES[request.arch].debian}",
         '--aptopt=APT::Install-Recommends "false"',
         *options,
         *hooks,
+        *apt,
         f"--customize-hook=rm -f {forgotten}",
         f'--customize-hook=chroot "$1" chown _apt {" ".join(_OF_APT)}',
         request.suite,
@@ -219,7 +285,8 @@ def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -
 def _mmdebstrap(package_set: PackageSet, epoch: int, repository: Path, rootfs: Path) -> None:
     request = _request_of(package_set)
     command = bootstrap_command(package_set, repository, rootfs)
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
+    path = f"{repository}:{os.environ.get('PATH', os.defpath)}"  # with the programs for a helper
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PATH": path}
     try:
         run(command, environment=environment, failing=EngineError)
     except EngineError as error:

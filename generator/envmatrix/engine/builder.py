@@ -22,7 +22,7 @@ from envmatrix.errors import Absent
 from envmatrix.images.contents import build_record
 from envmatrix.images.environments import BaseStage, Environment, FileStage, base_image
 from envmatrix.images.model import Image
-from envmatrix.lock.model import Excerpt, Lock, StageFile
+from envmatrix.lock.model import Excerpt, Lock, StageFile, helper_of
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.matrix.model import COMPRESSION, Compression
@@ -111,10 +111,17 @@ class Builder:
         engine, if that builds."""
         package_set = self.lock.sets[key]
         store, mirror, epoch = self.fetcher.store, self.fetcher.mirror, self.lock.epoch
-        layout = bases.base_layout(self.cache, store, package_set, epoch, display, mirror)
+        helper = self.helper(key)
+        layout = bases.base_layout(self.cache, store, package_set, epoch, display, mirror, helper)
         if self.options.builder is None:
             bases.load_base(layout, base_image(key, package_set), self.records)
         return layout
+
+    def helper(self, key: str) -> BaseLayout | None:
+        """Return the base with whose programs that of a set is made, if the cache has it."""
+        helper = helper_of(key, self.lock.sets, self.host_arch)
+        sets, epoch = self.lock.sets, self.lock.epoch
+        return bases.cached_base(self.cache, sets[helper], epoch) if helper else None
 
     def bases(self, orders: Iterable[Order]) -> tuple[BaseStage, ...]:
         """Return the bootstrapped bases of the images and of the unpackers on this machine, without
@@ -150,12 +157,17 @@ class Builder:
             bases = [base.key for base in self._bases(order) if base.key in missing]
             for key in (*bases, *sorted(sets, key=self._largest_first)):
                 downloads.setdefault(Step("download", key), ())
-            others |= {Step("base", key): [Step("download", key)] for key in bases}
+            others |= {Step("base", key): self._needs_of_base(key, bases) for key in bases}
             others[Step("image", order.reference)] = [
                 *(Step("download", key) for key in sets),
                 *(Step("base", key) for key in bases),
             ]
         return downloads | others
+
+    def _needs_of_base(self, key: str, missing: Collection[str]) -> Sequence[Step]:
+        helper = helper_of(key, self.lock.sets, self.host_arch)
+        helpers = [Step("base", helper)] if helper and helper in missing else []
+        return [Step("download", key), *helpers]
 
     def _largest_first(self, key: str) -> tuple[int, str]:
         """Return a sort key of a set: the one with the largest files first."""

@@ -21,7 +21,7 @@ from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES, machine_called
 from envmatrix.images.environments import base_image
 from envmatrix.lock.cuda_in_image import PROBE, ProbedImage, parse_contents
-from envmatrix.lock.model import ImageRequest, PackageSet
+from envmatrix.lock.model import BootstrapRequest, ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
 from envmatrix.lock.resolvers.protocol import BaseState
@@ -107,12 +107,19 @@ class LocalBackend:
             releasever=str(os.releasever),
         )
 
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState:
-        if isinstance(package_set.request, ImageRequest):
-            return self._image(key, package_set.request)
+    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
+        request = package_set.request
+        if isinstance(request, ImageRequest):
+            return self._image(key, request)
         self.fetcher.fetch(package_set.artifacts, self.console)
+        assert isinstance(request, BootstrapRequest)  # noqa: S101 -- the other kind of a base
+        has_dpkg_root = self.facts.of_suite(request.suite).has_dpkg_root
+        native = self._layouts[helper][0] if helper and has_dpkg_root else None
+        store = self.fetcher.store
         with self.console.display() as display:
-            layout = bases.base_layout(self.cache, self.fetcher.store, package_set, epoch, display)
+            layout = bases.base_layout(
+                self.cache, store, package_set, epoch, display, helper=native
+            )
         self._layouts[key] = layout, base_image(key, replace(package_set, diff_id=layout.diff_id))
         return BaseState(layout.diff_id, layout.read("var/lib/dpkg/status"))
 

@@ -98,7 +98,8 @@ class OperatingSystem:
     """An operating system. `origins` maps architectures (Docker's names) that are not in its
     distribution's first archive to their archive. `suite` is the name of its release in locks;
     `own_gcc` the major whose packages have no number; `python` the release of its own Python, if it
-    is known; `base_packages` are in a bootstrapped base beside the essential ones.
+    is known; `base_packages` are in a bootstrapped base beside the essential ones, `has_dpkg_root`
+    tells that the maintainer scripts of all of them support $DPKG_ROOT.
     """
 
     name: Annotated[str, Mark.KEY]
@@ -117,3 +118,4 @@ class OperatingSystem:
     repositories: tuple[str, ...] | None = None
     python: str | None = None
     base_packages: tuple[str, ...] = ()
+    has_dpkg_root: bool = False

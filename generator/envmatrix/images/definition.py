@@ -54,6 +54,7 @@ _PURPOSES = {
     "devel": "Compiles programs",
     "cross": "Cross-compiles programs",
     "analysis": "Analyses programs compiled",
+    "dev": "Develops and debugs programs",
 }
 
 
@@ -185,7 +186,7 @@ def _tree(tree: Tree) -> Stage:
 def _aliases(environment: Environment) -> Iterator[Stage]:
     """Yield the stages of the image's own architecture, without it in their names."""
     names = ["runtime-files", "devel-files"]
-    names += ["analysis-files"] if environment.has_analysis else []
+    names += [f"{name}-files" for name in environment.extensions]
     if environment.arches and environment.trees:
         names += ["cuda-runtime", "cuda-devel", "cuda-tools"]
         names += ["cuda-compat"] if environment.compat else []
@@ -317,10 +318,9 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
     yield Stage("runtime", "runtime-os", steps)
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
-    if environment.has_analysis:
-        labels = _labels(environment, "analysis")
-        analysis = Installation("analysis-files", "devel")
-        yield from _installed(environment, "analysis", analysis, (labels,))
+    for name in environment.extensions:
+        labels = _labels(environment, name)
+        yield from _installed(environment, name, Installation(f"{name}-files", "devel"), (labels,))
 
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:

@@ -28,7 +28,7 @@ from envmatrix.lock.model import (
 )
 from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
 from envmatrix.matrix.cells import Cell, sort_key
-from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
+from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
@@ -144,8 +144,10 @@ class Environment:
         return tuple(name for name in ordered if sizes[name] >= _LARGE_PACKAGE)[:_LARGE_PACKAGES]
 
     @property
-    def has_analysis(self) -> bool:
-        return any(image.flavour == ANALYSIS for image in self.images)
+    def extensions(self) -> tuple[str, ...]:
+        """The optional flavours over `devel` that it has."""
+        flavours = {image.flavour for image in self.images}
+        return tuple(name for name in (ANALYSIS, DEV) if name in flavours)
 
     @property
     def has_package_layers(self) -> bool:
@@ -297,7 +299,7 @@ class _Stages:
         targets = [TARGETS[cell.arch] for cell in cells]
         arches = tuple(sorted({str(row.machine) for row in targets if row.is_native}))
         crosses = tuple(map(self._cross_of, crossed))
-        flavours = ("runtime", "devel", *([ANALYSIS] if matrix.has_analysis(first) else []))
+        flavours = ("runtime", "devel", *matrix.extensions(first))
         images = [(flavour, arch) for flavour in flavours for arch in arches]
         for cross in crosses:
             images.append((cross.name, cross.host))
@@ -335,8 +337,8 @@ class _Stages:
         row = TARGETS[target or arch]
         if target or row.is_native:
             self._add_files(f"devel-files-{machine}", keys.devel)
-            if self.matrix.has_analysis(cell):
-                self._add_files(f"analysis-files-{machine}", keys.analysis)
+            for name in self.matrix.extensions(cell):
+                self._add_files(f"{name}-files-{machine}", keys.extensions[name])
         if keys.cross:
             self._add_files(f"cross{row.suffix}-files-{machine}", keys.cross)
         if keys.emulator:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.model import ANALYSIS
+from envmatrix.matrix.model import ANALYSIS, DEV
 from envmatrix.records import dataclass
 
 # The directory of scripts in the build context and in steps.
@@ -80,6 +82,11 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
 def analysis_image(cell: Cell) -> Image:
     """Return the image for code analysis of a cell, on a machine of the cell's architecture."""
     return Image(cell.environment, ANALYSIS, docker_arch(cell.arch))
+
+
+def dev_image(compiler: Image) -> Image:
+    """Return the image for people over the one that compiles for its own architecture."""
+    return replace(compiler, flavour=DEV)
 
 
 def can_compile_on(cell: Cell, host_arch: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
@@ -239,6 +239,16 @@ def sets_below(request: Request) -> tuple[str, ...]:
     if isinstance(request, InImageRequest):
         return (request.base,)
     return request.below if isinstance(request, SystemRequest) else ()
+
+
+def helper_of(key: str, sets: Mapping[str, PackageSet], host_arch: str) -> str | None:
+    """Return the key of the base with whose programs a machine of `host_arch` makes the base `key`:
+    the one of the same suite for itself. None if `key` is that one, or an image."""
+    request = sets[key].request
+    if not isinstance(request, BootstrapRequest) or request.arch == host_arch:
+        return None
+    native = replace(request, arch=host_arch)
+    return next((name for name, each in sets.items() if each.request == native), None)
 
 
 def describe(request: Request) -> str:

@@ -29,7 +29,7 @@ from envmatrix.lock.model import (
 from envmatrix.matrix.cells import Cell, CudaSource
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library
-from envmatrix.matrix.model import ANALYSIS, COMPAT, Matrix
+from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.matrix.selection import is_for
 from envmatrix.records import dataclass
 
@@ -63,7 +63,7 @@ _WHOLE_CUDNN = 3
 class OsSets:
     """Keys of the package sets of one OS, architecture and host compiler, which begin with
     `prefix`. `unpackers` is None if CUDA is in an image. `cross` and `emulator` are the additional
-    sets of a target, if any."""
+    sets of a target, if any, `extensions` those of the optional flavours over `devel`."""
 
     prefix: str
     base: str
@@ -72,7 +72,7 @@ class OsSets:
     devel: str
     cross: str | None
     emulator: str | None
-    analysis: str
+    extensions: Mapping[str, str]
 
 
 def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
@@ -93,7 +93,7 @@ def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
         devel=f"{start}-devel-gcc{gcc}",
         cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
         emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
-        analysis=f"{start}-analysis-gcc{gcc}",
+        extensions={name: f"{start}-{name}-gcc{gcc}" for name in (ANALYSIS, DEV)},
     )
 
 
@@ -251,8 +251,8 @@ def _os_requests(
         add(keys.emulator, own["runtime"], keys.base, keys.runtime)
     if target or TARGETS[arch].is_native:
         add(keys.devel, flavour("devel"), keys.base, keys.runtime)
-        if matrix.has_analysis(cell):
-            add(keys.analysis, flavour(ANALYSIS), keys.base, keys.runtime, keys.devel)
+        for name in matrix.extensions(cell):
+            add(keys.extensions[name], flavour(name), keys.base, keys.runtime, keys.devel)
     if keys.cross:
         names = own.get("cross") or matrix.packages_across(os.family.name, destination, words)
         add(keys.cross, names, keys.base, keys.runtime, keys.devel)

@@ -3,8 +3,10 @@ version selectors to current versions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -20,19 +22,25 @@ from envmatrix.lock.model import (
     SourceRequest,
     SystemRequest,
     WheelsRequest,
+    helper_of,
     sets_below,
 )
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
+from envmatrix.parallel import end_if_interrupted, run_parallel
 from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
 # Requests for files of a suite, whose date is that of the newest of them.
 _SuiteRequest = BaseRequest | SystemRequest | WheelsRequest
 
+# The cost of a request that needs no base.
+_LOOK_UP = 1
+
 
 @dataclass(frozen=True)
 class Resolution:
-    """Resolves sets in the order of the requests."""
+    """Resolves sets: those that need a base of another architecture last, as it is made while
+    others are resolved."""
 
     resolvers: Mapping[str, Resolver]
     backend: ResolverBackend
@@ -69,12 +77,29 @@ class Resolution:
                     sets.sets[key] = self._answer(request, sets)
             dated = unfinished if resumed else previous if current else None
             sets.epoch = dated.epoch if dated else self._epoch(requests)
-            for key in [key for key in new if key not in done]:
-                advance(0, key)
-                sets.sets[key] = self._resolve_set(key, new[key], sets)
-                done.append(key)
-                keep(Lock(sets.epoch, {key: sets.sets[key] for key in done}))
-                advance(1)
+
+            def finish(keys: Sequence[str]) -> None:
+                for key in keys:
+                    advance(0, key)
+                    sets.sets[key] = self._resolve_set(key, new[key], sets)
+                    done.append(key)
+                    keep(Lock(sets.epoch, {key: sets.sets[key] for key in done}))
+                    advance(1)
+
+            bases = _foreign_bases(new, sets)
+            order = _order({key: new[key] for key in new if key not in done}, bases)
+            finish(order.look_ups)
+            for helper in dict.fromkeys(bases.values()):
+                sets.state(helper)
+
+            def make_bases() -> None:
+                for key, helper in bases.items():
+                    sets.make(key, helper)
+
+            # After a failure a base is finished all the same: the next run has it in the cache.
+            steps: Sequence[Callable[[], None]] = (make_bases, partial(finish, order.beside_bases))
+            run_parallel(lambda step: step(), steps, len(steps), end_if_interrupted)
+            finish(order.above_bases)
         return Lock(sets.epoch, sets.sets)
 
     def _answer(self, request: Request, sets: ResolvedSets) -> PackageSet:
@@ -118,11 +143,40 @@ class Resolution:
         return max(self.backend.release_time(suite, arch) for suite, arch in suites)
 
 
+class _Order(NamedTuple):
+    """Keys of sets in the order in which they are resolved: those without a base, those that are
+    resolved while bases of other architectures are made, and those that need these."""
+
+    look_ups: list[str]
+    beside_bases: list[str]
+    above_bases: list[str]
+
+
+def _order(requests: Mapping[str, Request], foreign: Collection[str]) -> _Order:
+    order = _Order([], [], [])
+    for key, request in requests.items():
+        if not {key, *sets_below(request)}.isdisjoint(foreign):
+            order.above_bases.append(key)
+        elif _cost(request) > _LOOK_UP:
+            order.beside_bases.append(key)
+        else:
+            order.look_ups.append(key)
+    return order
+
+
+def _foreign_bases(keys: Iterable[str], sets: ResolvedSets) -> Mapping[str, str]:
+    """Return the bases among `keys` that another one helps to make, each with that."""
+    helpers = {
+        key: helper_of(key, sets.sets, sets.backend.host_arch) for key in keys if key in sets.sets
+    }
+    return {key: helper for key, helper in helpers.items() if helper}
+
+
 def _cost(request: Request) -> int:
     """Order pure look-ups before requests that need a base."""
     if isinstance(request, SourceRequest):
         return 0
-    return 1 if isinstance(request, ReleaseRequest | WheelsRequest) else 2
+    return _LOOK_UP if isinstance(request, ReleaseRequest | WheelsRequest) else _LOOK_UP + 1
 
 
 def _resume(

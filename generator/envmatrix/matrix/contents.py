@@ -63,10 +63,11 @@ class Exclude:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What images demand of the machines that they run on, and bring for them."""
+    """What images demand of the machines that they run on, and bring for them and for people."""
 
     require_cuda: Literal["off", "major", "release"] = "off"
     cuda_compat: Literal["off", "on"] = "off"
+    dev_images: Literal["off", "on"] = "off"
 
 
 TierName: TypeAlias = Literal["pr", "nightly"]

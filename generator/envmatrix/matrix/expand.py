@@ -105,6 +105,7 @@ def _without_cells(
         sources=contents.sources,
         require_cuda=contents.policy.require_cuda,
         cuda_compat=contents.policy.cuda_compat == "on",
+        dev_images=contents.policy.dev_images == "on",
         registry=contents.registry,
         axes={axis: tuple(dict.fromkeys((*source.values(axis), *included[axis]))) for axis in AXES},
         defaults=contents.defaults,

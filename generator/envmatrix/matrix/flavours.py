@@ -12,7 +12,7 @@ from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
-from envmatrix.matrix.model import ANALYSIS, OF_TARGET, Flavour, Matrix
+from envmatrix.matrix.model import ANALYSIS, DEV, OF_TARGET, Flavour, Matrix
 from envmatrix.matrix.validation import read_document
 from envmatrix.suggestions import did_you_mean
 
@@ -21,7 +21,7 @@ from envmatrix.suggestions import did_you_mean
 IMAGES: Mapping[str, str | None] = {"runtime": None, "devel": "runtime", "cross": "devel"}
 
 # The optional flavours, likewise.
-_OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel"}
+_OPTIONAL: Mapping[str, str] = {ANALYSIS: "devel", DEV: "devel"}
 
 # Debian's names of the architectures whose packages a cross image may have: its own, and those of
 # its targets.

@@ -40,6 +40,9 @@ OF_TARGET = ":{target}"
 # The flavour for code analysis.
 ANALYSIS = "analysis"
 
+# The flavour for people, of `policy: {dev_images: on}`.
+DEV = "dev"
+
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
@@ -208,6 +211,7 @@ class Matrix:
     sources: tuple[SourceRule, ...]
     require_cuda: str
     cuda_compat: bool
+    dev_images: bool
     registry: Publication | None
     axes: Mapping[str, tuple[str, ...]]
     defaults: NameDefaults
@@ -256,8 +260,14 @@ class Matrix:
 
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""
-        flavour = self.flavours.get(ANALYSIS)
-        return bool(flavour and flavour.packages_of(self.facts.os[cell.os].family.name))
+        return ANALYSIS in self.extensions(cell)
+
+    def extensions(self, cell: Cell) -> tuple[str, ...]:
+        """Return the optional flavours that extend `devel` among the images of a cell."""
+        names = (ANALYSIS, DEV) if self.dev_images else (ANALYSIS,)
+        family = self.facts.os[cell.os].family.name
+        flavours = ((name, self.flavours.get(name)) for name in names)
+        return tuple(name for name, flavour in flavours if flavour and flavour.packages_of(family))
 
     def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the components that a flavour and the libraries ask for, with dependencies."""

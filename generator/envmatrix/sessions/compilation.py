@@ -9,7 +9,7 @@ from envmatrix.confined import Directory, Refused
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
-from envmatrix.sessions import tasks
+from envmatrix.sessions import compile_commands, tasks
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
@@ -43,6 +43,10 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         if context.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner, is_configured=is_configured)
+    try:
+        compile_commands.write_for_host(context)
+    except EnvmatrixError as error:  # the library is compiled nevertheless
+        runner.console.warn(error.message)
     if source:
         mark(directory, name, _configuration(context, source), "configured")
     if context.borrowed:

@@ -161,8 +161,7 @@ class BuildContext:
     @property
     def tree(self) -> str:
         """Directory of the library, or of its copy, in its containers."""
-        source = f"{BUILD}/{COPY}" if self.copies_source else SOURCE
-        return posixpath.normpath(f"{source}/{self.library.path if self.library.source else '.'}")
+        return source_tree(self.library, f"{BUILD}/{COPY}" if self.copies_source else SOURCE)
 
     def log(self, step: str) -> Path:
         """Return the log of a step, beside the build directory; a variant has logs of its own."""
@@ -172,6 +171,11 @@ class BuildContext:
     def junit(self) -> Path:
         """The JUnit file of test results, beside the logs."""
         return self.log("junit").with_suffix(".xml")
+
+
+def source_tree(library: Library, source: str = SOURCE) -> str:
+    """Return the directory of a library in `source`: a locked source may have others beside it."""
+    return posixpath.normpath(f"{source}/{library.path if library.source else '.'}")
 
 
 def build_parent(root: Path, cell: str, library: str) -> Path:

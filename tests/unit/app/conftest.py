@@ -19,7 +19,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
 from envmatrix.engine.tasks import Executor, Gpus
-from envmatrix.images.model import Image
+from envmatrix.images.model import Image, dev_image
 from envmatrix.jobs.model import Resources
 from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.machine.cache import cache_directory
@@ -85,7 +85,9 @@ def engine(libraries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """A repository whose images are in the engine, made by this cache."""
     workspace = repository(tmp_path / "repository", tmp_path / "scratch", libraries)
     monkeypatch.chdir(workspace.root)
-    inputs = workspace.plan(workspace.images([CELL]))
+    images = workspace.images([CELL])
+    dev = [dev_image(images[0])] if workspace.matrix.dev_images else []
+    inputs = workspace.plan([*images, *dev])
     for image in inputs:
         records = ImageRecords(cache_directory())
         records.note(image.fingerprint, image_id(image.reference), is_ours=True)

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 from tests.fake_engine import NO_CONTAINER
 from tests.repositories import committed
-from tests.unit.app.conftest import CELL
+from tests.unit.app.conftest import CELL, ONE
 from tests.unit.prompt import EARLY, Prompt
 
 from envmatrix.app import revisions, testing
@@ -18,7 +18,7 @@ from envmatrix.app.revisions import RevisionDiff
 from envmatrix.app.testing import TestOptions
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.errors import EngineError
+from envmatrix.errors import ConfigurationError, EngineError
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.testing import Testing, TestRequest
 
@@ -51,9 +51,28 @@ def test_a_session_has_the_names_of_its_images(engine: Workspace) -> None:
 
 
 def test_a_session_that_only_compiles_needs_no_other_image(engine: Workspace) -> None:
-    session = open_session(Console(), only_compiler=True, **arguments())
+    session = open_session(Console(), "compiler", **arguments())
     assert [*session.names] == [session.compiler]
     assert session.runtime is not None
+
+
+def test_people_get_an_image_of_their_own_only_if_the_matrix_asks_for_it(engine: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="there is no flavour `dev`") as caught:
+        open_session(Console(), "dev", **arguments())
+    (problem,) = caught.value.problems
+    assert "`policy: {dev_images: on}`" in str(problem.hint)
+
+
+def test_people_get_no_image_of_their_own_to_cross_compile_in(engine: Workspace) -> None:
+    with pytest.raises(ConfigurationError, match="is cross-compiled here"):
+        open_session(Console(), "dev", **arguments("cuda13.0-debian12-aarch64"))
+
+
+@pytest.mark.parametrize("libraries", [f"{ONE}policy: {{dev_images: on}}\n"], indirect=True)
+def test_people_work_in_the_directories_of_the_image_that_compiles(engine: Workspace) -> None:
+    session = open_session(Console(), "dev", **arguments())
+    assert [image.flavour for image in session.names] == ["devel", "dev"]
+    assert build_context(session, session.libraries[0]).build.name == "devel"
 
 
 def test_limits_of_the_user_become_those_of_the_build(engine: Workspace) -> None:

@@ -21,11 +21,14 @@ from envmatrix.engine.bases import (
     base_layout,
     bootstrap,
     bootstrap_command,
+    cached_base,
     load_base,
 )
+from envmatrix.engine.foreign_bases import HELPER
 from envmatrix.errors import Absent, EngineError
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.lock.model import BootstrapRequest, PackageSet
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.store.artifacts import Store
 from envmatrix.store.image_records import ImageRecords
 
@@ -135,6 +138,108 @@ def test_a_cached_base_is_taken_only_if_it_is_the_locked_one(tmp_path: Path) -> 
     assert base_layout(tmp_path, store, BASE, 1, display) == layout
     with pytest.raises(EngineError, match="came out as"):
         base_layout(tmp_path, store, replace(BASE, diff_id="sha256:0"), 1, display)
+
+
+FOREIGN = PackageSet(replace(REQUEST, arch="arm64"), ())
+
+
+@pytest.fixture
+def helper(tmp_path: Path) -> BaseLayout:
+    """A base of this machine, for mmdebstrap to make one of another architecture."""
+    adopt(Mirror(), BASE, 1, tmp_path / "helper")
+    return BaseLayout(tmp_path / "helper")
+
+
+def as_mmdebstrap(script: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a shell script in the place of mmdebstrap, with the path of the layer as $layer."""
+    program = directory / "programs/mmdebstrap"
+    program.parent.mkdir()
+    head = "for word; do case $word in */layer.tar) layer=$word ;; esac; done"
+    program.write_text(f"#!/bin/sh\nset -eu\n{head}\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+
+
+# Writes whether programs of a helper come first in $PATH.
+WRITE_WAY = """\
+case $(command -v chroot) in
+  */envmatrix-repository-*) way=helped ;;
+  *) way=emulated ;;
+esac
+echo $way >"$layer"
+"""
+
+
+def layer_by(way: str) -> str:
+    content = f"{way}\n".encode()
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_a_base_of_another_architecture_is_made_by_programs_of_this_machine(
+    helper: BaseLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_mmdebstrap(WRITE_WAY, tmp_path, monkeypatch)
+    store, display = Store(tmp_path / "store"), Display(Console(-1))
+    layout = base_layout(tmp_path, store, FOREIGN, 1, display, helper=helper)
+    assert layout.diff_id == layer_by("helped")
+
+
+@pytest.mark.parametrize(
+    ("failure", "problem"),
+    [
+        ("", "made another base than the lock names"),
+        (
+            'test "$(cat "$layer")" = emulated',
+            "do not make it: `mmdebstrap` failed with exit code 1",
+        ),
+    ],
+)
+def test_a_base_that_native_programs_do_not_make_is_emulated_and_the_user_told_why(
+    failure: str,
+    problem: str,
+    helper: BaseLayout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    as_mmdebstrap(f"{WRITE_WAY}\n{failure}", tmp_path, monkeypatch)
+    locked = replace(FOREIGN, diff_id=layer_by("emulated"))
+    store, display = Store(tmp_path / "store"), Display(Console())
+    layout = base_layout(tmp_path, store, locked, 1, display, helper=helper)
+    assert layout.diff_id == layer_by("emulated")
+    reason = f"native programs {problem}; emulating all of it, which takes longer"
+    assert f"base     bookworm-arm64: {reason}" in capsys.readouterr().err.splitlines()
+
+
+def test_an_interrupted_base_is_not_emulated(
+    helper: BaseLayout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    as_mmdebstrap("exit 1", tmp_path, monkeypatch)
+    monkeypatch.setattr(INTERRUPTION, "is_set", True)
+    store, display = Store(tmp_path / "store"), Display(Console())
+    with pytest.raises(EngineError, match="`mmdebstrap` failed"):
+        base_layout(tmp_path, store, FOREIGN, 1, display, helper=helper)
+    assert "emulating" not in capsys.readouterr().err
+
+
+def test_a_helper_replaces_what_installs_apt(helper: BaseLayout, tmp_path: Path) -> None:
+    assert "--include=apt" in bootstrap_command(FOREIGN, tmp_path, Path("/rootfs"))
+    (tmp_path / HELPER).symlink_to(helper.layer)
+    words = bootstrap_command(FOREIGN, tmp_path, Path("/rootfs"))
+    assert "--include=apt" not in words
+    assert any(
+        f"-oDir::Bin::dpkg={tmp_path}/dpkg-of-new-root install apt" in word for word in words
+    )
+
+
+def test_a_cached_base_is_a_helper_only_if_it_is_the_locked_one(tmp_path: Path) -> None:
+    assert cached_base(tmp_path, BASE, 1) is None
+    layout = base_layout(tmp_path, Store(tmp_path), BASE, 1, Display(Console(-1)), Mirror())
+    assert cached_base(tmp_path, BASE, 1) == layout
+    assert cached_base(tmp_path, replace(BASE, diff_id="sha256:0"), 1) is None
 
 
 @pytest.fixture

@@ -131,10 +131,12 @@ class ImageAnswers(dict[str, object]):
         return Failure(404, "No such image")
 
 
-def order_of(environment: Environment, flavour: str = "runtime", **more: Any) -> Order:
-    image = Image(environment.name, flavour, "amd64")
+def order_of(
+    environment: Environment, flavour: str = "runtime", arch: str = "amd64", **more: Any
+) -> Order:
+    image = Image(environment.name, flavour, arch)
     contents = BuildContents(1, {name: StageContents("1") for name in ("s", flavour)})
-    inputs = Inputs(image, contents.fingerprint("amd64"), contents)
+    inputs = Inputs(image, contents.fingerprint(arch), contents)
     names = (inputs.reference, image.reference)
     return Order(environment, inputs, Path("/r"), names, "not built yet", **more)
 
@@ -286,6 +288,25 @@ def test_packages_of_a_base_are_downloaded_before_larger_files(
     with pytest.raises(Absent):
         builder.build([order_of(replace(environment, bases=(base,)))], 1)
     assert {*downloads[:DOWNLOADS]} == {"small", "the largest"}
+
+
+def test_a_base_of_another_architecture_waits_for_the_one_that_helps_to_make_it(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    program = docker / "mmdebstrap"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{docker}/mmdebstrap.log\nexit 1\n')
+    program.chmod(0o755)
+    requests = {arch: replace(REQUEST, arch=arch) for arch in ("arm64", "amd64")}
+    lock = Lock(1, {arch: PackageSet(request, ()) for arch, request in requests.items()})
+    bases = tuple(
+        BaseStage(arch, f"base-{arch}", arch, f"envmatrix/base:{arch}", is_bootstrapped=True)
+        for arch in requests
+    )
+    order = order_of(replace(lock_and_environment[1], bases=bases), "runtime", arch="arm64")
+    with pytest.raises(EngineError, match="`mmdebstrap` failed"):
+        replace(make_builder({}), lock=lock).build([order], 2)
+    (command,) = (docker / "mmdebstrap.log").read_text().splitlines()
+    assert "--architectures=amd64" in command
 
 
 def test_all_files_that_are_gone_are_named_whichever_image_needs_them(

@@ -267,6 +267,21 @@ def test_forward_compatibility_is_in_the_runtime_image_alone(tmp_path: Path) -> 
     } == {"nvidia-apt debian13 cuda-compat-13-2 13.2"}
 
 
+def test_people_have_an_image_over_the_one_that_compiles_if_they_ask_for_it(
+    tmp_path: Path,
+) -> None:
+    axes = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+    matrix = matrix_of(tmp_path / "repository", axes, "policy: {dev_images: on}\n")
+    lock = lock_of(matrix, tmp_path / "scratch")
+    (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
+    flavours = {(image.flavour, image.arch) for image in environment.images}
+    assert {("dev", "amd64"), ("dev", "arm64")} <= flavours
+    assert lock.sets["debian12-amd64-dev-gcc12"].artifacts
+    stages = definition_of(environment).stages
+    assert {"devel", "dev-files"} <= {*stages["dev-packages"].uses}
+    assert "dev" not in stages["devel"].uses
+
+
 def with_files(environment: Environment, files: Sequence[Artifact]) -> Definition:
     stage = FileStage("set", "runtime-files-amd64", tuple(files))
     others = tuple(

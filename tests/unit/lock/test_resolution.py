@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,18 @@ from envmatrix.errors import ConfigurationError, LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.lock_file import FILE, dumps, load, loads
-from envmatrix.lock.model import REQUESTS, ImageRequest, Lock, PackageSet, SystemRequest
+from envmatrix.lock.model import (
+    REQUESTS,
+    ImageRequest,
+    Lock,
+    PackageSet,
+    SystemRequest,
+    helper_of,
+)
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import upgrade_rule
+from envmatrix.lock.resolvers.dnf import PackageManager
+from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.registry import resolvers_of
 from envmatrix.matrix.model import Matrix
 
@@ -120,6 +130,13 @@ def test_a_base_is_its_layer(lock: Lock) -> None:
     assert len(set(bases.values())) == 2
 
 
+def test_a_base_of_another_architecture_is_made_with_that_of_this_machine(lock: Lock) -> None:
+    assert helper_of("debian12-arm64-base", lock.sets, "amd64") == "debian12-amd64-base"
+    assert helper_of("debian12-amd64-base", lock.sets, "arm64") == "debian12-arm64-base"
+    assert helper_of("debian12-amd64-base", lock.sets, "amd64") is None
+    assert helper_of("debian12-arm64-base", lock.sets, "ppc64le") is None
+
+
 def test_the_epoch_is_the_date_of_the_newest_suite(lock: Lock) -> None:
     assert lock.epoch == 1767225600
 
@@ -185,6 +202,33 @@ class FailingArchive(Archive):
         if len(self.commands) >= self.lasts:
             raise LookupFailed("the mirror went away")
         return super().run(command)
+
+
+class _Waiting(FakeBackend):
+    """A base of another architecture takes until packages are resolved in one of this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, Archive())
+        self.resolves = threading.Event()
+
+    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
+        assert package_set.request.arch == self.host_arch or self.resolves.wait(20)
+        return super().base(key, package_set, epoch, helper)
+
+    def manager_in_base(
+        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+    ) -> PackageManager:
+        self.resolves.set()
+        return super().manager_in_base(base, suite, arch, foreign)
+
+
+def test_packages_are_resolved_while_a_base_of_another_architecture_is_made(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    backend = _Waiting(tmp_path)
+    requests = all_requests(matrix, shipped_recipes())
+    resolution = resolution_of(backend, services_of(backend))
+    assert dumps(resolution.resolve(requests, None, lambda _: False)) == dumps(lock)
 
 
 def test_what_was_found_before_a_failure_is_not_looked_up_again(

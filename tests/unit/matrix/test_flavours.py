@@ -16,7 +16,7 @@ def problems_of(facts: Facts, **files: str) -> list[tuple[str, str | None]]:
 
 
 def test_a_flavour_comes_after_the_one_it_extends(shipped: Matrix) -> None:
-    assert list(shipped.flavours) == ["runtime", "devel", "analysis", "cross"]
+    assert list(shipped.flavours) == ["runtime", "devel", "analysis", "cross", "dev"]
     lineage = [flavour.flavour for flavour in shipped.lineage("cross")]
     assert lineage == ["runtime", "devel", "cross"]
 

@@ -9,6 +9,7 @@ from tests.fakes import write_repository
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import DEV
 
 ROOT = Path(__file__).parents[3]
 _ONE_CELL = 'version: "1"\naxes: {cuda: ["13.0"], os: [debian12], arch: [x86_64]}\nsm: ["90"]\n'
@@ -61,7 +62,7 @@ def test_flavours_without_a_file_are_those_of_this_repository(tmp_path: Path) ->
     for name in IMAGES:
         shutil.copy(ROOT / f"envs/{name}.yaml", tmp_path / "envs")
     assert matrix.flavours == load_matrix(tmp_path).flavours
-    assert [*matrix.flavours] == [*IMAGES]
+    assert [*matrix.flavours] == [*IMAGES, DEV]
 
 
 def test_a_file_replaces_the_built_in_flavour(tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ PARTS = {
     "tiers": st.dictionaries(
         of("pr", "weekly"), table(jobs=numbers, gpu_jobs=numbers, always=lists), max_size=1
     ),
-    "policy": table(require_cuda=of("off", "major", "on"), cuda_compat=of("on", "off", "no")),
+    "policy": table(
+        require_cuda=of("off", "major", "on"), cuda_compat=of("on", "off", "no"),
+        dev_images=of("on", "yes"),
+    ),
 }  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def words(build: LibraryBuild, **others: object) -> list[str]:
 
 def test_cmake_takes_a_preset_or_ninja_and_a_release() -> None:
     preset = words(LibraryBuild(preset="fast", options=("-DX=ON",)))
-    assert preset[0].endswith(" cmake -S /src -B /build --preset fast -DX=ON in /build")
+    arguments = "-S /src -B /build --preset fast -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DX=ON"
+    assert preset[0].endswith(f" cmake {arguments} in /build")
     plain = words(LibraryBuild())
     assert "-G Ninja -DCMAKE_BUILD_TYPE=Release" in plain[0]
 

@@ -302,6 +302,22 @@ def test_all_variables_but_a_few_are_part_of_the_key(container: Container) -> No
     assert container.key(ENVMATRIX_TOOLCHAIN="another") != key
 
 
+def test_people_in_a_container_share_keys_with_builds(container: Container) -> None:
+    key = container.key(HOME="/tmp")
+    editor = {"VSCODE_IPC_HOOK_CLI": "x", "REMOTE_CONTAINERS": "true", "TERM_PROGRAM": "x"}
+    assert container.key(HOME="/home/dev", SHELL="/bin/bash", GIT_EDITOR="x", **editor) == key
+
+
+def test_a_compiler_has_the_same_environment_without_the_cache(container: Container) -> None:
+    """The launcher adds variables of its own, and the directory."""
+    gcc = container.root / "image/bin/gcc-12"
+    gcc.write_text(f'#!/bin/sh\nenv >"{container.root}/seen"\n{GCC}')
+    for options in ((), ("-fplugin=x",)):
+        container.compile(*options, HOME="/home/dev", SHELL="/bin/bash", EDITOR="x")
+        lines = (container.root / "seen").read_text().splitlines()
+        assert {"HOME=/home/dev", "SHELL=/bin/bash", "EDITOR=x"} <= {*lines}
+
+
 def test_what_a_library_says_of_ccache_is_not_passed_on(container: Container) -> None:
     container.compile(
         CCACHE_DIR="/elsewhere",

@@ -18,5 +18,5 @@ from envmatrix.console import Console
 @options.cell
 def command(*, console: Console, **cell: Unpack[CellArguments]) -> int:
     """Compile in CELL, and show each product with its path."""
-    session = open_session(console, only_compiler=True, **cell)
+    session = open_session(console, "compiler", **cell)
     return run_each_library(session, "compile", compile_recorded, show_products)

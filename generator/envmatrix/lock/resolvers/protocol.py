@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from envmatrix.facts.model import Facts
 from envmatrix.lock.cuda_in_image import ProbedImage
-from envmatrix.lock.model import BaseRequest, ImageRequest, PackageSet
+from envmatrix.lock.model import BaseRequest, ImageRequest, PackageSet, helper_of
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.dnf import PackageManager, Repositories
 from envmatrix.records import dataclass
@@ -25,7 +25,8 @@ class BaseState:
 
 class ResolverBackend(Protocol):
     """External operations for resolving: apt on the host, package managers in a base, and creation
-    of bases. `release_time` is when a suite last changed, in seconds since 1970."""
+    of bases, each with the key of its helper, which was made before. `release_time` is when a suite
+    last changed, in seconds since 1970."""
 
     host_arch: str
 
@@ -35,7 +36,9 @@ class ResolverBackend(Protocol):
     ) -> PackageManager: ...
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager: ...
     def release_time(self, suite: str, arch: str) -> int: ...
-    def base(self, key: str, package_set: PackageSet, epoch: int) -> BaseState: ...
+    def base(
+        self, key: str, package_set: PackageSet, epoch: int, helper: str | None
+    ) -> BaseState: ...
     def contents_of(self, image: str, arch: str) -> ProbedImage: ...
 
 
@@ -52,8 +55,15 @@ class ResolvedSets:
     def state(self, base: str) -> BaseState:
         """Return the state of a base, which the backend has from then on."""
         if base not in self._states:
-            self._states[base] = self.backend.base(base, self.sets[base], self.epoch)
+            helper = helper_of(base, self.sets, self.backend.host_arch)
+            if helper:
+                self.state(helper)
+            self.make(base, helper)
         return self._states[base]
+
+    def make(self, base: str, helper: str | None) -> None:
+        """Make a base with its helper, which the backend has. Other threads may add sets."""
+        self._states[base] = self.backend.base(base, self.sets[base], self.epoch, helper)
 
     def home(self, suite: str, *, has_apt: bool = False) -> str:
         """Return the key of the base whose package manager resolves packages of `suite`, or of a

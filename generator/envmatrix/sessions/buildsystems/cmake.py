@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from envmatrix.matrix.library import Library
 from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
 
 # FetchContent says at once that it waits for a network, unless the project wants it quiet. A cache
@@ -61,12 +62,20 @@ class Cmake(BuildSystem):
 
 def _arguments(context: BuildContext) -> Sequence[str]:
     """Return the arguments of a configuration."""
-    build = context.library.build
+    # The flags of a variant are all that counts.
+    variant = ["-DCMAKE_BUILD_TYPE="] if context.variant.name else []
+    return ["-S", context.tree, "-B", BUILD, *cmake_arguments(context.library), *variant]
+
+
+def cmake_arguments(library: Library) -> Sequence[str]:
+    """Return the arguments of a configuration other than its directories; none if another build
+    system builds the library."""
+    build = library.build
+    if build.system != "cmake":
+        return ()
     base = ["--preset", build.preset] if build.preset else _DEFAULTS
-    # The flags of a variant are all that counts, and tools want to know how files are compiled.
-    variant = ["-DCMAKE_BUILD_TYPE=", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
-    options = (*build.options, *(variant if context.variant.name else ()))
-    return ["-S", context.tree, "-B", BUILD, *base, *options]
+    # Editors and analysers want to know how files are compiled.
+    return [*base, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *build.options]
 
 
 # Compilations that check the compiler, under names that are new each time.
