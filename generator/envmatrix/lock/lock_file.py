@@ -121,6 +121,7 @@ def _excerpt_row(excerpt: Excerpt) -> dict[str, object]:
         "sha256": excerpt.sha256,
         "ranges": [[part.offset, part.size, part.sha256] for part in excerpt.ranges],
         "spans": excerpt.spans,
+        "inputs": _excerpt_seal(excerpt),
     }
 
 
@@ -143,7 +144,18 @@ def _seal(package_set: PackageSet, epoch: int) -> str:
     assert isinstance(request, BootstrapRequest)  # noqa: S101 -- nothing else has a layer
     files = [[item.name, item.version, item.size, item.sha256] for item in package_set.artifacts]
     packages = [str(package) for package in request.packages]
-    content = [epoch, request.suite, request.arch, packages, package_set.diff_id, files]
+    return _digest([epoch, request.suite, request.arch, packages, package_set.diff_id, files])
+
+
+def _excerpt_seal(excerpt: Excerpt) -> str:
+    """Return the digest of an excerpt's fields: that of its archive follows from them, so one that
+    was changed with it would make another image."""
+    ranges = [[part.offset, part.size, part.sha256] for part in excerpt.ranges]
+    file, archive = excerpt.artifact.sha256, [excerpt.size, excerpt.sha256]
+    return _digest([file, excerpt.patterns, archive, ranges, excerpt.spans])
+
+
+def _digest(content: object) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(content).encode()).hexdigest()}"
 
 
@@ -200,8 +212,13 @@ def _sets(value: object) -> dict[str, PackageSet]:
 
 
 def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> Iterator[str]:
-    """Yield the bases whose packages, layer or epoch changed since they were locked."""
+    """Yield the excerpts that were changed, and the bases whose packages, layer or epoch changed
+    since they were locked."""
     for key, package_set in lock.sets.items():
+        seals = {row["file"]: row.get("inputs") for row in rows[key].get("excerpts", ())}
+        for excerpt in package_set.excerpts or ():
+            if seals[excerpt.artifact.sha256] != _excerpt_seal(excerpt):
+                yield f"the excerpt of `{excerpt.filename}` in `{key}` was changed"
         seal = rows[key].get("inputs")
         if package_set.diff_id is None or (seal is None and not is_sealed):
             continue
@@ -260,12 +277,15 @@ def _path(value: object) -> str:
     return path
 
 
-def _excerpts(artifacts: Iterable[Artifact], value: object) -> tuple[Excerpt, ...]:
+def _excerpts(artifacts: Iterable[Artifact], value: object) -> tuple[Excerpt, ...] | None:
+    """Return the excerpts of a set; None where one lacks the digest of its fields: then whole files
+    are used, until `envmatrix lock` looks for excerpts."""
     files = {item.sha256: item for item in artifacts}
     excerpts = strict.items(value, partial(_excerpt, files))
     if len({excerpt.artifact for excerpt in excerpts}) < len(excerpts):
         raise Invalid("has two of one file")
-    return tuple(sorted(excerpts))
+    is_sealed = all("inputs" in strict.mapping(row) for row in strict.sequence(value))
+    return tuple(sorted(excerpts)) if is_sealed else None
 
 
 def _excerpt(files: Mapping[str, Artifact], row: object) -> Excerpt:

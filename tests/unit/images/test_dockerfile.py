@@ -431,8 +431,10 @@ def test_packages_of_other_families_are_one_layer() -> None:
     assert {script.target for script in stages["devel-os"].scripts} == {"install.sh"}
 
 
-# Installs packages as dpkg does: one that is large, one that is small, and what is of none.
+# Installs packages as dpkg does: one that is large, one that is small, and what is of none. It
+# begins later than the clock of ctimes has steps, as after a look at all files of an image.
 INSTALLATION = """\
+sleep 0.05
 mkdir -p usr/bin usr/share/doc etc $info
 echo large >usr/bin/large; echo small >usr/bin/small; echo state >etc/state; rm old
 printf '%s\\n' "$root/usr" "$root/usr/bin/large" "$root/absent" >$info/large:amd64.list

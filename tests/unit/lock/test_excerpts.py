@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.fakes import artifact
 
-from envmatrix.errors import ConfigurationError
+from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Excerpt, Lock, PackageSet, Range, ReleaseRequest
 
@@ -27,7 +27,9 @@ def test_excerpts_are_read_as_they_were_written() -> None:
 
 def test_an_excerpt_is_one_line() -> None:
     (line,) = (line for line in dumps(LOCK).splitlines() if '"ranges"' in line)
-    assert json.loads(line.removesuffix("]")) == {
+    row = json.loads(line.removesuffix("]"))
+    assert row.pop("inputs").startswith("sha256:")
+    assert row == {
         "file": FILE.sha256,
         "patterns": ["include/*"],
         "size": 99,
@@ -98,3 +100,25 @@ def test_a_file_has_one_excerpt_in_a_set() -> None:
     document["sets"]["a"]["excerpts"] *= 2
     with pytest.raises(ConfigurationError, match="has two of one file"):
         loads(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("patterns", ["include/a*"]),
+        ("size", 98),
+        ("sha256", "4" * 64),
+        ("ranges", [[0, 10, "1" * 64]]),
+        ("spans", [[0, 512]]),
+        ("inputs", "sha256:" + "0" * 64),
+        ("inputs", None),
+    ],
+)
+def test_an_excerpt_that_was_changed_makes_no_other_image(name: str, value: object) -> None:
+    with pytest.raises(OutOfDate, match="was changed by hand") as error:
+        loads(changed(lambda row: row.update({name: value})))
+    assert error.value.details == (f"the excerpt of `{FILE.filename}` in `a` was changed",)
+
+
+def test_excerpts_without_a_digest_of_their_fields_are_looked_for_again() -> None:
+    assert loads(changed(lambda row: row.pop("inputs"))).sets["a"].excerpts is None
