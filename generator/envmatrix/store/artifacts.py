@@ -7,14 +7,16 @@ Several processes may fetch at once; each file is written by the holder of its l
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
+from envmatrix.files import naming, open_regular
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.records import dataclass
+
+_CHUNK = 1 << 20
 
 
 class Content(Protocol):
@@ -87,4 +89,20 @@ def link_or_copy(source: Path, destination: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, destination)
+        _copy(source, destination)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """Copy a file to a new one; errors name the one of the two that has the problem."""
+    with (
+        naming(destination),
+        open_regular(source) as reader,
+        destination.open("xb") as writer,
+    ):
+        while chunk := _read(reader, source):
+            writer.write(chunk)
+
+
+def _read(reader: IO[bytes], file: Path) -> bytes:
+    with naming(file):
+        return reader.read(_CHUNK)

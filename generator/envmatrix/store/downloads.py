@@ -306,14 +306,13 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator
     not those of the lock."""
     digest = hashlib.sha256()
     received = 0
-    with partial.open("wb") as file:
+    with naming(partial), partial.open("wb") as file:
         for chunk in chunks:
             received += len(chunk)
             if received > content.size:
                 raise WrongContent(f"more than the {content.size} bytes that the lock names")
             digest.update(chunk)
-            with naming(partial):
-                file.write(chunk)
+            file.write(chunk)
             yield len(chunk)
     if received < content.size:
         raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")
@@ -379,7 +378,7 @@ def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) 
     the expected `sha256`."""
 
     def once(partial: Path) -> None:
-        with partial.open("wb") as file:
+        with naming(partial), partial.open("wb") as file:
             file.writelines(_stream(client, url))
 
     artifact = Artifact(URL, url, "", "", 0, sha256)

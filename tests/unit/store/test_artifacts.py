@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +110,32 @@ def test_a_file_system_without_links_gets_a_copy(tmp_path: Path) -> None:
         assert copy.read_bytes() == TEXT
     finally:
         copy.unlink()
+
+
+def no_links(_destination: Path, _source: Path) -> None:
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Have writes beyond `size` fail, as those to a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_with_the_copy_and_not_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(TEXT)
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with pytest.raises(OSError, match="File too large") as caught, file_size_limit(4):
+        link_or_copy(source, copy)
+    assert caught.value.filename == str(copy)
 
 
 def test_the_cache_is_where_the_environment_says(
