@@ -7,6 +7,7 @@ Several processes may fetch at once; each file is written by the holder of its l
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ class Content(Protocol):
 
 
 def sha256_of(file: Path) -> str:
-    with file.open("rb") as handle:
+    with open_regular(file) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -52,13 +53,21 @@ class Store:
     def has(self, content: Content) -> bool:
         """Return whether a file of the right size exists; `verified` checks its bytes."""
         try:
-            return self.path(content).stat().st_size == content.size
+            status = self.path(content).stat()
         except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == content.size
+
+    def is_right(self, content: Content) -> bool:
+        """Return whether the file has the right bytes."""
+        try:
+            return self.has(content) and sha256_of(self.path(content)) == content.sha256
+        except PermissionError:
             return False
 
     def verified(self, content: Content) -> bool:
         """Return whether the file has the right bytes; remove it where it does not."""
-        if self.has(content) and sha256_of(self.path(content)) == content.sha256:
+        if self.is_right(content):
             return True
         self.path(content).unlink(missing_ok=True)
         return False

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from envmatrix.errors import Absent, ConfigurationError
+from envmatrix.files import open_regular
 from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -36,14 +37,17 @@ class DirectoryMirror:
 
     def read(self, sha256: str) -> Iterator[bytes]:
         try:
-            with self.store.path_of(sha256).open("rb") as file:
+            with open_regular(self.store.path_of(sha256)) as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError as error:
             raise Absent(f"`{self.store.root}` does not have it") from error
+        except OSError as error:  # a server has the file perhaps
+            reason = (error.strerror or str(error)).lower()
+            raise Absent(f"`{self.store.root}` has no readable file: {reason}") from error
 
     def has(self, content: Content) -> bool:
-        return self.store.verified(content)
+        return self.store.is_right(content)
 
     def put(self, content: Content, file: Path) -> None:
         with self.store.incoming(content) as partial:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from envmatrix.store.mirrors import DirectoryMirror, RegistryMirror, mirror_of_u
 
 TEXT = b"the bytes of a package"
 ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+
+EMPTY = Artifact("debian", "pool/b_1.deb", "b", "1", 0, hashlib.sha256(b"").hexdigest())
 
 
 @pytest.fixture
@@ -44,6 +49,51 @@ def test_a_directory_does_not_offer_a_damaged_file(file: Path, tmp_path: Path) -
 def test_what_a_directory_lacks_is_absent(tmp_path: Path) -> None:
     with pytest.raises(Absent, match="does not have it"):
         next(DirectoryMirror(Store(tmp_path)).read(ITEM.sha256))
+
+
+def no_prefix_directory(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_bytes(b"")
+
+
+OTHER_KINDS: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "directory": Path.mkdir,
+    "link-to-itself": lambda path: path.symlink_to(path.name),
+    "link-to-nothing": lambda path: path.symlink_to("nothing"),
+    "link-to-a-device": lambda path: path.symlink_to("/dev/zero"),
+    "no-prefix-directory": no_prefix_directory,
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("item", [ITEM, EMPTY], ids=["file", "empty-file"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_directory_does_not_have_what_is_no_file(
+    kind: str, item: Artifact, tmp_path: Path
+) -> None:
+    mirror = DirectoryMirror(Store(tmp_path))
+    path = mirror.store.path(item)
+    path.parent.mkdir(parents=True)
+    OTHER_KINDS[kind](path)
+    assert not mirror.has(item)
+    with pytest.raises(Absent, match=r"does not have it|has no readable file"):
+        next(mirror.read(item.sha256))
+    assert os.path.lexists(path) or kind == "no-prefix-directory"
+
+
+def test_a_directory_does_not_have_what_it_may_not_read(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    mirror = DirectoryMirror(Store(tmp_path / "mirror"))
+    mirror.put(ITEM, file)
+    monkeypatch.setattr(os, "open", refuse)  # root may read everything
+    assert not mirror.has(ITEM)
+    with pytest.raises(Absent, match="permission denied"):
+        next(mirror.read(ITEM.sha256))
 
 
 def test_a_registry_has_files_as_blobs_and_a_manifest_that_names_them(file: Path) -> None:
