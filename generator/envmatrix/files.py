@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import get_native_id
-from typing import IO
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.text import one_line
 
 
-def open_regular(file: Path) -> IO[bytes]:
+def open_regular(file: Path) -> io.BufferedReader:
     """Open a file to read; OSError where it is a pipe, a directory, a socket or a device."""
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError(errno.ENXIO, "it is no regular file", str(file))

@@ -10,8 +10,9 @@ import hashlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from envmatrix.files import naming, open_regular
 from envmatrix.machine.cache import cache_directory, exclusive
@@ -112,6 +113,6 @@ def _copy(source: Path, destination: Path) -> None:
             writer.write(chunk)
 
 
-def _read(reader: IO[bytes], file: Path) -> bytes:
+def _read(reader: BufferedReader, file: Path) -> bytes:
     with naming(file):
         return reader.read(_CHUNK)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry, open_registry
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.downloads import Fetcher, Mirror
+from envmatrix.store.outages import Outages
 
 SCHEME = "oci://"
 
@@ -94,15 +95,28 @@ def _descriptor(content: Content) -> Mapping[str, object]:
 WritableMirror = DirectoryMirror | RegistryMirror
 
 
+@dataclass(frozen=True, slots=True)
+class OptionalMirror:
+    """A mirror to read from, at `location`, until it cannot be reached."""
+
+    mirror: WritableMirror
+    location: str
+    outages: Outages
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        return self.outages.read(self.location, lambda: self.mirror.read(sha256))
+
+
 @contextmanager
-def open_mirror(location: str) -> Iterator[WritableMirror]:
-    """Yield the mirror at `location`: a directory, or `oci://` and a repository."""
+def open_mirror(location: str, *, is_optional: bool = False) -> Iterator[WritableMirror]:
+    """Yield the mirror at `location`: a directory, or `oci://` and a repository. There is one
+    attempt to connect to a mirror that `is_optional`."""
     if location.startswith(SCHEME):
         repository = location.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
             raise ConfigurationError(f"`{location}` names no repository", hint=hint)
-        with open_registry(repository) as client:
+        with open_registry(repository, is_optional=is_optional) as client:
             yield RegistryMirror(client)
     elif not location or "://" in location:
         hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
@@ -113,7 +127,7 @@ def open_mirror(location: str) -> Iterator[WritableMirror]:
 
 
 @contextmanager
-def mirror_of_user() -> Iterator[Mirror | None]:
+def mirror_of_user(outages: Outages) -> Iterator[Mirror | None]:
     """Yield the mirror of $ENVMATRIX_MIRROR, else of the user's configuration, if any."""
     location = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
     if location is None:
@@ -122,14 +136,14 @@ def mirror_of_user() -> Iterator[Mirror | None]:
     if not location.startswith(SCHEME) and not Path(location).expanduser().is_dir():
         hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
         raise ConfigurationError(f"the mirror `{location}` is no directory", hint=hint)
-    with open_mirror(location) as mirror:
-        yield mirror
+    with open_mirror(location, is_optional=True) as mirror:
+        yield OptionalMirror(mirror, location, outages)
 
 
 @contextmanager
-def fetcher_of_user(epoch: int | None = None) -> Iterator[Fetcher]:
+def fetcher_of_user(warn: Callable[[str], None], epoch: int | None = None) -> Iterator[Fetcher]:
     """Yield a fetcher with the store, the origins and the mirror of this user, for a lock of this
     epoch."""
-    origins = Origins()
-    with http_client(origins) as client, mirror_of_user() as mirror:
-        yield Fetcher(Store.of_user(), origins, client, mirror=mirror, epoch=epoch)
+    origins, outages, store = Origins(), Outages.of_process(warn), Store.of_user()
+    with http_client(origins) as client, mirror_of_user(outages) as mirror:
+        yield Fetcher(store, origins, client, mirror=mirror, epoch=epoch, outages=outages)

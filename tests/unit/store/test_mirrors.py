@@ -7,13 +7,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.servers import Server
 
 from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.lock.model import Artifact
+from envmatrix.store import outages as outages_module
 from envmatrix.store.artifacts import Store
-from envmatrix.store.mirrors import DirectoryMirror, RegistryMirror, mirror_of_user, open_mirror
+from envmatrix.store.mirrors import (
+    DirectoryMirror,
+    OptionalMirror,
+    RegistryMirror,
+    mirror_of_user,
+    open_mirror,
+)
+from envmatrix.store.outages import NoConnection, Outages
 
 TEXT = b"the bytes of a package"
 ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
@@ -143,15 +152,44 @@ def test_what_is_neither_a_directory_nor_a_registry_is_no_mirror(
 
 def test_the_environment_names_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path))
-    with mirror_of_user() as mirror:
-        assert mirror == DirectoryMirror(Store(tmp_path))
+    outages = Outages()
+    with mirror_of_user(outages) as mirror:
+        assert mirror == OptionalMirror(DirectoryMirror(Store(tmp_path)), str(tmp_path), outages)
+
+
+def test_a_registry_that_cannot_be_reached_is_told_once_and_not_tried_again() -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    server, warnings = Server(refuse), list[str]()
+    with server.client(is_optional=True) as registry:
+        location = "oci://user:secret@registry.example/team/images"
+        mirror = OptionalMirror(RegistryMirror(registry), location, Outages(warnings.append))
+        for _ in range(2):
+            with pytest.raises(NoConnection, match="refused"):
+                next(mirror.read(ITEM.sha256))
+    assert len(server.requests) == 1
+    assert server.pauses == []
+    (warning,) = warnings
+    assert "registry.example/team/images` cannot be reached (refused)" in warning
+    assert "secret" not in warning
+
+
+def test_an_outage_lasts_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages_module, "_OF_PROCESS", {})
+    Outages.of_process(print).errors["oci://registry.example/x"] = httpx.ConnectError("refused")
+    with pytest.raises(NoConnection):
+        next(Outages.of_process(print).read("oci://registry.example/x", lambda: iter([TEXT])))
 
 
 def test_a_mirror_that_is_no_directory_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path / "absent"))
-    with pytest.raises(ConfigurationError, match="is no directory") as caught, mirror_of_user():
+    with (
+        pytest.raises(ConfigurationError, match="is no directory") as caught,
+        mirror_of_user(Outages()),
+    ):
         pass
     assert "$ENVMATRIX_MIRROR" in str(caught.value.problems[0].hint)
 
@@ -159,5 +197,5 @@ def test_a_mirror_that_is_no_directory_is_an_error(
 def test_without_a_mirror_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ENVMATRIX_MIRROR", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    with mirror_of_user() as mirror:
+    with mirror_of_user(Outages()) as mirror:
         assert mirror is None
