@@ -79,6 +79,7 @@ class Store:
         with exclusive(self.root / "locks" / content.sha256):
             partial = self.root / "partial" / content.sha256
             partial.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)  # of a process that was killed
             try:
                 yield partial
             finally:

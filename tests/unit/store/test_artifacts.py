@@ -73,6 +73,17 @@ def test_a_leftover_of_a_killed_process_is_written_over(store: Store) -> None:
     assert put(store).read_bytes() == TEXT
 
 
+def test_a_leftover_that_shares_the_bytes_of_a_file_is_not_written_through(
+    store: Store, tmp_path: Path
+) -> None:
+    partial, source = store.root / "partial" / ITEM.sha256, tmp_path / "source"
+    partial.parent.mkdir(parents=True)
+    source.write_bytes(b"source")
+    partial.hardlink_to(source)
+    assert put(store).read_bytes() == TEXT
+    assert source.read_bytes() == b"source"
+
+
 def test_a_name_is_never_seen_before_its_bytes_are_whole(store: Store) -> None:
     with store.incoming(ITEM) as partial:
         partial.write_bytes(TEXT)

@@ -46,6 +46,15 @@ def test_a_directory_has_what_was_put_into_it(file: Path, tmp_path: Path) -> Non
     assert file.read_bytes() == TEXT
 
 
+def test_a_copy_goes_on_where_the_last_one_was_killed(file: Path, tmp_path: Path) -> None:
+    mirror = DirectoryMirror(Store(tmp_path / "mirror"))
+    partial = tmp_path / "mirror/partial" / ITEM.sha256
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(TEXT[:3])
+    mirror.put(ITEM, file)
+    assert mirror.has(ITEM)
+
+
 def test_a_directory_does_not_offer_a_damaged_file(file: Path, tmp_path: Path) -> None:
     mirror = DirectoryMirror(Store(tmp_path / "mirror"))
     mirror.put(ITEM, file)
