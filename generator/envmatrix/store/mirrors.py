@@ -123,7 +123,19 @@ def open_mirror(location: str, *, is_optional: bool = False) -> Iterator[Writabl
         message = f"the mirror `{location}` is neither a directory nor `{SCHEME}`"
         raise ConfigurationError(message, hint=hint)
     else:
-        yield DirectoryMirror(Store(Path(location).expanduser()))
+        directory = Path(location).expanduser()
+        _require_directory(location, directory)
+        yield DirectoryMirror(Store(directory))
+
+
+def _require_directory(location: str, directory: Path) -> None:
+    """Raise ConfigurationError where something else has the name of a directory that exists or can
+    be made, or of one above it."""
+    present = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not os.path.isdir(present):  # noqa: PTH112 -- without permission, `Path` raises an error
+        reason = "" if present == directory else f": `{present}` is none"
+        hint = f"name a directory, or `{SCHEME}registry.example/team/files`"
+        raise ConfigurationError(f"the mirror `{location}` is no directory{reason}", hint=hint)
 
 
 @contextmanager

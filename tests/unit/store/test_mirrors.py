@@ -159,6 +159,25 @@ def test_what_is_neither_a_directory_nor_a_registry_is_no_mirror(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("file", ""), ("link", ""), ("file/below/it", ": `{}/file` is none")],
+)
+def test_a_mirror_has_to_be_a_directory(name: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("nothing")
+    with pytest.raises(ConfigurationError) as caught, open_mirror(f"{tmp_path}/{name}"):
+        pass
+    message = f"the mirror `{tmp_path}/{name}` is no directory{reason.format(tmp_path)}"
+    assert str(caught.value.problems[0]) == message
+
+
+def test_a_directory_that_does_not_exist_becomes_a_mirror(file: Path, tmp_path: Path) -> None:
+    with open_mirror(str(tmp_path / "a/b")) as mirror:
+        mirror.put(ITEM, file)
+        assert mirror.has(ITEM)
+
+
 def test_the_environment_names_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path))
     outages = Outages()
