@@ -7,7 +7,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
 
@@ -90,6 +90,28 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def remove_entry(entry: Path) -> None:
+    """Remove a file, a pipe, a link itself, or a directory with its content, if there is one."""
+    try:
+        entry.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except IsADirectoryError:
+        import shutil
+
+        shutil.rmtree(entry)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, also in the place of another entry; a link to a directory is one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        with suppress(FileNotFoundError, IsADirectoryError):  # another process was first
+            directory.unlink()
+        directory.mkdir(exist_ok=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from envmatrix.files import naming, open_regular
+from envmatrix.files import make_directory, naming, open_regular, remove_entry
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.records import dataclass
 
@@ -67,30 +67,53 @@ class Store:
             return False
 
     def verified(self, content: Content) -> bool:
-        """Return whether the file has the right bytes; remove it where it does not."""
-        if self.is_right(content):
+        """Return whether the file has the right bytes; remove it where it does not, or where its
+        name is that of a link, a directory or a pipe."""
+        if not self.path(content).is_symlink() and self.is_right(content):
             return True
-        self.path(content).unlink(missing_ok=True)
+        remove_entry(self.path(content))
         return False
 
     @contextmanager
     def incoming(self, content: Content) -> Iterator[Path]:
         """Yield a scratch file for `content`, locked against other processes."""
-        with exclusive(self.root / "locks" / content.sha256):
+        with exclusive(self._lock(content)):
             partial = self.root / "partial" / content.sha256
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            partial.unlink(missing_ok=True)  # of a process that was killed
+            make_directory(partial.parent)
+            remove_entry(partial)  # of a process that was killed
             try:
                 yield partial
             finally:
-                partial.unlink(missing_ok=True)
+                remove_entry(partial)
+
+    def _lock(self, content: Content) -> Path:
+        """Return the name of a lock, and remove what is there unless it is a file. A file is never
+        removed, because another process may hold its lock."""
+        lock = self.root / "locks" / content.sha256
+        make_directory(lock.parent)
+        if not _is_file_or_absent(lock):
+            with exclusive(self.root / "locks.lock"):
+                if not _is_file_or_absent(lock):
+                    remove_entry(lock)
+        return lock
 
     def keep(self, content: Content, file: Path) -> None:
         """Move the verified `file` to its name, atomically."""
         final = self.path(content)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(final.parent.parent)
+        make_directory(final.parent)
+        if final.is_dir() and not final.is_symlink():
+            remove_entry(final)
         file.chmod(0o444)
         file.replace(final)
+
+
+def _is_file_or_absent(path: Path) -> bool:
+    """Return whether a regular file has a name, not a link to one, or nothing has it."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def link_or_copy(source: Path, destination: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,14 @@ from envmatrix.store.artifacts import Store, link_or_copy
 
 TEXT = b"the bytes of a package"
 ITEM = Artifact("debian", "pool/a_1.deb", "a", "1", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+
+
+# The names of a file in the cache: of itself, of a part of it, and of its lock.
+NAMES = (
+    f"sha256/{ITEM.sha256[:2]}/{ITEM.sha256}",
+    f"partial/{ITEM.sha256}",
+    f"locks/{ITEM.sha256}",
+)
 
 
 @pytest.fixture
@@ -82,6 +90,71 @@ def test_a_leftover_that_shares_the_bytes_of_a_file_is_not_written_through(
     partial.hardlink_to(source)
     assert put(store).read_bytes() == TEXT
     assert source.read_bytes() == b"source"
+
+
+def make_directory_with_content(path: Path) -> None:
+    path.mkdir()
+    (path / "file").write_bytes(b"content")
+
+
+# What may have a name in the cache, except for a file.
+KINDS: dict[str, Callable[[Path], None]] = {
+    "directory": make_directory_with_content,
+    "pipe": os.mkfifo,
+    "link-to-nothing": lambda path: path.symlink_to("nothing"),
+    "link-to-itself": lambda path: path.symlink_to(path.name),
+}
+
+
+def place(store: Store, name: str, make: Callable[[Path], None]) -> Path:
+    path = store.root / name
+    path.parent.mkdir(parents=True)
+    make(path)
+    return path
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_file_of_the_cache_is_replaced(store: Store, name: str, kind: str) -> None:
+    place(store, name, KINDS[kind])
+    assert not store.verified(ITEM)
+    assert put(store).read_bytes() == TEXT
+    assert store.verified(ITEM)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("is_directory", [False, True], ids=["file", "directory"])
+def test_what_a_link_in_the_cache_names_stays(
+    store: Store, tmp_path: Path, name: str, *, is_directory: bool
+) -> None:
+    directory = tmp_path / "other"
+    directory.mkdir()
+    (directory / "file").write_bytes(TEXT)
+    target = directory if is_directory else directory / "file"
+    link = place(store, name, lambda path: path.symlink_to(target))
+    assert not store.verified(ITEM)
+    put(store)
+    assert store.verified(ITEM)
+    assert not link.is_symlink()
+    assert (directory / "file").read_bytes() == TEXT
+    assert (directory / "file").stat().st_mode & 0o200
+
+
+@pytest.mark.parametrize("name", ["locks", "partial", "sha256", f"sha256/{ITEM.sha256[:2]}"])
+def test_what_is_no_directory_of_the_cache_is_replaced(store: Store, name: str) -> None:
+    place(store, name, Path.touch)
+    assert not store.verified(ITEM)
+    put(store)
+    assert store.verified(ITEM)
+
+
+def test_the_lock_of_a_file_is_not_replaced(store: Store) -> None:
+    lock = store.root / "locks" / ITEM.sha256
+    put(store)
+    before = lock.stat().st_ino
+    put(store)
+    assert lock.stat().st_ino == before
 
 
 def test_a_name_is_never_seen_before_its_bytes_are_whole(store: Store) -> None:
