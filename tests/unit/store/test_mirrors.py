@@ -9,12 +9,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.fakes import Silent
 from tests.servers import Server
 
 from envmatrix.errors import Absent, ConfigurationError
 from envmatrix.lock.model import Artifact
+from envmatrix.machine.origins import Origins
 from envmatrix.store import outages as outages_module
 from envmatrix.store.artifacts import Store
+from envmatrix.store.downloads import Fetcher
 from envmatrix.store.mirrors import (
     DirectoryMirror,
     OptionalMirror,
@@ -98,6 +101,22 @@ def test_a_directory_does_not_have_what_is_no_file(
     with pytest.raises(Absent, match=r"does not have it|has no readable file"):
         next(mirror.read(item.sha256))
     assert os.path.lexists(path) or kind == "no-prefix-directory"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_server_is_asked_if_a_directory_has_no_file(kind: str, tmp_path: Path) -> None:
+    mirror = DirectoryMirror(Store(tmp_path / "mirror"))
+    path = mirror.store.path(ITEM)
+    path.parent.mkdir(parents=True)
+    OTHER_KINDS[kind](path)
+    (tmp_path / "config.toml").write_text('[mirrors]\ndebian = ["http://mirror.example"]\n')
+    origins = Origins(tmp_path / "config.toml", {}, tmp_path, ("", ""))
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, content=TEXT))
+    store = Store(tmp_path / "store")
+    with httpx.Client(transport=answer) as client:
+        Fetcher(store, origins, client, mirror=mirror).fetch([ITEM], Silent())
+    assert store.verified(ITEM)
 
 
 def test_a_directory_does_not_have_what_it_may_not_read(
