@@ -72,6 +72,14 @@ class Server:
         return httpx.Response(404)
 
     @contextmanager
-    def client(self, repository: str = REPOSITORY) -> Iterator[Registry]:
+    def client(
+        self, repository: str = REPOSITORY, *, is_optional: bool = False
+    ) -> Iterator[Registry]:
         with httpx.Client(transport=httpx.MockTransport(self.respond)) as client:
-            yield Registry(repository, client, lambda _: self.account, self.pauses.append)
+            yield Registry(
+                repository,
+                client,
+                lambda _: self.account,
+                self.pauses.append,
+                is_optional=is_optional,
+            )

@@ -7,16 +7,15 @@ import io
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import get_native_id
-from typing import IO
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.text import one_line
 
 
-def open_regular(file: Path) -> IO[bytes]:
+def open_regular(file: Path) -> io.BufferedReader:
     """Open a file to read; OSError where it is a pipe, a directory, a socket or a device."""
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError(errno.ENXIO, "it is no regular file", str(file))
@@ -91,6 +90,28 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def remove_entry(entry: Path) -> None:
+    """Remove a file, a pipe, a link itself, or a directory with its content, if there is one."""
+    try:
+        entry.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except IsADirectoryError:
+        import shutil
+
+        shutil.rmtree(entry)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, also in the place of another entry; a link to a directory is one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        with suppress(FileNotFoundError, IsADirectoryError):  # another process was first
+            directory.unlink()
+        directory.mkdir(exist_ok=True)
 
 
 @contextmanager

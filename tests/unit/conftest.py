@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ cuda: ["12.4", "13.0"]
 cudnn: [none, "9.28"]
 os: [debian12, debian13]
 arch: [x86_64, aarch64]"""
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Fail instead of waiting, as for the other end of a pipe."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,7 @@ def fetch_files(workspace: Workspace, key: str, console: Console) -> None:
     from envmatrix.store.mirrors import fetcher_of_user
 
     record_checkout(cache_directory(), workspace.root)
-    with fetcher_of_user(workspace.lock.epoch) as fetcher:
+    with fetcher_of_user(console.warn, workspace.lock.epoch) as fetcher:
         fetcher.fetch(workspace.lock.sets[key].files, console)
 
 

@@ -55,6 +55,6 @@ def _fetch(package_set: PackageSet, console: Console) -> Store:
         return store
     from envmatrix.store.mirrors import fetcher_of_user
 
-    with fetcher_of_user() as fetcher:
+    with fetcher_of_user(console.warn) as fetcher:
         fetcher.fetch(package_set.artifacts, console)
     return store

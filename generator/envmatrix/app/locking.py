@@ -33,7 +33,7 @@ from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.model import Matrix
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download
-from envmatrix.store.mirrors import mirror_of_user
+from envmatrix.store.mirrors import fetcher_of_user
 from envmatrix.store.package_index import index_entry, index_files
 from envmatrix.store.unfinished_locks import UnfinishedLock
 from envmatrix.text import number_of
@@ -54,7 +54,7 @@ def update_lock(
     resolved = journal.find()
     if resolved:
         console.say("resuming: what the last run resolved before it failed is kept")
-    with _local_fetcher() as fetcher:
+    with fetcher_of_user(console.warn) as fetcher:
         with _resolution(fetcher, matrix.facts, console) as resolution:
             lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
         search = Search(fetcher, console)
@@ -62,14 +62,6 @@ def update_lock(
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
     _write(root / FILE, lock, len(matrix.cells), console)
     journal.forget()
-
-
-@contextmanager
-def _local_fetcher() -> Iterator[Fetcher]:
-    """Yield a fetcher with the store and the mirrors of this machine."""
-    origins = Origins()
-    with http_client(origins) as client, mirror_of_user() as mirror:
-        yield Fetcher(Store.of_user(), origins, client, mirror=mirror)
 
 
 @contextmanager

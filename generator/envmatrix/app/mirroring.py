@@ -42,7 +42,7 @@ def mirror_files(
         }
         if not dry_run:
             record_checkout(cache_directory(), workspace.root)
-            with fetcher_of_user(lock.epoch) as fetcher:
+            with fetcher_of_user(console.warn, lock.epoch) as fetcher:
                 store = fetcher.store
                 lacking = [
                     file

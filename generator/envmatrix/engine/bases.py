@@ -23,7 +23,7 @@ from envmatrix.console import Display
 from envmatrix.engine import docker_client, foreign_bases, image_store
 from envmatrix.errors import EngineError, LookupFailed
 from envmatrix.facts.targets import MACHINES
-from envmatrix.files import new_directory
+from envmatrix.files import naming, new_directory
 from envmatrix.lock.model import Artifact, BootstrapRequest, PackageSet
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.host import ID_PACKAGE, emulation_handler
@@ -238,7 +238,7 @@ def adopt(mirror: Mirror, package_set: PackageSet, epoch: int, directory: Path) 
     sha256 = package_set.diff_id.removeprefix("sha256:")
     try:
         with _new_layout(directory, package_set, epoch) as rootfs:
-            with rootfs.open("wb") as layer:
+            with naming(rootfs), rootfs.open("wb") as layer:
                 layer.writelines(mirror.read(sha256))
             if sha256_of(rootfs) != sha256:
                 raise LookupFailed(f"the mirror has another layer for {sha256}")

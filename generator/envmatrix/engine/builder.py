@@ -298,7 +298,7 @@ def local_builder(
     lock: Lock, console: Console, options: BuildOptions | None = None
 ) -> Iterator[Builder]:
     """Yield a builder with this machine's engine, cache and mirrors, with `options`."""
-    with docker_client.connect() as client, fetcher_of_user(lock.epoch) as fetcher:
+    with docker_client.connect() as client, fetcher_of_user(console.warn, lock.epoch) as fetcher:
         arch, records = image_store.architecture(client), ImageRecords.of_user()
         options = options or BuildOptions()
         yield Builder(client, cache_directory(), records, fetcher, lock, console, arch, options)

@@ -131,6 +131,12 @@ def message_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def is_unreachable(error: Exception) -> bool:
+    """Return whether there was no connection: it was refused, or the name of the server does not
+    resolve."""
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+
+
 def is_absence(error: Exception) -> bool:
     """Return whether a server answered that it does not have the file."""
     if isinstance(error, httpx.HTTPStatusError):

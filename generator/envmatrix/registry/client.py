@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx
 
 from envmatrix.errors import Absent, LookupFailed
-from envmatrix.machine.http import GONE, basic_authorization, retry_request
+from envmatrix.machine.http import GONE, basic_authorization, is_unreachable, retry_request
 from envmatrix.parallel import run_parallel
 from envmatrix.registry.manifests import EMPTY, INDEX, MANIFEST, Manifest, canonical, digest_of
 from envmatrix.text import redacted
@@ -51,7 +51,8 @@ def credentials_of_docker(host: str) -> Mapping[str, str] | None:
 class Registry:
     """One repository of a registry. LookupFailed where it does not answer, or refuses.
 
-    `sleep` is the pause between attempts, in seconds. Requests are idempotent: everything is named
+    `sleep` is the pause between attempts, in seconds; there is one attempt to connect to a registry
+    that `is_optional`. Requests are idempotent: everything is named
     by its content.
     """
 
@@ -61,6 +62,8 @@ class Registry:
         client: httpx.Client,
         credentials: Callable[[str], Mapping[str, str] | None] = credentials_of_docker,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        is_optional: bool = False,
     ) -> None:
         self.host, _, self._name = repository.partition("/")
         self.repository = repository
@@ -69,6 +72,7 @@ class Registry:
         self._client = client
         self._credentials = credentials
         self._sleep = sleep
+        self._is_optional = is_optional
         self._authorization: str | None = None
         self._base: str | None = None
         self._connecting = threading.Lock()
@@ -259,8 +263,16 @@ class Registry:
         action: Callable[[], _Result],
         is_transient: Callable[[Exception], bool] = lambda _: False,
     ) -> _Result:
+        def attempt() -> _Result:
+            try:
+                return action()
+            except httpx.TransportError as error:
+                if self._is_optional and is_unreachable(error):
+                    raise self._lookup_error(error) from error
+                raise
+
         try:
-            return retry_request(action, self._sleep, is_transient)
+            return retry_request(attempt, self._sleep, is_transient)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError) as error:
             raise self._lookup_error(error) from error
 
@@ -374,12 +386,12 @@ def _basic(account: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def open_registry(repository: str) -> Iterator[Registry]:
+def open_registry(repository: str, *, is_optional: bool = False) -> Iterator[Registry]:
     """Yield a client with the trusted certificates of this machine and its engine."""
     timeout = httpx.Timeout(30, connect=5)
     verify = _trust(repository.partition("/")[0])
     with httpx.Client(verify=verify, timeout=timeout, follow_redirects=True) as client:
-        yield Registry(repository, client)
+        yield Registry(repository, client, is_optional=is_optional)
 
 
 def _trust(host: str) -> ssl.SSLContext | bool:

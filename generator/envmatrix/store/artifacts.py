@@ -7,14 +7,18 @@ Several processes may fetch at once; each file is written by the holder of its l
 from __future__ import annotations
 
 import hashlib
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
+from envmatrix.files import make_directory, naming, open_regular, remove_entry
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.records import dataclass
+
+_CHUNK = 1 << 20
 
 
 class Content(Protocol):
@@ -29,7 +33,7 @@ class Content(Protocol):
 
 
 def sha256_of(file: Path) -> str:
-    with file.open("rb") as handle:
+    with open_regular(file) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -50,34 +54,66 @@ class Store:
     def has(self, content: Content) -> bool:
         """Return whether a file of the right size exists; `verified` checks its bytes."""
         try:
-            return self.path(content).stat().st_size == content.size
+            status = self.path(content).stat()
         except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == content.size
+
+    def is_right(self, content: Content) -> bool:
+        """Return whether the file has the right bytes."""
+        try:
+            return self.has(content) and sha256_of(self.path(content)) == content.sha256
+        except PermissionError:
             return False
 
     def verified(self, content: Content) -> bool:
-        """Return whether the file has the right bytes; remove it where it does not."""
-        if self.has(content) and sha256_of(self.path(content)) == content.sha256:
+        """Return whether the file has the right bytes; remove it where it does not, or where its
+        name is that of a link, a directory or a pipe."""
+        if not self.path(content).is_symlink() and self.is_right(content):
             return True
-        self.path(content).unlink(missing_ok=True)
+        remove_entry(self.path(content))
         return False
 
     @contextmanager
     def incoming(self, content: Content) -> Iterator[Path]:
         """Yield a scratch file for `content`, locked against other processes."""
-        with exclusive(self.root / "locks" / content.sha256):
+        with exclusive(self._lock(content)):
             partial = self.root / "partial" / content.sha256
-            partial.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(partial.parent)
+            remove_entry(partial)  # of a process that was killed
             try:
                 yield partial
             finally:
-                partial.unlink(missing_ok=True)
+                remove_entry(partial)
+
+    def _lock(self, content: Content) -> Path:
+        """Return the name of a lock, and remove what is there unless it is a file. A file is never
+        removed, because another process may hold its lock."""
+        lock = self.root / "locks" / content.sha256
+        make_directory(lock.parent)
+        if not _is_file_or_absent(lock):
+            with exclusive(self.root / "locks.lock"):
+                if not _is_file_or_absent(lock):
+                    remove_entry(lock)
+        return lock
 
     def keep(self, content: Content, file: Path) -> None:
         """Move the verified `file` to its name, atomically."""
         final = self.path(content)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(final.parent.parent)
+        make_directory(final.parent)
+        if final.is_dir() and not final.is_symlink():
+            remove_entry(final)
         file.chmod(0o444)
         file.replace(final)
+
+
+def _is_file_or_absent(path: Path) -> bool:
+    """Return whether a regular file has a name, not a link to one, or nothing has it."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def link_or_copy(source: Path, destination: Path) -> None:
@@ -87,4 +123,20 @@ def link_or_copy(source: Path, destination: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, destination)
+        _copy(source, destination)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """Copy a file to a new one; errors name the one of the two that has the problem."""
+    with (
+        naming(destination),
+        open_regular(source) as reader,
+        destination.open("xb") as writer,
+    ):
+        while chunk := _read(reader, source):
+            writer.write(chunk)
+
+
+def _read(reader: BufferedReader, file: Path) -> bytes:
+    with naming(file):
+        return reader.read(_CHUNK)

@@ -38,6 +38,7 @@ from envmatrix.parallel import INTERRUPTION, run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store, sha256_of
 from envmatrix.store.excerpts import cut_ranges, is_complete, make_excerpt, missing_size
+from envmatrix.store.outages import NoConnection, Outages
 from envmatrix.store.package_index import index_entry, index_files
 
 # Connections of one download.
@@ -53,8 +54,10 @@ _MOST_READS = 64
 _SHOWN = 3
 _MIRROR = "the mirror"
 
-# Where a file may be, and a function that begins to read it there.
-_Source = tuple[str, Callable[[], Iterator[bytes]]]
+# Begins to read a file.
+_Read = Callable[[], Iterator[bytes]]
+# Where a file may be, and a function that reads it there.
+_Source = tuple[str, _Read]
 
 
 class Mirror(Protocol):
@@ -103,6 +106,7 @@ class Fetcher:
     sleep: Callable[[float], None] = time.sleep
     mirror: Mirror | None = None
     epoch: int | None = None
+    outages: Outages = field(default_factory=Outages)
 
     def fetch(self, files: Sequence[StageFile], progress: Meter) -> None:
         """Download all `files` that the store lacks, verified. LookupFailed names all files
@@ -198,7 +202,8 @@ class Fetcher:
                 try:
                     self._take(chunks, content, partial, transfer)
                 except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
-                    if isinstance(error, LookupFailed) and location != _MIRROR:
+                    is_fatal = isinstance(error, LookupFailed) and location != _MIRROR
+                    if is_fatal and not isinstance(error, NoConnection):
                         raise  # no server is reached in the configured way
                     failed.add(location, error)
                 else:
@@ -213,33 +218,42 @@ class Fetcher:
     def _on_servers(
         self, artifact: Artifact, failed: FailedAttempts, part: Range | None = None
     ) -> Iterable[_Source]:
-        for url in self._locations(artifact, failed):
+        for url, mirror in self._locations(artifact, failed):
+            read: _Read = functools.partial(_stream, self.client, url)
             if part:
-                span, size = part.span, artifact.size
-                yield url, functools.partial(stream_range, self.client, url, span, size)
-            else:
-                yield url, functools.partial(_stream, self.client, url)
+                read = functools.partial(stream_range, self.client, url, part.span, artifact.size)
+            if mirror:
+                read = functools.partial(self.outages.read, mirror, read)
+            yield url, read
 
-    def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[str]:
+    def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[tuple[str, str]]:
+        """Yield the URLs of a file, each with the base of its mirror if others follow that may have
+        the file as well, otherwise with nothing."""
         origin = artifact.origin
         if origin == URL:
-            yield artifact.path
+            yield artifact.path, ""
             return
         path = quote(artifact.path, safe=_SAFE)
-        for base in self.origins.files(origin):
-            yield f"{base}/{path}"
+        bases = self.origins.files(origin)
+        mirrors = bases if origin == PYPI else bases[:-1]
+        for base in bases:
+            yield f"{base}/{path}", base if base in mirrors else ""
         if origin == PYPI:
             try:
-                yield index_entry(self.client, self.origins.pypi_indexes, artifact)[0]
+                yield index_entry(self.client, self.origins.pypi_indexes, artifact)[0], ""
             except LookupFailed as error:
                 failed.add("", error)
         elif self.epoch is not None:
             for base in self.origins.snapshots(origin, self.epoch):
-                yield f"{base}/{path}"
+                yield f"{base}/{path}", ""
 
     def remote_file(self, artifact: Artifact) -> RemoteFile | None:
         """Return a file where it probably is on a server; None if no server has such files."""
-        urls = self._locations(artifact, FailedAttempts())
+        urls = (
+            url
+            for url, mirror in self._locations(artifact, FailedAttempts())
+            if mirror not in self.outages.errors
+        )
         return next((RemoteFile(self.client, url, artifact.size) for url in urls), None)
 
     def _newest_version(self, artifact: Artifact) -> str:
@@ -306,14 +320,13 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator
     not those of the lock."""
     digest = hashlib.sha256()
     received = 0
-    with partial.open("wb") as file:
+    with naming(partial), partial.open("wb") as file:
         for chunk in chunks:
             received += len(chunk)
             if received > content.size:
                 raise WrongContent(f"more than the {content.size} bytes that the lock names")
             digest.update(chunk)
-            with naming(partial):
-                file.write(chunk)
+            file.write(chunk)
             yield len(chunk)
     if received < content.size:
         raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")
@@ -379,7 +392,7 @@ def measure_download(client: httpx.Client, store: Store, url: str, sha256: str) 
     the expected `sha256`."""
 
     def once(partial: Path) -> None:
-        with partial.open("wb") as file:
+        with naming(partial), partial.open("wb") as file:
             file.writelines(_stream(client, url))
 
     artifact = Artifact(URL, url, "", "", 0, sha256)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from envmatrix.excerpts.planning import compose
 from envmatrix.excerpts.reading import RangesReader, Unsuitable
+from envmatrix.files import naming
 from envmatrix.lock.model import Artifact, Excerpt, StageFile
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store
@@ -79,6 +80,7 @@ def _keep(store: Store, expected: Content, content: bytes) -> bool:
         return False
     with store.incoming(expected) as partial:
         if not store.verified(expected):
-            partial.write_bytes(content)
+            with naming(partial):
+                partial.write_bytes(content)
             store.keep(expected, partial)
     return True

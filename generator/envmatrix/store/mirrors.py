@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from envmatrix.errors import Absent, ConfigurationError
+from envmatrix.files import open_regular
 from envmatrix.machine.configuration import configured_mirror, user_configuration
 from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
@@ -20,6 +21,7 @@ from envmatrix.records import dataclass
 from envmatrix.registry.client import Registry, open_registry
 from envmatrix.store.artifacts import Content, Store, link_or_copy
 from envmatrix.store.downloads import Fetcher, Mirror
+from envmatrix.store.outages import Outages
 
 SCHEME = "oci://"
 
@@ -36,14 +38,17 @@ class DirectoryMirror:
 
     def read(self, sha256: str) -> Iterator[bytes]:
         try:
-            with self.store.path_of(sha256).open("rb") as file:
+            with open_regular(self.store.path_of(sha256)) as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except FileNotFoundError as error:
             raise Absent(f"`{self.store.root}` does not have it") from error
+        except OSError as error:  # a server has the file perhaps
+            reason = (error.strerror or str(error)).lower()
+            raise Absent(f"`{self.store.root}` has no readable file: {reason}") from error
 
     def has(self, content: Content) -> bool:
-        return self.store.verified(content)
+        return self.store.is_right(content)
 
     def put(self, content: Content, file: Path) -> None:
         with self.store.incoming(content) as partial:
@@ -90,26 +95,51 @@ def _descriptor(content: Content) -> Mapping[str, object]:
 WritableMirror = DirectoryMirror | RegistryMirror
 
 
+@dataclass(frozen=True, slots=True)
+class OptionalMirror:
+    """A mirror to read from, at `location`, until it cannot be reached."""
+
+    mirror: WritableMirror
+    location: str
+    outages: Outages
+
+    def read(self, sha256: str) -> Iterator[bytes]:
+        return self.outages.read(self.location, lambda: self.mirror.read(sha256))
+
+
 @contextmanager
-def open_mirror(location: str) -> Iterator[WritableMirror]:
-    """Yield the mirror at `location`: a directory, or `oci://` and a repository."""
+def open_mirror(location: str, *, is_optional: bool = False) -> Iterator[WritableMirror]:
+    """Yield the mirror at `location`: a directory, or `oci://` and a repository. There is one
+    attempt to connect to a mirror that `is_optional`."""
     if location.startswith(SCHEME):
         repository = location.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
             hint = f"write `{SCHEME}registry.example/team/files`"
             raise ConfigurationError(f"`{location}` names no repository", hint=hint)
-        with open_registry(repository) as client:
+        with open_registry(repository, is_optional=is_optional) as client:
             yield RegistryMirror(client)
     elif not location or "://" in location:
         hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
         message = f"the mirror `{location}` is neither a directory nor `{SCHEME}`"
         raise ConfigurationError(message, hint=hint)
     else:
-        yield DirectoryMirror(Store(Path(location).expanduser()))
+        directory = Path(location).expanduser()
+        _require_directory(location, directory)
+        yield DirectoryMirror(Store(directory))
+
+
+def _require_directory(location: str, directory: Path) -> None:
+    """Raise ConfigurationError where something else has the name of a directory that exists or can
+    be made, or of one above it."""
+    present = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not os.path.isdir(present):  # noqa: PTH112 -- without permission, `Path` raises an error
+        reason = "" if present == directory else f": `{present}` is none"
+        hint = f"name a directory, or `{SCHEME}registry.example/team/files`"
+        raise ConfigurationError(f"the mirror `{location}` is no directory{reason}", hint=hint)
 
 
 @contextmanager
-def mirror_of_user() -> Iterator[Mirror | None]:
+def mirror_of_user(outages: Outages) -> Iterator[Mirror | None]:
     """Yield the mirror of $ENVMATRIX_MIRROR, else of the user's configuration, if any."""
     location = os.environ.get("ENVMATRIX_MIRROR") or configured_mirror(user_configuration())
     if location is None:
@@ -118,14 +148,14 @@ def mirror_of_user() -> Iterator[Mirror | None]:
     if not location.startswith(SCHEME) and not Path(location).expanduser().is_dir():
         hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
         raise ConfigurationError(f"the mirror `{location}` is no directory", hint=hint)
-    with open_mirror(location) as mirror:
-        yield mirror
+    with open_mirror(location, is_optional=True) as mirror:
+        yield OptionalMirror(mirror, location, outages)
 
 
 @contextmanager
-def fetcher_of_user(epoch: int | None = None) -> Iterator[Fetcher]:
+def fetcher_of_user(warn: Callable[[str], None], epoch: int | None = None) -> Iterator[Fetcher]:
     """Yield a fetcher with the store, the origins and the mirror of this user, for a lock of this
     epoch."""
-    origins = Origins()
-    with http_client(origins) as client, mirror_of_user() as mirror:
-        yield Fetcher(Store.of_user(), origins, client, mirror=mirror, epoch=epoch)
+    origins, outages, store = Origins(), Outages.of_process(warn), Store.of_user()
+    with http_client(origins) as client, mirror_of_user(outages) as mirror:
+        yield Fetcher(store, origins, client, mirror=mirror, epoch=epoch, outages=outages)

@@ -29,6 +29,7 @@ from envmatrix.machine.origins import Origins
 from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download
+from envmatrix.store.outages import Outages
 from envmatrix.store.package_index import index_entry, index_files
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
@@ -49,12 +50,16 @@ ITEM = item_of(TEXT)
 
 @dataclass
 class Downloader:
-    """A store with its mirrors; it keeps the requests and pauses of downloads."""
+    """A store with its mirrors; it keeps the requests, pauses and warnings of downloads."""
 
     store: Store
     origins: Origins
     requests: list[str] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.outages = Outages(self.warnings.append)
 
     def fetch(self, answer: Answer, *items: Artifact) -> None:
         def listen(request: httpx.Request) -> httpx.Response:
@@ -62,9 +67,10 @@ class Downloader:
             return answer(request)
 
         with httpx.Client(transport=httpx.MockTransport(listen)) as client:
-            Fetcher(self.store, self.origins, client, self.pauses.append).fetch(
-                items or (ITEM,), Silent()
+            fetcher = Fetcher(
+                self.store, self.origins, client, self.pauses.append, outages=self.outages
             )
+            fetcher.fetch(items or (ITEM,), Silent())
 
     @property
     def has_nothing(self) -> bool:
@@ -123,8 +129,8 @@ def test_a_corrupt_file_is_fetched_again(downloader: Downloader) -> None:
 
 @pytest.mark.parametrize(
     "trouble",
-    [status(500), status(429), httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), ok(b"th")],
-    ids=["500", "429", "refused", "timeout", "short"],
+    [status(500), status(429), httpx.ReadError("reset"), httpx.ReadTimeout("slow"), ok(b"th")],
+    ids=["500", "429", "reset", "timeout", "short"],
 )
 def test_what_may_pass_is_tried_again_after_a_growing_pause(
     downloader: Downloader, trouble: httpx.Response | Exception
@@ -143,6 +149,52 @@ def test_after_the_last_attempt_the_next_mirror_is_asked(downloader: Downloader)
     downloader.fetch(answer)
     assert downloader.store.verified(ITEM)
     assert len(downloader.requests) == ATTEMPTS + 1
+
+
+CONNECTION_ERRORS = [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")]
+
+
+@pytest.mark.parametrize("error", CONNECTION_ERRORS, ids=["refused", "timeout"])
+def test_a_mirror_that_cannot_be_reached_is_told_once_and_not_tried_again(
+    downloader: Downloader, error: Exception
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "first" in str(request.url):
+            raise error
+        return ok(TEXT if "/a_" in str(request.url) else b"other")
+
+    downloader.fetch(answer)
+    downloader.fetch(answer, item_of(b"other", "other"))
+    assert [url.split("/")[2] for url in downloader.requests] == [
+        "first.example",
+        "second.example",
+        "second.example",
+    ]
+    assert downloader.pauses == []
+    (warning,) = downloader.warnings
+    assert warning.startswith(f"the mirror `{BASES[0]}` cannot be reached ({error})")
+
+
+def test_the_last_server_is_tried_again_also_if_it_refuses_connections(
+    downloader: Downloader,
+) -> None:
+    refused = httpx.ConnectError("refused")
+    downloader.fetch(answers(refused, refused, ok()))
+    assert downloader.store.verified(ITEM)
+    assert [url.split("/")[2] for url in downloader.requests] == [
+        "first.example",
+        "second.example",
+        "second.example",
+    ]
+
+
+def test_a_file_is_not_gone_if_a_mirror_could_not_be_reached(downloader: Downloader) -> None:
+    answer = answers(httpx.ConnectError("refused"), status(404))
+    for _ in range(2):
+        with pytest.raises(LookupFailed, match="was not downloaded") as caught:
+            downloader.fetch(answer)
+        assert not isinstance(caught.value, Absent)
+        assert caught.value.details[0] == f"{BASES[0]}/pool/a_1%252b.deb: refused"
 
 
 @pytest.mark.parametrize("refusal", [status(404), status(403), ok(TEXT.swapcase()), ok(TEXT * 2)])
