@@ -117,7 +117,8 @@ def _tool() -> bytes:
         for entry in sorted(os.scandir(directories.pop()), key=lambda entry: entry.name):
             if not entry.is_dir():
                 status = entry.stat()
-                digest.update(f"{entry.path} {status.st_mtime_ns} {status.st_size}".encode())
+                state = f" {status.st_mtime_ns} {status.st_size}".encode()
+                digest.update(os.fsencode(entry.path) + state)
             elif entry.name != "__pycache__":
                 directories.append(entry.path)
     return digest.digest()
