@@ -203,12 +203,15 @@ class Engine:
         try:
             return decode(json.loads(content))
         except json.JSONDecodeError as error:
-            message = f"the engine at `{self._address}` went away amid its answer"
-            raise RequestFailed(message, hint=_DIAGNOSE) from error
+            raise RequestFailed(
+                f"the engine at `{self._address}` went away amid its answer", hint=_DIAGNOSE
+            ) from error
         except _WRONG_ANSWER as error:
             request_line = f"{request.method} {request.path.partition('?')[0]}"
-            message = f"`{self._address}` does not answer `{request_line}` as a container engine"
-            raise RequestFailed(message, hint=_DIAGNOSE) from error
+            raise RequestFailed(
+                f"`{self._address}` does not answer `{request_line}` as a container engine",
+                hint=_DIAGNOSE,
+            ) from error
 
     def _tell(self, request: Request) -> bytes:
         """Send a request; return the content of its answer."""
@@ -248,10 +251,14 @@ def _lost_connections(address: str) -> Iterator[None]:
     """Raise RequestFailed where the connection to the engine is lost."""
     try:
         yield
+    except TimeoutError as error:
+        raise RequestFailed(
+            f"the engine at `{address}` does not answer: {error}", hint=_DIAGNOSE
+        ) from error
     except OSError as error:
-        failure = "does not answer" if isinstance(error, TimeoutError) else "went away"
-        message = f"the engine at `{address}` {failure}: {error}"
-        raise RequestFailed(message, hint=_DIAGNOSE) from error
+        raise RequestFailed(
+            f"the engine at `{address}` went away: {error}", hint=_DIAGNOSE
+        ) from error
 
 
 def _check(response: Response, address: str) -> None:
@@ -264,8 +271,9 @@ def _check(response: Response, address: str) -> None:
     except _WRONG_ANSWER:
         message = content.decode("utf-8", "replace") or f"status {response.status}"
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = f"the engine at `{address}` failed: {message}"
-        raise RequestFailed(message, response.status, hint=_DIAGNOSE)
+        raise RequestFailed(
+            f"the engine at `{address}` failed: {message}", response.status, hint=_DIAGNOSE
+        )
     raise RequestFailed(message, response.status)
 
 

@@ -39,8 +39,9 @@ def _add_line(file: Path, line: bytes) -> bool:
 def _shell_of_user() -> str:
     shell = os.environ.get("SHELL", "")
     name = Path(shell).name
+    hint = "name one: `envmatrix completion install bash`, or zsh, or fish"
+    if not shell:
+        raise ConfigurationError("$SHELL is not set", hint=hint)
     if name not in SHELLS:
-        hint = "name one: `envmatrix completion install bash`, or zsh, or fish"
-        fault = f"is `{shell}`, which has no completion" if shell else "is not set"
-        raise ConfigurationError(f"$SHELL {fault}", hint=hint)
+        raise ConfigurationError(f"$SHELL is `{shell}`, which has no completion", hint=hint)
     return name
