@@ -166,7 +166,10 @@ def _remedy(error: OSError) -> str | None:
     from envmatrix.machine.cache import cache_directory
     from envmatrix.machine.remedies import file_remedy
 
-    return file_remedy(error, cache_directory())
+    try:
+        return file_remedy(error, cache_directory())
+    except ConfigurationError:  # there is no home directory
+        return None
 
 
 def _text_of(filename: object) -> str:
@@ -186,7 +189,7 @@ def _internal(error: Exception) -> InternalError:
     log = cache_directory() / "internal-error.log"
     try:
         write_whole(log, text.encode("utf-8", "backslashreplace"), 0o600)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ConfigurationError):
         return InternalError(message, details=text.splitlines(), hint=_DEFECT)
     return InternalError(message, hint=f"{_DEFECT} with `{log}`, which says where")
 

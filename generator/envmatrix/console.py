@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import click
 
 from envmatrix.errors import EnvmatrixError
-from envmatrix.text import duration, one_line, safe, safe_json, safe_message
+from envmatrix.text import duration, number_of, one_line, safe, safe_json, safe_message
 
 if TYPE_CHECKING:
     from envmatrix.live_table import LiveTable, Row
@@ -175,7 +175,7 @@ class Console:
                 return
             line_time = time.monotonic()
             item = "" if done == expected else item
-            self.say(f"{name}: {amount_of(done, unit)} of {_with_item(total, unit, item)}")
+            self.say(f"{name}: {_part_of(total, done, unit, item)}")
 
         return _Sum(expected, show)
 
@@ -323,7 +323,7 @@ def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
     """Return a function that adds up amounts, and shows how much of `total` they are."""
 
     def show_amounts(done: int, total: int, item: str) -> None:
-        show(f"{amount_of(done, unit)} of {_with_item(total, unit, item)}")
+        show(_part_of(total, done, unit, item))
 
     advance = _Sum(total, show_amounts)
     if total:
@@ -331,8 +331,10 @@ def _counter(show: Callable[[str], None], total: int, unit: str) -> Advance:
     return advance
 
 
-def _with_item(total: int, unit: str, item: str) -> str:
-    return f"{amount_of(total, unit)}, {one_line(item)}" if item else amount_of(total, unit)
+def _part_of(total: int, done: int, unit: str, item: str) -> str:
+    """Return how much is done: 1.2 MB of 3.0 GB, or 1 of 7 sets, and the item at hand."""
+    part = amount_of(done, unit) if unit == "bytes" else done
+    return f"{part} of {amount_of(total, unit)}" + (f", {one_line(item)}" if item else "")
 
 
 def _show_nothing(_done: int, _total: int, _item: str) -> None: ...
@@ -380,9 +382,9 @@ def _without_options(step: str) -> str:
 
 
 def amount_of(value: int, unit: str) -> str:
-    """Return `value` for people: 1.2 GB for bytes, else the number and its unit."""
+    """Return `value` for people: 1.2 GB for bytes, else the number and its unit, a plural."""
     if unit != "bytes":
-        return f"{value} {unit}"
+        return number_of(value, unit.removesuffix("s"), unit)
     scaled = float(value)
     for prefix in ("", "k", "M"):
         if scaled < 1000:

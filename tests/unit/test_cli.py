@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -527,10 +528,17 @@ def test_a_plan_needs_the_files_that_are_generated(
     envmatrix: Prompt, locked: Path, name: str
 ) -> None:
     assert envmatrix("generate").status == 0
-    (locked / "dockerfiles" / name).write_text("# changed by hand\n")
+    file = locked / "dockerfiles" / name
+    file.write_text("# changed by hand\n")
     answer = envmatrix("plan")
     assert (answer.status, answer.out) == (4, "")
     assert f"`dockerfiles/{name}` is not what the lock says" in answer.err
+    file.unlink()
+    assert f"`dockerfiles/{name}` is not generated yet" in envmatrix("plan").err
+    shutil.rmtree(locked / "dockerfiles")
+    assert re.search(
+        r"`dockerfiles/.*` and \d+ others are not generated yet", envmatrix("plan").err
+    )
 
 
 @pytest.mark.usefixtures("repository")

@@ -226,7 +226,46 @@ def test_the_shell_is_that_of_the_user(
     monkeypatch.setenv("SHELL", "/bin/csh")
     answer = envmatrix("completion", "install")
     assert answer.status == 2
+    assert "$SHELL is `/bin/csh`" in answer.err
     assert "completion install bash" in answer.err
+    monkeypatch.delenv("SHELL")
+    answer = envmatrix("completion", "install")
+    assert answer.status == 2
+    assert "$SHELL is not set" in answer.err
+    assert "bash`, or zsh, or fish" in answer.err
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "relative/home", "/dev/null/a", "/" + "a" * 300])
+def test_a_home_that_cannot_be_is_named(
+    home: str, envmatrix: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    answer = envmatrix("completion", "install", "bash")
+    assert answer.status in (1, 2)
+    assert home[:50] in answer.err
+
+
+def test_a_home_whose_name_is_not_utf_8_has_one_line(
+    envmatrix: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", f"{tmp_path}/\udcff")
+    for _ in range(2):
+        assert envmatrix("completion", "install", "bash").status == 0
+    (startup,) = tmp_path.glob("*/.bashrc")
+    (line,) = startup.read_bytes().split(b"\n")[1:-1]
+    assert b"\xff/.local/share/envmatrix/completion.bash" in line
+
+
+def test_a_startup_file_that_is_a_pipe_is_an_error(
+    envmatrix: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    os.mkfifo(tmp_path / ".bashrc")
+    answer = envmatrix("completion", "install", "bash")
+    assert answer.status == 1
+    assert f"{tmp_path}/.bashrc" in answer.err
 
 
 @pytest.mark.parametrize("shell", SHELLS)

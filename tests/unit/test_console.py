@@ -62,11 +62,11 @@ def test_more_than_was_expected_is_a_larger_total(capsys: pytest.CaptureFixture[
     with JobConsole("a", Console(), Steps(Console())).task("files", total=2, unit="MB") as advance:
         advance(1)
         advance(2)
-    assert steps == ["files: 0 MB of 2 MB", "files: 1 MB of 2 MB", "files: 3 MB of 3 MB"]
+    assert steps == ["files: 0 of 2 MB", "files: 1 of 2 MB", "files: 3 of 3 MB"]
     with Console().task("download", total=2, unit="MB") as advance:
         for _ in range(100):
             advance(1)
-    assert stderr_lines(capsys) == ["download: 2 MB of 2 MB"]
+    assert stderr_lines(capsys) == ["download: 2 of 2 MB"]
 
 
 def test_a_download_is_shown_as_a_job_if_there_is_anything_to_download(
@@ -123,9 +123,9 @@ def test_progress_names_what_is_worked_on() -> None:
         advance(0, "first")
         advance(1)
     assert steps == [
-        "get: 0 sets of 2 sets",
-        "get: 0 sets of 2 sets, first",
-        "get: 1 sets of 2 sets, first",
+        "get: 0 of 2 sets",
+        "get: 0 of 2 sets, first",
+        "get: 1 of 2 sets, first",
     ]
 
 

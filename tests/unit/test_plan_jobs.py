@@ -180,11 +180,11 @@ def test_expected_durations_are_those_of_the_newest_run(
 @pytest.mark.usefixtures("repository")
 def test_people_see_the_critical_path_and_the_expected_times(envmatrix: Prompt) -> None:
     answer = envmatrix("plan", "--jobs", "--select", CELL)
-    line = r"^[0-9a-f]{12} +1 min 0 s  to do       compile own cuda13"
+    line = r"^[0-9a-f]{12} +1 min  to do       compile own cuda13"
     assert re.search(line, answer.out, re.MULTILINE)
     chain = "download debian12-amd64-base -> base debian12-amd64-base -> image "
-    assert f"critical path, 4 min 30 s: {chain}" in answer.out
-    assert re.search(r"^ +64  4 min 30 s$", answer.out, re.MULTILINE)
+    assert f"critical path, 5 min: {chain}" in answer.out
+    assert re.search(r"^ +64  5 min$", answer.out, re.MULTILINE)
 
 
 def prospects(document: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -230,7 +230,7 @@ def test_new_failures_are_planned_first_within_a_budget(
     assert len(others) + len(budget["left_out"]) == 3
     text = envmatrix("plan", "--jobs", "--time", "2m").out
     assert re.search(
-        rf"^left out test own {CELL}: takes too long with what it needs: \d min .*$",
+        rf"^left out test own {CELL}: takes too long with what it needs: about \d min$",
         text,
         re.MULTILINE,
     )

@@ -15,6 +15,7 @@ from envmatrix.text import (
     one_line,
     printable,
     redacted,
+    rough_duration,
     safe,
     safe_json,
     safe_message,
@@ -215,6 +216,17 @@ def test_a_document_says_the_same_without_commands(document: dict[str, str]) -> 
 )
 def test_a_duration_is_read_as_users_write_it(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "1 s"), (6.51, "7 s"), (9.9, "10 s"), (12, "10 s"), (53, "55 s"), (58, "1 min")),
+        *((120, "2 min"), (200, "3 min"), (1000, "15 min"), (3600, "1 h"), (4200, "1 h 10 min")),
+    ],
+)
+def test_an_estimate_of_a_duration_has_few_digits(seconds: float, text: str) -> None:
+    assert rough_duration(seconds) == text
 
 
 @given(st.floats(0, 1e6))

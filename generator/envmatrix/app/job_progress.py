@@ -8,7 +8,7 @@ from envmatrix.console import Console, Display, JobConsole
 from envmatrix.jobs.execution import STATES, Execution, JobResult
 from envmatrix.jobs.model import Job
 from envmatrix.records import dataclass
-from envmatrix.text import duration, one_line
+from envmatrix.text import one_line, rough_duration
 
 # More jobs than these are counted, not named.
 _MOST_NAMED = 3
@@ -27,7 +27,7 @@ class JobProgress:
         if self.display.is_live:
             self.display.begin(str(job))
         else:
-            self.display.started(str(job), "start", f"about {duration(job.seconds)}")
+            self.display.started(str(job), "start", f"about {rough_duration(job.seconds)}")
         self._show_total()
         return JobConsole(str(job), self.console, self.display)
 

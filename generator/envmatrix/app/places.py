@@ -80,7 +80,7 @@ class ThisMachine:
             present = engine.image(image)
         if present is None:
             raise EngineError(f"there is no image `{image}` on this machine")
-        return str(present["Id"])
+        return present.id
 
     def images(self, workspace: Workspace, required: Sequence[Image], console: Console) -> Images:
         from envmatrix.app.images import plan_actions

@@ -24,6 +24,7 @@ from envmatrix.matrix.files import MATRIX, MISNAMED, files_of, require_directori
 from envmatrix.matrix.model import COMPRESSION, Compression, Matrix, Signer
 from envmatrix.matrix.selection import select
 from envmatrix.records import dataclass
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.app.shared_cache import SharedCompilerCache
@@ -271,8 +272,14 @@ class Workspace:
         return self.cached(f"contents of {name}", compute, self._lock_identity + files)
 
     def _check_generated(self, texts: Mapping[str, str]) -> None:
-        for path, text in texts.items():
-            file = self.dockerfiles / path
+        files = {self.dockerfiles / path: text for path, text in texts.items()}
+        missing = [file for file in files if not file.exists()]
+        if missing:
+            first = f"`{missing[0].relative_to(self.root)}`"
+            more = f" and {number_of(len(missing) - 1, 'other')}" if missing[1:] else ""
+            message = f"{first}{more} {'are' if more else 'is'} not generated yet"
+            raise OutOfDate(message, hint="write what is missing: `envmatrix generate`")
+        for file, text in files.items():
             if readable_text(file) != text:
                 message = f"`{file.relative_to(self.root)}` is not what the lock says"
                 raise OutOfDate(message, hint="write it: `envmatrix generate`")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from envmatrix.commands.completions import VARIABLE
-from envmatrix.machine.directories import user_directory
+from envmatrix.machine.directories import home_directory, user_directory
 from envmatrix.records import dataclass
 
 SHELLS = ("bash", "zsh", "fish")
@@ -27,7 +27,7 @@ class Placement:
 
 def placement(shell: str, environment: Mapping[str, str]) -> Placement:
     """Return where the completion of a shell belongs. fish loads it without a line."""
-    home = Path(environment.get("HOME") or Path.home())
+    home = home_directory()
     if shell == "fish":
         configuration = environment.get("XDG_CONFIG_HOME") or home / ".config"
         return Placement(Path(configuration, "fish/completions", f"{_PROGRAM}.fish"))

@@ -199,7 +199,7 @@ class Execution:
         with self._engine_errors():
             self._check()
             status = self._engine.wait(self._name)
-            state = self._engine.container(self._name)["State"]
+            state = self._engine.state(self._name)
         self._check()
         self._fetch_outputs()
         reason = self._stopped.reason
@@ -246,13 +246,13 @@ class Execution:
             return
         except NameConflict:
             self._is_created = False
-        for row in self._engine.containers(_OWNER, name=self._name):
-            if not _is_gone(row["Labels"][_OWNER]):
+        for container, owner in self._engine.containers(_OWNER, name=self._name).items():
+            if not _is_gone(owner):
                 raise EngineError(
                     f"the task `{self._key}` runs already, for another process",
                     hint=f"wait for its end, or end it: `docker rm --force {self._name}`",
                 )
-            self._engine.remove(row["Id"])
+            self._engine.remove(container)
         self._new_container()
 
     def _new_container(self) -> None:
@@ -466,9 +466,9 @@ def watch_limits(
 def sweep(engine: Engine) -> int:
     """Remove containers left behind by killed processes of this machine; return their number."""
     swept = 0
-    for row in engine.containers(_OWNER):
-        if _is_gone(row["Labels"][_OWNER]):
-            engine.remove(row["Id"])
+    for container, owner in engine.containers(_OWNER).items():
+        if _is_gone(owner):
+            engine.remove(container)
             swept += 1
     return swept
 

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 from envmatrix.engine.engine_api import (
+    ANSWER_SECONDS,
     SILENCE_SECONDS,
     Engine,
     Request,
@@ -52,19 +53,23 @@ _WAKE = signal.SIGURG
 def connect() -> Iterator[docker.DockerClient]:
     """Yield a client of the engine that the environment names; EngineError where none answers."""
     import docker  # 0.2 s that listing and explaining never pay
+    import requests
     from docker.utils import kwargs_from_env
 
     try:
+        # It asks for the version of the engine.
         client = docker.DockerClient(
             **kwargs_from_env(environment=dict(os.environ)),
-            timeout=SILENCE_SECONDS,
+            timeout=ANSWER_SECONDS,
             num_pools=POOLS,
         )
     except docker.errors.DockerException as error:
-        raise no_answer(str(error)) from error
+        path = local_socket()
+        raise no_answer(f"{path}: {error}" if path else str(error)) from error
+    client.api.timeout = SILENCE_SECONDS
     try:
         yield client
-    except docker.errors.DockerException as error:
+    except (docker.errors.DockerException, requests.RequestException) as error:
         raise EngineError(f"the container engine failed: {error}") from error
     finally:
         client.close()
@@ -88,11 +93,12 @@ def engine_of(client: docker.DockerClient) -> Engine:
     @contextmanager
     def send(request: Request) -> Iterator[Response]:
         url = f"{api.base_url}/v{api.api_version}{request.path}"
-        options = {"json": request.document, "timeout": request.silence, "stream": True}
+        silence = request.silence if request.limit is None else request.limit
+        options = {"json": request.document, "timeout": silence, "stream": True}
         with api.request(request.method, url, **options) as response:
             yield _SessionResponse(response)
 
-    return Engine(send)
+    return Engine(send, api.base_url)
 
 
 class _SessionResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from http import HTTPStatus
@@ -17,7 +18,7 @@ from io import BufferedReader
 from itertools import groupby
 from operator import itemgetter
 from socket import AF_UNIX, socket
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from envmatrix.errors import EngineError
@@ -26,11 +27,14 @@ from envmatrix.machine.readiness import SOCKETS, client_directory
 from envmatrix.machine.remedies import engine_remedy
 from envmatrix.records import dataclass
 
+T = TypeVar("T")
 Output = Iterator[tuple[int, bytes]]
 
 # An engine that unpacks a layer says nothing until it is done:
 # https://github.com/docker/docker-py/issues/2097
 SILENCE_SECONDS = 1800
+# The limit of a whole answer that needs no work of the engine, such as of an image or its version.
+ANSWER_SECONDS = 60
 
 # That of Docker Engine 25, which newer ones have as well.
 _VERSION = "v1.44"
@@ -39,6 +43,9 @@ _VERSION = "v1.44"
 _FRAME = struct.Struct(">BxxxL")
 _CHUNK = 1 << 18
 _LONGEST_LINE = 1 << 16
+_MOST_HEADERS = 100
+
+_DIAGNOSE = "see what is wrong with it: `envmatrix doctor`"
 
 
 class RequestFailed(EngineError):
@@ -60,13 +67,23 @@ def no_answer(message: str) -> RequestFailed:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request: the path with its query, the document that it sends, if any, and for how many
-    seconds the engine may be silent, if not for ever."""
+    """A request: the path with its query, the document that it sends, if any, for how many seconds
+    the engine may be silent, if not for ever, and how many the whole answer may take."""
 
     method: str
     path: str
     document: Mapping[str, Any] | None = None
     silence: float | None = SILENCE_SECONDS
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of the engine."""
+
+    id: str
+    names: tuple[str, ...]
+    labels: Mapping[str, str]
 
 
 class Response(Protocol):
@@ -85,20 +102,36 @@ Send = Callable[[Request], AbstractContextManager[Response]]
 
 
 class Engine:
-    """A container engine, which `send` reaches, from several threads at once."""
+    """A container engine, which `send` reaches at `address`, from several threads at once."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, address: str) -> None:
         self._send = send
+        self._address = address
 
-    def image(self, name: str) -> Mapping[str, Any] | None:
-        """Return what the engine says of an image; None where it does not exist."""
+    def image(self, name: str) -> StoredImage | None:
+        """Return an image; None where it does not exist."""
         try:
-            image = self._ask(Request("GET", f"/images/{quote(name, safe='/:@')}/json"))
+            return self._look_up(f"/images/{quote(name, safe='/:@')}/json", _image)
         except RequestFailed as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
-        return cast("Mapping[str, Any]", image)
+
+    def images(self, names: Sequence[str]) -> Sequence[StoredImage]:
+        """Return the images with one of these names. The engine computes their sizes as well."""
+        query = urlencode({"filters": json.dumps({"reference": [*names]})})
+        return self._ask(
+            Request("GET", f"/images/json?{query}"),
+            lambda rows: [_image_of(row, row) for row in _typed(rows, list)],
+        )
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the engine says of itself and of its machine."""
+        return self._look_up("/info", lambda answer: _typed(answer, dict))
+
+    def architecture(self) -> str:
+        """Return Docker's name of the engine's architecture."""
+        return self._look_up("/version", lambda answer: _typed(answer["Arch"], str))
 
     def create(self, name: str, document: Mapping[str, Any], platform: str) -> None:
         """Create a container, not started yet; NameConflict where another one has its name."""
@@ -118,23 +151,29 @@ class Engine:
     def wait(self, name: str) -> int:
         """Wait for the end of a container; return its status."""
         request = Request("POST", f"/containers/{name}/wait", silence=None)
-        return int(self._ask(request)["StatusCode"])
+        return self._ask(request, lambda answer: _typed(answer["StatusCode"], int))
 
-    def container(self, name: str) -> Mapping[str, Any]:
-        """Return what the engine says of a container."""
-        return cast("Mapping[str, Any]", self._ask(Request("GET", f"/containers/{name}/json")))
+    def state(self, name: str) -> Mapping[str, Any]:
+        """Return the state of a container."""
+        path = f"/containers/{name}/json"
+        return self._look_up(path, lambda answer: _typed(answer["State"], dict))
 
     def remove(self, name: str) -> None:
         """Kill and remove a container, if it exists."""
         with suppress(RequestFailed):  # an engine that is gone keeps nothing running
             self._tell(Request("DELETE", f"/containers/{name}?force=1"))
 
-    def containers(self, label: str, **filters: str) -> Sequence[Mapping[str, Any]]:
-        """Return what the engine says of all containers with a label, and with other properties."""
+    def containers(self, label: str, **filters: str) -> Mapping[str, str]:
+        """Return id -> value of a label, for all containers with it, and with other properties."""
         words = {key: [word] for key, word in {"label": label, **filters}.items()}
         query = urlencode({"all": 1, "filters": json.dumps(words)})
-        rows = self._ask(Request("GET", f"/containers/json?{query}"))
-        return cast("Sequence[Mapping[str, Any]]", rows)
+        return self._look_up(
+            f"/containers/json?{query}",
+            lambda rows: {
+                _typed(row["Id"], str): _typed(row["Labels"][label], str)
+                for row in _typed(rows, list)
+            },
+        )
 
     def attach(self, name: str) -> AbstractContextManager[Output]:
         """Attach to a container; yield its output as it comes: 0 for standard output or 1 for
@@ -150,61 +189,109 @@ class Engine:
     def _output(self, method: str, path: str, **query: object) -> Iterator[Output]:
         words = urlencode({"stdout": 1, "stderr": 1, **query})
         request = Request(method, f"{path}?{words}", silence=None)
-        with _lost_connections(), self._send(request) as response:
-            _check(response)
-            yield _frames(response)
+        with _lost_connections(self._address), self._send(request) as response:
+            _check(response, self._address)
+            yield _frames(response, self._address)
 
-    def _ask(self, request: Request) -> Any:
-        """Return the document that answers a request."""
+    def _look_up(self, path: str, decode: Callable[[Any], T]) -> T:
+        """Return what the engine answers at once."""
+        return self._ask(Request("GET", path, limit=ANSWER_SECONDS), decode)
+
+    def _ask(self, request: Request, decode: Callable[[Any], T]) -> T:
+        """Return what `decode` makes of the document that answers a request."""
         content = self._tell(request)
         try:
-            return json.loads(content)
-        except ValueError as error:
-            raise RequestFailed("the engine went away amid its answer") from error
+            return decode(json.loads(content))
+        except json.JSONDecodeError as error:
+            raise RequestFailed(
+                f"the engine at `{self._address}` went away amid its answer", hint=_DIAGNOSE
+            ) from error
+        except _WRONG_ANSWER as error:
+            request_line = f"{request.method} {request.path.partition('?')[0]}"
+            raise RequestFailed(
+                f"`{self._address}` does not answer `{request_line}` as a container engine",
+                hint=_DIAGNOSE,
+            ) from error
 
     def _tell(self, request: Request) -> bytes:
         """Send a request; return the content of its answer."""
-        with _lost_connections(), self._send(request) as response:
-            _check(response)
+        with _lost_connections(self._address), self._send(request) as response:
+            _check(response, self._address)
             return response.read()
 
 
+# What decoding an answer of anything but an engine may raise: also numbers of too many digits.
+_WRONG_ANSWER = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def _image(answer: Any) -> StoredImage:
+    return _image_of(answer, _optional(answer, "Config", dict))
+
+
+def _image_of(answer: Any, labelled: Any) -> StoredImage:
+    names = tuple(_typed(name, str) for name in _optional(answer, "RepoTags", list))
+    return StoredImage(_typed(answer["Id"], str), names, _optional(labelled, "Labels", dict))
+
+
+def _optional(answer: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """Return a value of an answer, empty where there is none."""
+    value = answer.get(key)
+    return kind() if value is None else _typed(value, kind)
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    """Return a value of an answer; TypeError where it has another type."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} is expected")
+    return value
+
+
 @contextmanager
-def _lost_connections() -> Iterator[None]:
+def _lost_connections(address: str) -> Iterator[None]:
     """Raise RequestFailed where the connection to the engine is lost."""
     try:
         yield
+    except TimeoutError as error:
+        raise RequestFailed(
+            f"the engine at `{address}` does not answer: {error}", hint=_DIAGNOSE
+        ) from error
     except OSError as error:
-        raise RequestFailed(f"the engine went away: {error}") from error
+        raise RequestFailed(
+            f"the engine at `{address}` went away: {error}", hint=_DIAGNOSE
+        ) from error
 
 
-def _check(response: Response) -> None:
+def _check(response: Response, address: str) -> None:
     """Raise RequestFailed where the engine refused a request."""
     if response.status < HTTPStatus.BAD_REQUEST:
         return
     content = response.read()
     try:
         message = str(json.loads(content)["message"])
-    except (ValueError, KeyError, TypeError):
+    except _WRONG_ANSWER:
         message = content.decode("utf-8", "replace") or f"status {response.status}"
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RequestFailed(
+            f"the engine at `{address}` failed: {message}", response.status, hint=_DIAGNOSE
+        )
     raise RequestFailed(message, response.status)
 
 
-def _frames(stream: Response) -> Output:
+def _frames(stream: Response, address: str) -> Output:
     """Yield the frames of a multiplexed stream; those of a stream that come together as one,
     because each line of a log is a frame.
 
     https://docs.docker.com/reference/api/engine/version/v1.45/#tag/Container/operation/ContainerAttach
     """
     rest = b""
-    while chunk := _next_chunk(stream):
+    while chunk := _next_chunk(stream, address):
         frames, rest = _split_frames(rest + chunk)
         for number, pieces in groupby(frames, itemgetter(0)):
             yield number, b"".join(piece for _, piece in pieces)
 
 
-def _next_chunk(stream: Response) -> bytes:
-    with _lost_connections():
+def _next_chunk(stream: Response, address: str) -> bytes:
+    with _lost_connections(address):
         return stream.read1(_CHUNK)
 
 
@@ -226,8 +313,7 @@ def engine_at(path: str) -> Engine:
 
     @contextmanager
     def send(request: Request) -> Iterator[Response]:
-        with socket(AF_UNIX) as connection:
-            connection.settimeout(request.silence)
+        with _Connection(request) as connection:
             try:
                 connection.connect(path)
             except OSError as error:
@@ -236,7 +322,29 @@ def engine_at(path: str) -> Engine:
             with connection.makefile("rb") as stream:
                 yield _SocketResponse(stream)
 
-    return Engine(send)
+    return Engine(send, path)
+
+
+class _Connection(socket):
+    """A connection for a request, with its limits."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(AF_UNIX)
+        self._limit, self._begin = request.limit, time.monotonic()
+        self.settimeout(request.silence if request.limit is None else request.limit)
+
+    def recv_into(self, *arguments: Any) -> int:
+        if self._limit is None:
+            return super().recv_into(*arguments)
+        late = f"there was no whole answer in {self._limit:.0f} s"
+        rest = self._begin + self._limit - time.monotonic()
+        if rest <= 0:
+            raise TimeoutError(late)
+        self.settimeout(rest)
+        try:
+            return super().recv_into(*arguments)
+        except TimeoutError as error:
+            raise TimeoutError(late) from error
 
 
 def _encoded(request: Request) -> bytes:
@@ -257,11 +365,14 @@ class _SocketResponse:
 
     def __init__(self, stream: BufferedReader) -> None:
         words = stream.readline(_LONGEST_LINE).split(None, 2)
-        if len(words) < 2 or not words[1].isdigit():
+        if len(words) < 2 or not words[1].isdigit() or len(words[1]) != 3:
             raise ConnectionError("there was no answer")
         self.status = int(words[1])
-        while stream.readline(_LONGEST_LINE).strip():
-            pass  # headers, of which none is needed
+        for _ in range(_MOST_HEADERS):  # of which none is needed
+            if not stream.readline(_LONGEST_LINE).strip():
+                break
+        else:
+            raise ConnectionError("there was no end of its headers")
         self.read, self.read1 = stream.read, stream.read1
 
 

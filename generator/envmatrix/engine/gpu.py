@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envmatrix.engine import docker_client
 from envmatrix.engine.tasks import Gpus
 from envmatrix.records import dataclass
 
@@ -97,7 +98,7 @@ def request(gpus: Gpus) -> Mapping[str, Any]:
 
 
 def probe_gpu(client: docker.DockerClient) -> GpuFacts:
-    info: Mapping[str, Any] = client.info()
+    info = docker_client.engine_of(client).info()
     directories = info.get("CDISpecDirs") or ()
     return GpuFacts(
         has_driver=Path("/proc/driver/nvidia/version").exists(),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from math import ceil
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
-from envmatrix.engine.engine_api import engine_at, local_socket, no_answer
+from envmatrix.engine.engine_api import ANSWER_SECONDS, engine_at, local_socket, no_answer
 from envmatrix.machine.cache import exclusive
 from envmatrix.machine.processes import complete
 from envmatrix.parallel import run_parallel
@@ -34,7 +36,7 @@ _FORMAT = "[{{json .RepoTags}}, {{json .Id}}, {{json .Config.Labels}}]"
 def architecture(client: docker.DockerClient) -> str:
     """Return Docker's name of the engine's architecture, which may be on another machine than this
     program."""
-    return str(client.version()["Arch"])
+    return docker_client.engine_of(client).architecture()
 
 
 def local_images(references: Sequence[str]) -> dict[str, Local]:
@@ -78,14 +80,19 @@ def _inspect_at(path: str, references: Sequence[str]) -> Iterator[Sequence[Any]]
     engine = engine_at(path)
     for reference in references:
         if image := engine.image(reference):
-            yield image["RepoTags"], image["Id"], image["Config"]["Labels"]
+            yield image.names, image.id, image.labels
 
 
 def _inspect_by_program(references: Sequence[str]) -> Iterator[Sequence[Any]]:
     """Yield the same of the engine that Docker's client reaches."""
     command = ["docker", "image", "inspect", f"--format={_FORMAT}", *references]
     with docker_client.program_required():
-        done = complete(command)
+        try:
+            done = complete(command, seconds=ANSWER_SECONDS)
+        except TimeoutExpired as error:
+            host = os.environ.get("DOCKER_HOST", "the context of Docker's client")
+            message = f"{host}: there was no answer in {ANSWER_SECONDS:.0f} s"
+            raise no_answer(message) from error
     errors = [line for line in done.stderr.splitlines() if line and "No such image" not in line]
     if done.returncode and errors:
         raise no_answer(errors[0])
@@ -96,13 +103,9 @@ def _list(references: Sequence[str]) -> dict[str, Local]:
     groups = (
         references[start : start + _MOST_NAMES] for start in range(0, len(references), _MOST_NAMES)
     )
-    with docker_client.connect() as client:
-        rows = [row for group in groups for row in client.api.images(filters={"reference": group})]
-    return {
-        name: Local(row["Id"], row["Labels"] or {})
-        for row in rows
-        for name in row["RepoTags"] or ()
-    }
+    with docker_client.open_engine() as engine:
+        images = [image for group in groups for image in engine.images(group)]
+    return {name: Local(image.id, image.labels) for image in images for name in image.names}
 
 
 def name(names: Mapping[str, str]) -> None:
@@ -120,9 +123,5 @@ def locked(cache: Path, image: str, name: str, console: Console) -> AbstractCont
 
 def digest(client: docker.DockerClient, reference: str) -> str | None:
     """Return the digest of an image of the engine; None where it does not exist."""
-    import docker
-
-    try:
-        return str(client.images.get(reference).id)
-    except docker.errors.ImageNotFound:
-        return None
+    image = docker_client.engine_of(client).image(reference)
+    return image.id if image else None

@@ -31,7 +31,12 @@ from envmatrix.engine.containers import (
     user_entries,
     watch_limits,
 )
-from envmatrix.engine.engine_api import SILENCE_SECONDS, RequestFailed, no_answer
+from envmatrix.engine.engine_api import (
+    ANSWER_SECONDS,
+    SILENCE_SECONDS,
+    RequestFailed,
+    no_answer,
+)
 from envmatrix.engine.tasks import Mount, Task
 from envmatrix.errors import EngineError
 from envmatrix.executors.archives import (
@@ -79,13 +84,7 @@ class RemoteContainers(Containers):
 
     def info(self) -> Mapping[str, Any]:
         """Return what the engine says of itself and of its machine."""
-        from docker.errors import DockerException
-
-        try:
-            answer: Mapping[str, Any] = self._client.info()
-        except (DockerException, OSError) as error:
-            raise no_answer(str(error)) from error
-        return answer
+        return self._engine.info()
 
     def _execution_of(self, key: str, task: Task) -> Execution:
         return _RemoteExecution(self._client, key, task, self._uid)
@@ -257,7 +256,7 @@ class _RemoteExecution(Execution):
 
     def _passed_seconds(self, container: Container) -> float:
         """Return for how long a container has run, by the clock of its machine."""
-        present = _time(self._client.info()["SystemTime"])
+        present = _time(self._engine.info()["SystemTime"])
         return max(0.0, (present - _time(container.attrs["State"]["StartedAt"])).total_seconds())
 
     def _new_output(self) -> Generator[tuple[int, bytes], None, None]:
@@ -275,7 +274,7 @@ class _RemoteExecution(Execution):
                             rest = chunk[-(end - passed) :]
                             passed, lost = end, None
                             yield stream, rest
-                if self._engine.container(self._name)["State"]["Status"] in ("exited", "dead"):
+                if self._engine.state(self._name).get("Status") in ("exited", "dead"):
                     return
             except RequestFailed as error:
                 self._check()
@@ -372,10 +371,11 @@ def connect(context: str, local: docker.DockerClient) -> Iterator[RemoteContaine
             client = docker.DockerClient(
                 near,
                 tls=present.TLSConfig or False,
-                timeout=SILENCE_SECONDS,
+                timeout=ANSWER_SECONDS,
                 num_pools=docker_client.POOLS,
             )
         except DockerException as error:
-            raise no_answer(str(error)) from error
+            raise no_answer(f"{address}: {error}") from error
+        client.api.timeout = SILENCE_SECONDS
         with closing(client), closing(RemoteContainers(client, local)) as executor:
             yield executor

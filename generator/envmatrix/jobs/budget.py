@@ -16,7 +16,7 @@ from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.tiers import covering, pairs_of, reason_of_coverage
 from envmatrix.records import dataclass
-from envmatrix.text import duration
+from envmatrix.text import duration, rough_duration
 
 # How often the time that one goal is too long for is offered to the next ones.
 _ROUNDS = 4
@@ -160,7 +160,7 @@ class _Limits:
         if _exceeds(in_sequence, self.budget.seconds):  # no order takes longer
             seconds = estimate(alone, [self.machine]).seconds
             if _exceeds(seconds, self.budget.seconds):
-                return f"takes too long with what it needs: {duration(seconds)}"
+                return f"takes too long with what it needs: about {rough_duration(seconds)}"
         return ""
 
     def within_work(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from envmatrix.files import write_whole
+from envmatrix.files import open_regular, write_whole
 from envmatrix.machine.directories import user_directory
 from envmatrix.parallel import INTERRUPTION
 
@@ -65,19 +65,38 @@ def _is_locked(descriptor: int) -> bool:
 
 def record_checkout(cache: Path, root: Path) -> None:
     """Record that the repository at `root` uses `cache`."""
-    path = str(root.resolve())
-    file = cache / CHECKOUTS / hashlib.sha256(path.encode()).hexdigest()[:24]
+    path = os.fsencode(root.resolve())
+    file = cache / CHECKOUTS / _record_name(path)
     if not file.exists():
-        write_whole(file, path.encode())
+        write_whole(file, path)
 
 
 def recorded_checkouts(cache: Path) -> Sequence[Path]:
     """Return the repositories that ever used `cache`, also those that no longer exist."""
-    files = (cache / CHECKOUTS).glob("*")
-    return sorted(Path(file.read_text(encoding="utf-8")) for file in files)
+    return sorted({root for _, root in _records(cache)})
 
 
 def forget_checkout(cache: Path, root: Path) -> None:
-    for file in (cache / CHECKOUTS).glob("*"):
-        if file.read_text(encoding="utf-8") == str(root):
+    for file, recorded in _records(cache):
+        if recorded == root:
             file.unlink()
+
+
+def _records(cache: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files of records with their repositories. What else is in the directory, such as a
+    pipe, is none: a record is an absolute path, and its hash is the name of the file."""
+    for file in (cache / CHECKOUTS).glob("*"):
+        if not stat.S_ISREG(file.lstat().st_mode):
+            continue
+        with open_regular(file) as handle:
+            path = handle.read(_LONGEST_PATH + 1)
+        if file.name == _record_name(path) and path.startswith(b"/"):
+            yield file, Path(os.fsdecode(path))
+
+
+def _record_name(path: bytes) -> str:
+    return hashlib.sha256(path).hexdigest()[:24]
+
+
+# PATH_MAX of Linux; longer paths cannot be opened.
+_LONGEST_PATH = 4096

@@ -29,6 +29,9 @@ T = TypeVar("T")
 _DAY = 24 * 3600.0
 _LONGEST = 30 * _DAY
 
+# The largest value that is kept: far above that of a matrix with thousands of cells.
+_MOST_BYTES = 64 << 20
+
 # A file that was written a moment ago may change again at what a file system takes for one time.
 _SETTLED_SECONDS = 2.0
 
@@ -85,6 +88,8 @@ def cached_value(name: str, inputs: bytes, make: Callable[[], T]) -> T:
     if value is None:
         return value
     content = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    if len(content) > _MOST_BYTES:
+        return value
     with suppress(OSError):
         _write(key, _seal(inputs, content) + b"\n" + content)
     return value
@@ -108,6 +113,10 @@ def _seal(inputs: bytes, content: bytes) -> bytes:
     return hashlib.sha256(inputs + content).hexdigest().encode()
 
 
+# That of sha256 with a line break.
+_LONGEST_SEAL = 65
+
+
 @cache
 def _tool() -> bytes:
     """Return a hash of the tool's code and facts, and of the interpreter."""
@@ -117,7 +126,8 @@ def _tool() -> bytes:
         for entry in sorted(os.scandir(directories.pop()), key=lambda entry: entry.name):
             if not entry.is_dir():
                 status = entry.stat()
-                digest.update(f"{entry.path} {status.st_mtime_ns} {status.st_size}".encode())
+                state = f" {status.st_mtime_ns} {status.st_size}".encode()
+                digest.update(os.fsencode(entry.path) + state)
             elif entry.name != "__pycache__":
                 directories.append(entry.path)
     return digest.digest()
@@ -129,7 +139,9 @@ def _read(name: str) -> bytes:
         os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb") as handle,
     ):
         status = os.fstat(handle.fileno())
-        return handle.read() if stat.S_ISREG(status.st_mode) and _is_private(status) else b""
+        is_value = stat.S_ISREG(status.st_mode) and _is_private(status)
+        is_small = status.st_size <= _MOST_BYTES + _LONGEST_SEAL
+        return handle.read() if is_value and is_small else b""
 
 
 def _write(name: str, content: bytes) -> None:
@@ -176,11 +188,12 @@ def _is_private(status: os.stat_result) -> bool:
 
 
 def _remove_foreign(directory: Path) -> None:
-    """Remove a link, or a directory that other users can write to."""
+    """Remove what is no directory, such as a link or a pipe, or is one that other users can write
+    to."""
     status = directory.lstat()
-    if stat.S_ISLNK(status.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         directory.unlink()
-    elif stat.S_ISDIR(status.st_mode) and not _is_private(status):
+    elif not _is_private(status):
         import shutil
 
         shutil.rmtree(directory)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from envmatrix.files import readable_text, write_whole
 from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.directories import home_directory
 
 BINFMT = "/proc/sys/fs/binfmt_misc"
 PLUGINS = tuple(
@@ -27,7 +28,7 @@ _ENGINE_SECONDS = 2.0
 
 def client_directory(environment: Mapping[str, str]) -> Path:
     """Return the directory of this user's settings of Docker's client."""
-    home = environment.get("HOME") or Path.home()
+    home = environment.get("HOME") or home_directory()
     return Path(environment.get("DOCKER_CONFIG") or Path(home, ".docker"))
 
 

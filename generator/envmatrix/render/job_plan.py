@@ -12,7 +12,7 @@ from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.jobs.schedule import estimate
 from envmatrix.render.job_reasons import Reason, reason_lines
-from envmatrix.text import duration
+from envmatrix.text import rough_duration
 
 if TYPE_CHECKING:
     from envmatrix.jobs.budget import Choice, Selection
@@ -28,20 +28,20 @@ def lines(
     """Yield the jobs and what would become of them, those that a budget has and has not, the chain
     of them that takes longest, and the time that all take."""
     for job in plan.graph.jobs.values():
-        yield f"{job.id[:12]} {duration(job.seconds):>10}  {prospects[job.id]:10}  {job}"
+        yield f"{job.id[:12]} {rough_duration(job.seconds):>10}  {prospects[job.id]:10}  {job}"
     cells = [Reason.of_cell(cell.id, reason) for cell, reason in plan.left_out]
     yield from reason_lines("left out", cells, _WHOLE_LIST)
     if selection:
         yield from selection_lines(selection)
     path, machine = plan.graph.critical_path, plan.machine
     chain = " -> ".join(map(str, path))
-    yield f"critical path, {duration(sum(job.seconds for job in path))}: {chain}"
+    yield f"critical path, {rough_duration(sum(job.seconds for job in path))}: {chain}"
     of_each = f"{machine.processors} processors and {machine.memory / 1e9:.0f} GB of memory"
     counts = Counter(prospects.values())
     yield ", ".join(f"{counts[prospect]} {prospect}" for prospect in get_args(Prospect))
     yield f"{len(plan.graph.jobs)} jobs; expected time on machines of {of_each}:"
     for count, seconds in _times(plan).items():
-        yield f"{count:10}  {duration(seconds)}"
+        yield f"{count:10}  {rough_duration(seconds)}"
 
 
 def selection_lines(selection: Selection) -> Iterator[str]:

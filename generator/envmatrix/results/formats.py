@@ -13,7 +13,7 @@ from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revi
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
-from envmatrix.text import one_line
+from envmatrix.text import number_of, one_line
 
 _SIGNS = {"passed": "ok", "failed": "FAILED", "errored": "ERROR", "killed": "KILLED"}
 
@@ -128,22 +128,26 @@ def flakiness(flake: Flake) -> str:
     """Describe how often a test passed only on retry, or both passed and failed."""
     reasons = []
     if flake.retried:
-        reasons.append(f"passed only when tried again at {flake.retried} revisions")
+        revisions = number_of(flake.retried, "revision")
+        reasons.append(f"passed only when tried again at {revisions}")
     if flake.contradicted:
-        reasons.append(f"passed and failed at {flake.contradicted} revisions")
-    return ", ".join(reasons).replace("1 revisions", "1 revision")
+        reasons.append(f"passed and failed at {number_of(flake.contradicted, 'revision')}")
+    return ", ".join(reasons)
 
 
 def _total(report: Report) -> str:
-    places = f"{len(report.entries)} results of libraries in cells, {report.bad} fail"
-    waiting = f"; {report.waiting} runs go on or are not stored yet" if report.waiting else ""
+    places = f"{number_of(len(report.entries), 'result')} of libraries in cells"
+    bad = f", {report.bad} {'fails' if report.bad == 1 else 'fail'}" if report.bad else ""
+    runs = number_of(report.waiting, "run goes on or is", "runs go on or are")
+    waiting = f"; {runs} not stored yet" if report.waiting else ""
     left_out = f"; {invalid_rows_text(report)}" if report.left_out else ""
-    return f"{places}{waiting}{left_out}"
+    return f"{places}{bad}{waiting}{left_out}"
 
 
 def invalid_rows_text(report: Report) -> str:
     """Describe the invalid rows of the store, which are left out."""
-    counts = (f"{count} rows of {table}" for table, count in sorted(report.left_out.items()))
+    rows = sorted(report.left_out.items())
+    counts = (f"{number_of(count, 'row')} of {table}" for table, count in rows)
     return f"invalid and left out: {', '.join(counts)}"
 
 

@@ -81,6 +81,27 @@ def _table_with(table: Table, text: object) -> str | None:
     return next((f"write `{{{key}: {text}}}`" for key in keys), None)
 
 
+_MAPPING = "write `KEY: VALUE`, with a line for each key"
+
+
+def _as_list(node: Node) -> str:
+    """Return a hint for a value in place of a list."""
+    if isinstance(node.content, str):
+        return f"write `{json.dumps([node.content])}`"
+    names = [key for key, child in node.children.items() if not child.children]
+    if names and len(names) == len(node.children):
+        return f"write a list, such as `{json.dumps(names)}`"
+    return "write a list, whose items begin with `- `"
+
+
+def _as_text(node: Node) -> str:
+    """Return a hint for a list or a mapping in place of text."""
+    items = [child.content for child in node.children.values()]
+    if isinstance(node.content, tuple) and len(items) == 1 and isinstance(items[0], str):
+        return f"write `{one_line(items[0])}`, without brackets"
+    return "quote it if it is text"
+
+
 def _only_value(key: str, shape: Shape) -> str | None:
     """Return a hint for a missing key that has one value only."""
     if shape.kind is not Literal or len(shape.arguments) != 1:
@@ -105,7 +126,7 @@ class _Decoder:
         if shape.kind is Mapping:
             return self._entries(shape, node, location)
         if shape.kind is not Literal and not isinstance(node.content, str):
-            return self._fault(location, "must be text")
+            return self._fault(location, "must be text", hint=_as_text(node))
         return self._text(shape, node.content, location)
 
     def _table(self, shape: Shape, node: Node, location: Location) -> Any:
@@ -114,7 +135,7 @@ class _Decoder:
             return self._row(self.rows[shape.kind], content, location)
         if isinstance(content, Mapping):
             return self._fields(table_of(shape.kind), shape.kind, node, location)
-        hint = _table_with(table_of(shape.kind), content)
+        hint = _table_with(table_of(shape.kind), content) or _MAPPING
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping", hint=hint)
         if content != shorthand.word:
@@ -144,8 +165,7 @@ class _Decoder:
         if isinstance(content, str) and Mark.ONE_OR_MANY in shape.constraints:
             content = (node,)
         if not isinstance(content, tuple):
-            hint = f"write `[{json.dumps(content)}]`" if isinstance(content, str) else None
-            return self._fault(location, "must be a list", hint=hint)
+            return self._fault(location, "must be a list", hint=_as_list(node))
         if not content and Mark.NON_EMPTY in shape.constraints:
             return self._fault(location, "must not be empty")
         shapes = [shape_of(each) for each in shape.arguments if each is not Ellipsis]
@@ -158,7 +178,7 @@ class _Decoder:
 
     def _entries(self, shape: Shape, node: Node, location: Location) -> Any:
         if not isinstance(node.content, Mapping):
-            return self._fault(location, "must be a mapping")
+            return self._fault(location, "must be a mapping", hint=_MAPPING)
         of_keys, of_values = map(shape_of, shape.arguments)
         return {
             self._text(of_keys, key, (*location, key), is_key=True): self.value(

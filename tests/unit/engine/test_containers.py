@@ -61,9 +61,9 @@ class LeftoverContainer:
     owner: str
     removed: list[str] = field(default_factory=list)
 
-    def containers(self, label: str) -> list[dict[str, Any]]:
+    def containers(self, label: str) -> dict[str, str]:
         assert label == _OWNER
-        return [{"Id": "c1", "Labels": {_OWNER: self.owner}}]
+        return {"c1": self.owner}
 
     def remove(self, name: str) -> None:
         self.removed.append(name)
@@ -261,8 +261,8 @@ class ContainerEngine:
     def wait(self, name: str) -> int:
         return self.status
 
-    def container(self, name: str) -> dict[str, Any]:
-        return {"State": {"OOMKilled": self.status == 137}}
+    def state(self, name: str) -> dict[str, Any]:
+        return {"OOMKilled": self.status == 137}
 
     def kill(self, name: str) -> None:
         self.events.append("kill")

@@ -6,9 +6,10 @@ import json
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -19,7 +20,9 @@ from envmatrix.engine.docker_client import engine_of, open_engine
 from envmatrix.engine.engine_api import (
     Engine,
     NameConflict,
+    Request,
     RequestFailed,
+    StoredImage,
     _frames,
     engine_at,
     local_socket,
@@ -44,8 +47,10 @@ Reach = Callable[[DockerApi], Engine]
 
 
 def test_what_the_engine_says_of_an_image_is_returned(engine_with: Reach) -> None:
-    api = DockerApi({"GET /images/a:1/json": {"Id": "sha256:1"}})
-    assert engine_with(api).image("a:1") == {"Id": "sha256:1"}
+    config = {"Labels": {"label": "x"}}
+    answer = {"Id": "sha256:1", "RepoTags": ["a:1"], "Config": config}
+    api = DockerApi({"GET /images/a:1/json": answer})
+    assert engine_with(api).image("a:1") == StoredImage("sha256:1", ("a:1",), {"label": "x"})
 
 
 def test_an_image_that_does_not_exist_is_none(engine_with: Reach) -> None:
@@ -84,8 +89,8 @@ def test_the_status_of_a_container_is_waited_for(engine_with: Reach) -> None:
 
 
 def test_containers_are_listed_by_label_and_name(engine_with: Reach) -> None:
-    api = DockerApi({"GET /containers/json": [{"Id": "c1"}]})
-    assert engine_with(api).containers("of", name="a") == [{"Id": "c1"}]
+    api = DockerApi({"GET /containers/json": [{"Id": "c1", "Labels": {"of": "x"}}]})
+    assert engine_with(api).containers("of", name="a") == {"c1": "x"}
     query = parse_qs(api.requests[0].query)
     assert json.loads(query["filters"][0]) == {"label": ["of"], "name": ["a"]}
     assert query["all"] == ["1"]
@@ -132,8 +137,9 @@ def test_an_engine_that_goes_away_before_it_answers_is_an_error() -> None:
         def handle(self) -> None:
             self.rfile.readline()
 
-    with listening(Gone) as path, pytest.raises(RequestFailed, match="the engine went away"):
+    with listening(Gone) as path, pytest.raises(RequestFailed, match="went away") as caught:
         engine_at(path).start("a")
+    assert path in caught.value.message
 
 
 @pytest.mark.parametrize("start", ["", '{"StatusCode":'])
@@ -143,11 +149,20 @@ def test_an_engine_that_goes_away_amid_a_document_is_an_error(start: str) -> Non
             self.rfile.readline()
             self.wfile.write(f"HTTP/1.0 200 OK\r\n\r\n{start}".encode())
 
-    with listening(Short) as path, pytest.raises(RequestFailed, match="the engine went away"):
+    with listening(Short) as path, pytest.raises(RequestFailed, match="went away amid"):
         engine_at(path).wait("a")
 
 
 def test_an_engine_that_is_silent_for_too_long_is_an_error() -> None:
+    with silent_engine() as path:
+        impatient = with_limits(engine_at(path), silence=0.01)
+        with pytest.raises(RequestFailed, match="does not answer: timed out"):
+            impatient.start("a")
+
+
+@contextmanager
+def silent_engine() -> Iterator[str]:
+    """Yield the socket of an engine that accepts requests and does not answer."""
     is_over = threading.Event()
 
     class Silent(Handler):
@@ -155,11 +170,135 @@ def test_an_engine_that_is_silent_for_too_long_is_an_error() -> None:
             assert is_over.wait(10)
 
     with listening(Silent) as path:
-        send = engine_at(path)._send
-        impatient = Engine(lambda request: send(replace(request, silence=0.01)))
-        with pytest.raises(RequestFailed, match="the engine went away: timed out"):
-            impatient.start("a")
+        try:
+            yield path
+        finally:
+            is_over.set()
+
+
+def with_limits(engine: Engine, **limits: Any) -> Engine:
+    """Return an engine whose requests have these limits instead of their own."""
+    return Engine(lambda request: engine._send(replace(request, **limits)), engine._address)
+
+
+def test_what_an_engine_answers_at_once_has_a_short_limit_and_a_wait_has_none() -> None:
+    requests: list[Request] = []
+
+    @contextmanager
+    def send(request: Request) -> Iterator[Chunks]:
+        requests.append(request)
+        raise RequestFailed("it was asked")
+        yield
+
+    engine = Engine(send, "/socket")
+    look_ups = (
+        lambda: engine.image("a"),
+        lambda: engine.state("a"),
+        lambda: engine.containers("a"),
+        engine.info,
+        engine.architecture,
+        lambda: engine.wait("a"),
+    )
+    for look_up in look_ups:
+        with pytest.raises(RequestFailed, match="it was asked"):
+            look_up()
+    assert [request.limit for request in requests] == [*[60] * 5, None]
+    assert requests[-1].silence is None
+
+
+def test_an_engine_that_does_not_answer_in_time_is_named_with_a_next_step() -> None:
+    with silent_engine() as path, pytest.raises(RequestFailed, match="does not answer") as caught:
+        with_limits(engine_at(path), limit=0.05).image("a")
+    assert path in caught.value.message
+    assert "`envmatrix doctor`" in str(caught.value.hint)
+
+
+def test_headers_count_towards_the_limit_of_an_answer() -> None:
+    is_over = threading.Event()
+
+    class Endless(Handler):
+        def handle(self) -> None:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+            while not is_over.wait(0.02):
+                self.wfile.write(b"A: b\r\n")
+
+    with listening(Endless) as path:
+        with pytest.raises(RequestFailed, match="no whole answer"):
+            with_limits(engine_at(path), limit=0.1).image("a")
         is_over.set()
+
+
+def test_headers_without_an_end_are_no_answer() -> None:
+    class Endless(Handler):
+        def handle(self) -> None:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n" + b"A: b\r\n" * 1000)
+
+    with listening(Endless) as path, pytest.raises(RequestFailed, match="no end of its headers"):
+        engine_at(path).start("a")
+
+
+def test_an_engine_that_fails_is_named_with_a_next_step(engine_with: Reach) -> None:
+    engine = engine_with(DockerApi({"GET /images/a/json": Failure(500, "no space")}))
+    with pytest.raises(RequestFailed, match=r"^the engine at `.*` failed: no space$") as caught:
+        engine.image("a")
+    assert caught.value.status == 500
+    assert "`envmatrix doctor`" in str(caught.value.hint)
+
+
+NESTED = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(b'"text"', b"null", b"{}", b"[]", b"0", b"5" * 5000, b'{"Id": 1}', b"\xff", NESTED),
+        b'{"Id": "a", "RepoTags": "a:1"}',
+        b'{"Id": "a", "RepoTags": [1]}',
+        b'{"Id": "a", "Config": []}',
+        b'{"Id": "a", "Config": {"Labels": "x"}}',
+    ],
+)
+def test_an_image_of_another_form_is_an_error_and_not_missing(
+    engine_with: Reach, answer: bytes
+) -> None:
+    with pytest.raises(RequestFailed, match="as a container engine"):
+        engine_with(DockerApi({"GET /images/a/json": answer})).image("a")
+
+
+@pytest.mark.parametrize("answer", [b'"text"', b"null", b"[1]", b'[{"Id": 1}]', NESTED])
+def test_other_answers_of_another_form_are_errors(engine_with: Reach, answer: bytes) -> None:
+    paths = ("images/json", "containers/json", "containers/a/json", "version")
+    api = DockerApi({f"GET /{path}": answer for path in (*paths, "info")})
+    engine = engine_with(DockerApi({**api.answers, "POST /containers/a/wait": answer}))
+    requests = (
+        *(lambda: engine.images(["a"]), lambda: engine.containers("of"), engine.architecture),
+        *(lambda: engine.state("a"), lambda: engine.wait("a"), engine.info),
+    )
+    for request in requests:
+        with pytest.raises(RequestFailed, match="as a container engine"):
+            request()
+
+
+@pytest.mark.parametrize("status", [b"5" * 5000, b"20", b"2000", "²00".encode(), b""])
+def test_a_status_that_is_none_is_no_answer(status: bytes) -> None:
+    class Odd(Handler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.0 " + status + b" OK\r\n\r\n{}")
+
+    with listening(Odd) as path, pytest.raises(RequestFailed, match="there was no answer"):
+        engine_at(path).image("a")
+
+
+@pytest.mark.parametrize("content", [b'"text"', NESTED])
+def test_a_refusal_of_another_form_is_one(engine_with: Reach, content: bytes) -> None:
+    class Refusing(DockerApi):
+        def answer(self, *_: object) -> tuple[int, bytes]:
+            return 400, content
+
+    with pytest.raises(RequestFailed) as caught:
+        engine_with(Refusing({})).start("a")
+    assert caught.value.status == 400
 
 
 def test_the_engine_is_reached_without_docker_py_at_a_local_socket(
@@ -230,15 +369,15 @@ def frame(stream: int, content: bytes) -> bytes:
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 1000])
 def test_frames_of_a_log_are_read_from_chunks_of_any_size(size: int) -> None:
     content = frame(0, b"a\n") + frame(0, b"") + frame(1, b"b" * 20) + frame(0, b"\xff")
-    output = [*_frames(Chunks(content, size))]
+    output = [*_frames(Chunks(content, size), "/socket")]
     assert b"".join(piece for stream, piece in output if stream == 0) == b"a\n\xff"
     assert b"".join(piece for stream, piece in output if stream == 1) == b"b" * 20
 
 
 def test_frames_that_come_together_are_one() -> None:
     content = b"".join(frame(0, b"line\n") for _ in range(100))
-    assert [*_frames(Chunks(content, len(content)))] == [(0, b"line\n" * 100)]
+    assert [*_frames(Chunks(content, len(content)), "/socket")] == [(0, b"line\n" * 100)]
 
 
 def test_an_incomplete_frame_is_left_out() -> None:
-    assert [*_frames(Chunks(frame(0, b"abc")[:-1], 100))] == []
+    assert [*_frames(Chunks(frame(0, b"abc")[:-1], 100), "/socket")] == []

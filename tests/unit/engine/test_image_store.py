@@ -68,6 +68,15 @@ def test_any_other_error_is_one(docker: Path) -> None:
         local_images(["a:1"])
 
 
+def test_a_program_that_waits_for_an_engine_is_ended(
+    docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (docker / "docker").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr(image_store, "ANSWER_SECONDS", 0.1)
+    with pytest.raises(EngineError, match=f"no container engine answers: {ELSEWHERE}: .*no answer"):
+        local_images(["a:1"])
+
+
 def test_no_program_is_started_for_no_images(docker: Path) -> None:
     assert local_images([]) == {}
     assert not (docker / "calls").exists()

@@ -145,7 +145,7 @@ def test_reasons_say_what_is_valuable_and_what_is_missing() -> None:
         "run within a day",
     ]
     assert {choice.reason for choice in case.select(5).left_out} == {
-        "takes too long with what it needs: 20 s"
+        "takes too long with what it needs: about 20 s"
     }
     assert {choice.reason for choice in case.select(25).left_out} == {"no time is left"}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -45,6 +46,30 @@ def test_checkouts_are_recorded_once_and_forgotten(tmp_path: Path) -> None:
     assert recorded_checkouts(tmp_path) == [first, second]
     forget_checkout(tmp_path, first)
     assert recorded_checkouts(tmp_path) == [second]
+
+
+def test_a_checkout_whose_name_is_not_utf_8_is_recorded(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+    record_checkout(tmp_path, root)
+    assert recorded_checkouts(tmp_path) == [root]
+    forget_checkout(tmp_path, root)
+    assert recorded_checkouts(tmp_path) == []
+
+
+def test_what_cannot_be_the_record_of_a_checkout_is_passed_over(tmp_path: Path) -> None:
+    record_checkout(tmp_path, tmp_path / "a")
+    directory = tmp_path / "checkouts"
+    os.mkfifo(directory / "pipe")
+    (directory / "directory").mkdir()
+    (directory / "link").symlink_to(next(file for file in directory.iterdir() if file.is_file()))
+    (directory / "loop").symlink_to("loop")
+    (directory / "bytes").write_bytes(b"\xff\xfe")
+    (directory / "damaged").write_text(str(tmp_path))
+    with (directory / "large").open("wb") as handle:
+        handle.truncate(1 << 40)
+    assert recorded_checkouts(tmp_path) == [tmp_path / "a"]
+    forget_checkout(tmp_path, tmp_path / "a")
+    assert recorded_checkouts(tmp_path) == []
 
 
 def test_a_cache_that_nobody_used_has_no_checkouts(tmp_path: Path) -> None:

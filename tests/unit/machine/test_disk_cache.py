@@ -177,9 +177,32 @@ def test_an_error_is_not_kept(make: CallCounter, cache: Path) -> None:
 def test_a_cache_that_cannot_be_written_costs_only_time(
     make: CallCounter, file: Path, cache: Path
 ) -> None:
-    cache.parent.mkdir()
-    cache.write_text("no directory")
+    cache.parent.write_text("no directory")
     assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("put", [Path.touch, os.mkfifo])
+def test_what_is_in_place_of_the_directory_is_replaced(
+    make: CallCounter, file: Path, cache: Path, put: Callable[[Path], None]
+) -> None:
+    cache.parent.mkdir()
+    put(cache)
+    assert [cached_value("n", identity([file]), make) for _ in range(2)] == [1, 1]
+
+
+def test_a_value_that_is_too_large_is_absent(make: CallCounter, cache: Path) -> None:
+    cached_value("n", b"", make)
+    (entry,) = cache.iterdir()
+    os.truncate(entry, 1 << 40)
+    assert [cached_value("n", b"", make) for _ in range(2)] == [2, 2]
+
+
+def test_a_value_that_would_be_too_large_is_not_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_cache, "_MOST_BYTES", 100)
+    assert cached_value("n", b"", lambda: "a" * 200) == "a" * 200
+    assert not cache.exists()
 
 
 def test_values_of_last_month_are_removed_once_a_day(make: CallCounter, cache: Path) -> None:

@@ -218,7 +218,7 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
         (
             "libraries: {a: {path: a, build: {preset: [b]}}}\n",
             "matrix.yaml:6:42: `libraries.a.build.preset` must be text",
-            None,
+            "write `b`, without brackets",
         ),
         (
             "libraries: {a: {path: a, components: [nvrtc, cubla]}}\n",
@@ -281,8 +281,31 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
             ),
             None,
         ),
-        ("defaults: debian12\n", "matrix.yaml:6:11: `defaults` must be a mapping", None),
-        ("include: {}\n", "matrix.yaml:6:10: `include` must be a list", None),
+        (
+            "defaults: debian12\n",
+            "matrix.yaml:6:11: `defaults` must be a mapping",
+            "write `KEY: VALUE`, with a line for each key",
+        ),
+        (
+            "include: {}\n",
+            "matrix.yaml:6:10: `include` must be a list",
+            "write a list, whose items begin with `- `",
+        ),
+        (
+            "retain: {cpack: b}\n",
+            "matrix.yaml:6:9: `retain` must be a list",
+            'write a list, such as `["cpack"]`',
+        ),
+        (
+            "retain: [[cpack]]\n",
+            "matrix.yaml:6:10: `retain[0]` must be text",
+            "write `cpack`, without brackets",
+        ),
+        (
+            "retain: [{a: b}]\n",
+            "matrix.yaml:6:10: `retain[0]` must be text",
+            "quote it if it is text",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_a_suggestion(

@@ -60,7 +60,7 @@ def test_text_has_a_line_for_each_place_and_what_there_is_to_say(report: Report)
     assert "c: passed only when tried again at 3 revisions" in text
     assert "Waivers that have expired:\n  waivers.yaml:4:5: `x`, 2020-01-01, bo" in text
     assert text.endswith(
-        "2 results of libraries in cells, 1 fail; 2 runs go on or are not stored yet"
+        "2 results of libraries in cells, 1 fails; 2 runs go on or are not stored yet"
     )
 
 
@@ -100,7 +100,7 @@ def test_json_has_everything_by_name(report: Report) -> None:
 def test_nothing_is_a_report_too(database: Database) -> None:
     with database.reading() as connection:
         report = compose(connection, Scope(date(2026, 1, 1), 3.0))
-    assert formats.text(report).endswith("0 results of libraries in cells, 0 fail")
+    assert formats.text(report).endswith("0 results of libraries in cells")
     assert formats.document(report)["entries"] == []
 
 

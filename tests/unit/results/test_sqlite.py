@@ -191,8 +191,8 @@ def test_a_row_that_is_invalid_is_left_out_and_all_others_are_reported(
     assert json.loads(json.dumps(document(report), allow_nan=False))
     if (table, column) in [("runs", "state"), ("measurements", "value")]:
         assert report.left_out[table] > 0
-        assert f"rows of {table}" in text(report)
-        assert f"rows of {table}" in pages["index.html"]
+        assert f"1 row of {table}" in text(report)
+        assert f"1 row of {table}" in pages["index.html"]
 
 
 @pytest.mark.parametrize(
