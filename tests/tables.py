@@ -225,6 +225,13 @@ def needs(releases: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
 
 
+def flavours() -> str:
+    """Return the files of the built-in flavours."""
+    files = sorted((ROOT / "generator/envmatrix/matrix/defaults").glob("*.yaml"))
+    texts = (f"# envs/{file.name}\n{file.read_text('utf-8')}" for file in files)
+    return "\n\n".join(f"```yaml\n{text}```" for text in texts)
+
+
 def coverage() -> str:
     """Return the beginning and the end of the tier `pr` of the largest example."""
     with chdir(ROOT / "examples/nvidia-cuda"), redirect_stdout(io.StringIO()) as printed:
@@ -242,6 +249,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/design.md", "layers"): packages,
     ("docs/doctor.md", "checks"): checks,
     ("docs/images.md", "omissions"): omissions,
+    ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,
     ("docs/matrix.md", "components"): components,

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from envmatrix import __version__
 from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
@@ -311,7 +312,10 @@ def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
     emulated = {cell.id: TARGETS[cell.arch].machine not in (None, host) for cell in cells}
     place = next(index.repository for _, _, index in workspace.published).partition("/")[0]
     signed = workspace.signer is not None
-    return {github.FILE: github.workflow(emulated, host, place, request.banner, signed=signed)}
+    has_noxw = (workspace.root / "noxw").is_file()
+    program = github.NOXW if has_noxw else github.installed(__version__)
+    text = github.workflow(emulated, host, place, request.banner, program, signed=signed)
+    return {github.FILE: text}
 
 
 def _unpublished(names: Sequence[str]) -> OutOfDate:

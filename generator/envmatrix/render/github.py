@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import yaml
 
 from envmatrix.facts.targets import MACHINES
+from envmatrix.records import dataclass
 
 FILE = ".github/workflows/envmatrix.yml"
 
@@ -27,13 +28,42 @@ _EMULATOR = """\
 sudo apt-get update
 sudo apt-get install --yes --no-install-recommends qemu-user-static
 """
+_INSTALL = """\
+python3 -m venv "$RUNNER_TEMP/envmatrix"
+"$RUNNER_TEMP/envmatrix/bin/pip" install envmatrix=={version}
+echo "$RUNNER_TEMP/envmatrix/bin" >> "$GITHUB_PATH"
+"""
 _LOG_IN = """\
 printf '%s' "$PASSWORD" | docker login "$REGISTRY" --username "$USERNAME" --password-stdin
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How jobs run envmatrix: `pull` and `test` are commands; `version` is to be installed."""
+
+    pull: str
+    test: str
+    version: str | None = None
+
+
+# The script of a repository that has it.
+NOXW = Program("./noxw -s pull --", './noxw -s "test-$CELL"')
+
+
+def installed(version: str) -> Program:
+    """Return a version of envmatrix that pip installs."""
+    return Program("envmatrix pull", 'envmatrix run test "$CELL"', version)
+
+
 def workflow(
-    cells: Mapping[str, bool], host: str, registry: str, banner: str, *, signed: bool
+    cells: Mapping[str, bool],
+    host: str,
+    registry: str,
+    banner: str,
+    program: Program,
+    *,
+    signed: bool,
 ) -> str:
     """Return the YAML of a workflow with a job for each cell, on machines of the architecture
     `host` (Docker's name).
@@ -42,6 +72,7 @@ def workflow(
     images; its secrets are optional. `signed`: images are verified.
     """
     cosign = [{"name": "Install cosign", "uses": _COSIGN}] if signed else []
+    install = {"name": "Install envmatrix", "run": _INSTALL.format(version=program.version)}
     steps: list[Mapping[str, object]] = [
         {"uses": _CHECKOUT, "with": {"persist-credentials": False}},
         {"name": "Use containerd's image store", "run": _ENGINE},
@@ -53,11 +84,12 @@ def workflow(
             "run": _LOG_IN,
         },
         *cosign,
+        *([install] if program.version else []),
         {
             "name": "Pull the images by digest",
-            "run": f'./noxw -s pull -- --select "$CELL"{" --verify" if signed else ""}\n',
+            "run": f'{program.pull} --select "$CELL"{" --verify" if signed else ""}\n',
         },
-        {"name": "Compile and test", "run": './noxw -s "test-$CELL"\n'},
+        {"name": "Compile and test", "run": f"{program.test}\n"},
     ]
     job = {
         "name": "${{ matrix.cell }}",
