@@ -8,7 +8,8 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from itertools import chain
 from pathlib import Path
@@ -286,14 +287,18 @@ class Fetcher:
             received = 0
             transfer.check()
             transfer.advance(0, transfer.item)
+            parts = _write(chunks(), content, partial)
             try:
-                for count in _write(chunks(), content, partial):
+                for count in parts:
                     received += count
                     transfer.advance(count, transfer.item)
                     transfer.check()
             except (WrongContent, httpx.HTTPError):
                 transfer.advance(-received)
                 raise
+            finally:
+                with suppress(OSError):  # of a full disk, once the file does not count any more
+                    parts.close()
 
         retry_request(once, self.sleep)
 
@@ -315,7 +320,7 @@ class _Transfer:
             raise Stopped
 
 
-def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Iterator[int]:
+def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Generator[int, None, None]:
     """Write the bytes of a file, and yield the number of each part; raise WrongContent if they are
     not those of the lock."""
     digest = hashlib.sha256()

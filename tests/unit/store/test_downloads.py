@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
@@ -28,7 +29,7 @@ from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
-from envmatrix.store.downloads import Fetcher, measure_download
+from envmatrix.store.downloads import Fetcher, Stopped, _Transfer, measure_download
 from envmatrix.store.outages import Outages
 from envmatrix.store.package_index import index_entry, index_files
 
@@ -303,6 +304,21 @@ def test_one_failure_stops_the_rest_and_is_the_one_that_is_told(downloader: Down
         downloader.fetch(answer, slow, broken, *(replace(item, size=1 << 40) for item in later))
     assert downloader.has_nothing
     assert len(downloader.requests) < len(later)
+
+
+def test_a_full_disk_is_told_once_if_it_stops_several_downloads(
+    downloader: Downloader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    failure = threading.Event()
+    transfer = _Transfer(lambda count, _="": failure.set() if count else None, failure=failure)
+    with httpx.Client() as client:
+        fetcher = Fetcher(downloader.store, downloader.origins, client)
+        with pytest.raises(Stopped):
+            fetcher._take(lambda: iter([b"a"]), item_of(b"ab"), Path("/dev/full"), transfer)
+    gc.collect()
+    assert unraisable == []
 
 
 def test_a_download_goes_on_when_another_one_of_the_same_fetcher_fails(
