@@ -26,7 +26,7 @@ from envmatrix.lock.model import Excerpt, Lock, StageFile, helper_of
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.resources import DOWNLOADS
 from envmatrix.matrix.model import COMPRESSION, Compression
-from envmatrix.parallel import INTERRUPTION, run_dependent
+from envmatrix.parallel import INTERRUPTION, end_if_interrupted, run_dependent
 from envmatrix.plan.actions import Inputs
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import link_or_copy
@@ -272,7 +272,7 @@ class _Steps:
             self.builder.console.say(
                 "interrupted: ending downloads and builds; Ctrl-C again ends at once"
             )
-            INTERRUPTION.set()
+        end_if_interrupted(error)
 
     def _do(self, step: Step) -> str:
         """Do a step; return the digest of an image."""
