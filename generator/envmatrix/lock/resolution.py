@@ -3,10 +3,9 @@ version selectors to current versions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from envmatrix.console import Meter
 from envmatrix.errors import ConfigurationError, LookupFailed, Problem
@@ -22,7 +21,6 @@ from envmatrix.lock.model import (
     SourceRequest,
     SystemRequest,
     WheelsRequest,
-    helper_of,
     sets_below,
 )
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
@@ -33,14 +31,10 @@ from envmatrix.suggestions import did_you_mean
 # Requests for files of a suite, whose date is that of the newest of them.
 _SuiteRequest = BaseRequest | SystemRequest | WheelsRequest
 
-# The cost of a request that needs no base.
-_LOOK_UP = 1
-
 
 @dataclass(frozen=True)
 class Resolution:
-    """Resolves sets: those that need a base of another architecture last, as it is made while
-    others are resolved."""
+    """Resolves sets while the bases that they need are made."""
 
     resolvers: Mapping[str, Resolver]
     backend: ResolverBackend
@@ -58,8 +52,8 @@ class Resolution:
         """Return a lock for `requests`; complete sets of `previous` stay unless `upgrade` selects
         them.
 
-        `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources and
-        versions come first, so that errors in them are reported within seconds.
+        `unfinished` is the last lock that an earlier, failed call passed to `keep`. Sources come
+        first and versions next, so that errors in them are reported within seconds.
         """
         previous_sets = previous.sets if previous else {}
         stale = _stale_keys(requests, previous_sets, upgrade)
@@ -86,20 +80,15 @@ class Resolution:
                     keep(Lock(sets.epoch, {key: sets.sets[key] for key in done}))
                     advance(1)
 
-            bases = _foreign_bases(new, sets)
-            order = _order({key: new[key] for key in new if key not in done}, bases)
-            finish(order.look_ups)
-            for helper in dict.fromkeys(bases.values()):
-                sets.state(helper)
-
-            def make_bases() -> None:
-                for key, helper in bases.items():
-                    sets.make(key, helper)
-
-            # After a failure a base is finished all the same: the next run has it in the cache.
-            steps: Sequence[Callable[[], None]] = (make_bases, partial(finish, order.beside_bases))
-            run_parallel(lambda step: step(), steps, len(steps), end_if_interrupted)
-            finish(order.above_bases)
+            rest = _foreign_last(
+                {key: new[key] for key in new if key not in done}, self.backend.host_arch
+            )
+            # Bases are made, one after the other, while sets are resolved, which wait for those
+            # that they need. After a failure the current one is finished: the next run has it.
+            bases = [key for key in rest if isinstance(new[key], BaseRequest)]
+            steps: list[Callable[[], object]] = [partial(finish, rest)]
+            steps += [partial(sets.state, key) for key in bases]
+            run_parallel(lambda step: step(), steps, 2, end_if_interrupted)
         return Lock(sets.epoch, sets.sets)
 
     def _answer(self, request: Request, sets: ResolvedSets) -> PackageSet:
@@ -143,40 +132,23 @@ class Resolution:
         return max(self.backend.release_time(suite, arch) for suite, arch in suites)
 
 
-class _Order(NamedTuple):
-    """Keys of sets in the order in which they are resolved: those without a base, those that are
-    resolved while bases of other architectures are made, and those that need these."""
+def _foreign_last(requests: Mapping[str, Request], host_arch: str) -> Sequence[str]:
+    """Return the keys with those last that need a base of another architecture: its own is made
+    first."""
+    bases = {key: each.arch for key, each in requests.items() if isinstance(each, BaseRequest)}
 
-    look_ups: list[str]
-    beside_bases: list[str]
-    above_bases: list[str]
+    def needs_foreign(key: str) -> bool:
+        arches = {bases.get(name, host_arch) for name in (key, *sets_below(requests[key]))}
+        return arches != {host_arch}
 
-
-def _order(requests: Mapping[str, Request], foreign: Collection[str]) -> _Order:
-    order = _Order([], [], [])
-    for key, request in requests.items():
-        if not {key, *sets_below(request)}.isdisjoint(foreign):
-            order.above_bases.append(key)
-        elif _cost(request) > _LOOK_UP:
-            order.beside_bases.append(key)
-        else:
-            order.look_ups.append(key)
-    return order
-
-
-def _foreign_bases(keys: Iterable[str], sets: ResolvedSets) -> Mapping[str, str]:
-    """Return the bases among `keys` that another one helps to make, each with that."""
-    helpers = {
-        key: helper_of(key, sets.sets, sets.backend.host_arch) for key in keys if key in sets.sets
-    }
-    return {key: helper for key, helper in helpers.items() if helper}
+    return sorted(requests, key=needs_foreign)
 
 
 def _cost(request: Request) -> int:
     """Order pure look-ups before requests that need a base."""
     if isinstance(request, SourceRequest):
         return 0
-    return _LOOK_UP if isinstance(request, ReleaseRequest | WheelsRequest) else _LOOK_UP + 1
+    return 1 if isinstance(request, ReleaseRequest | WheelsRequest) else 2
 
 
 def _resume(

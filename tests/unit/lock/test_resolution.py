@@ -17,7 +17,7 @@ from tests.fakes import (
     with_set,
 )
 
-from envmatrix.errors import ConfigurationError, LookupFailed
+from envmatrix.errors import ConfigurationError, EngineError, LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.lock_file import FILE, dumps, load, loads
@@ -180,17 +180,66 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
     assert (backend.bases, archive.commands) == ([], [])
 
 
-def test_versions_are_looked_up_before_a_base_is_made(matrix: Matrix, tmp_path: Path) -> None:
-    backend = FakeBackend(tmp_path, Archive())
+class _Waiting(FakeBackend):
+    """A base of an architecture takes until something else happens."""
+
+    def __init__(self, directory: Path, arch: str) -> None:
+        super().__init__(directory, Archive())
+        self.arch = arch
+        self.happens = threading.Event()
+
+    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
+        assert package_set.request.arch != self.arch or self.happens.wait(20)
+        return super().base(key, package_set, epoch, helper)
+
+    def manager_in_base(
+        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+    ) -> PackageManager:
+        if self.arch != self.host_arch:
+            self.happens.set()
+        return super().manager_in_base(base, suite, arch, foreign)
+
+
+def test_versions_are_looked_up_while_the_first_base_is_made(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    backend = _Waiting(tmp_path, "amd64")
     requests = all_requests(matrix, shipped_recipes())
 
     def fail(_: Sequence[str]) -> str:
+        backend.happens.set()
         raise LookupFailed("the index has none")
 
     resolution = resolution_of(backend, replace(services_of(backend), pip=fail))
     with pytest.raises(LookupFailed, match="the index has none"):
         resolution.resolve(requests, None, upgrade_rule(None, None))
-    assert backend.bases == []
+
+
+def test_packages_are_resolved_while_a_base_of_another_architecture_is_made(
+    matrix: Matrix, lock: Lock, tmp_path: Path
+) -> None:
+    backend = _Waiting(tmp_path, "arm64")
+    requests = all_requests(matrix, shipped_recipes())
+    resolution = resolution_of(backend, services_of(backend))
+    assert dumps(resolution.resolve(requests, None, lambda _: False)) == dumps(lock)
+
+
+class _Failing(FakeBackend):
+    """A backend that cannot make bases."""
+
+    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
+        self.bases.append((key, epoch))
+        raise EngineError("no base")
+
+
+def test_a_base_that_cannot_be_made_is_not_made_again_by_who_waits_for_it(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    backend = _Failing(tmp_path, Archive())
+    requests = all_requests(matrix, shipped_recipes())
+    with pytest.raises(EngineError, match="no base"):
+        resolution_of(backend).resolve(requests, None, upgrade_rule(None, None))
+    assert [key for key, _ in backend.bases] == ["debian12-amd64-base"]
 
 
 class FailingArchive(Archive):
@@ -202,33 +251,6 @@ class FailingArchive(Archive):
         if len(self.commands) >= self.lasts:
             raise LookupFailed("the mirror went away")
         return super().run(command)
-
-
-class _Waiting(FakeBackend):
-    """A base of another architecture takes until packages are resolved in one of this machine."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, Archive())
-        self.resolves = threading.Event()
-
-    def base(self, key: str, package_set: PackageSet, epoch: int, helper: str | None) -> BaseState:
-        assert package_set.request.arch == self.host_arch or self.resolves.wait(20)
-        return super().base(key, package_set, epoch, helper)
-
-    def manager_in_base(
-        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
-    ) -> PackageManager:
-        self.resolves.set()
-        return super().manager_in_base(base, suite, arch, foreign)
-
-
-def test_packages_are_resolved_while_a_base_of_another_architecture_is_made(
-    matrix: Matrix, lock: Lock, tmp_path: Path
-) -> None:
-    backend = _Waiting(tmp_path)
-    requests = all_requests(matrix, shipped_recipes())
-    resolution = resolution_of(backend, services_of(backend))
-    assert dumps(resolution.resolve(requests, None, lambda _: False)) == dumps(lock)
 
 
 def test_what_was_found_before_a_failure_is_not_looked_up_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import field
 from typing import Any, Protocol
 
@@ -44,26 +45,32 @@ class ResolverBackend(Protocol):
 
 @dataclass
 class ResolvedSets:
-    """The sets of a lock that is being made, and the states of its bases, each made once."""
+    """The sets of a lock that is being made, which one thread adds, and the states of its bases,
+    each made once by whichever thread needs it first."""
 
     backend: ResolverBackend
     facts: Facts
     sets: dict[str, PackageSet]
     epoch: int = 0
-    _states: dict[str, BaseState] = field(default_factory=dict)
+    _states: dict[str, Future[BaseState]] = field(default_factory=dict)
 
     def state(self, base: str) -> BaseState:
-        """Return the state of a base, which the backend has from then on."""
-        if base not in self._states:
-            helper = helper_of(base, self.sets, self.backend.host_arch)
-            if helper:
-                self.state(helper)
-            self.make(base, helper)
-        return self._states[base]
+        """Return the state of a base, which the backend has from then on; make it, with its helper
+        before it, unless another thread does."""
+        future: Future[BaseState] = Future()
+        if self._states.setdefault(base, future) is future:
+            try:
+                future.set_result(self._make(base))
+            except BaseException as error:
+                future.set_exception(error)
+        return self._states[base].result()
 
-    def make(self, base: str, helper: str | None) -> None:
-        """Make a base with its helper, which the backend has. Other threads may add sets."""
-        self._states[base] = self.backend.base(base, self.sets[base], self.epoch, helper)
+    def _make(self, base: str) -> BaseState:
+        sets = self.sets.copy()  # others may be added meanwhile
+        helper = helper_of(base, sets, self.backend.host_arch)
+        if helper:
+            self.state(helper)
+        return self.backend.base(base, sets[base], self.epoch, helper)
 
     def home(self, suite: str, *, has_apt: bool = False) -> str:
         """Return the key of the base whose package manager resolves packages of `suite`, or of a
