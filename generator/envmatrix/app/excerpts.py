@@ -16,7 +16,7 @@ from envmatrix.images.environments import environments
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
-from envmatrix.parallel import run_parallel
+from envmatrix.parallel import end_if_interrupted, run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
@@ -55,7 +55,8 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
             advance(1)
             return replace(sets[key], excerpts=excerpts)
 
-        sets |= zip(stale, run_parallel(with_excerpts, stale, _JOBS), strict=True)
+        answers = run_parallel(with_excerpts, stale, _JOBS, end_if_interrupted)
+        sets |= zip(stale, answers, strict=True)
     for filename, reason in sorted(search.unsuitable.items()):
         search.console.say(f"`{filename}` has no excerpt: {reason}")
     return replace(lock, sets=sets)

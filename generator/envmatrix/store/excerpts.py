@@ -12,18 +12,21 @@ from envmatrix.excerpts.planning import compose
 from envmatrix.excerpts.reading import RangesReader, Unsuitable
 from envmatrix.files import naming
 from envmatrix.lock.model import Artifact, Excerpt, StageFile
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store
 
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """An open file."""
+    """An open file; reading it ends at an interruption, as decompressing the rest takes seconds."""
 
     descriptor: int
     size: int
 
     def read(self, offset: int, size: int) -> bytes:
+        if INTERRUPTION.is_set:
+            raise KeyboardInterrupt
         content = os.pread(self.descriptor, size, offset)
         if len(content) != size:
             raise Unsuitable(f"it ends before byte {offset + size}")

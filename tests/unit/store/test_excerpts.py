@@ -23,8 +23,10 @@ from envmatrix.lock.lock_file import dumps
 from envmatrix.lock.model import Excerpt, Lock, PackageSet, Range, ReleaseRequest
 from envmatrix.machine.http import WrongContent
 from envmatrix.machine.origins import Origins
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.store.artifacts import Content, Store
 from envmatrix.store.downloads import Fetcher, Mirror, RemoteFile
+from envmatrix.store.excerpts import open_reader
 from envmatrix.store.mirrors import DirectoryMirror
 
 BASES = ("http://first.example", "http://second.example")
@@ -390,6 +392,7 @@ from pathlib import Path
 import httpx
 from envmatrix.lock.lock_file import loads
 from envmatrix.machine.origins import Origins
+from envmatrix.parallel import INTERRUPTION
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
 class Silent:
@@ -458,3 +461,15 @@ def test_the_bytes_of_ranges_are_the_size_of_a_download(
     downloads.fetch(serve)
     assert totals == [EXCERPT.downloaded, 0]
     assert len(WHOLE) > 100 * EXCERPT.downloaded > 0
+
+
+def test_reading_a_file_ends_at_an_interruption(tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_bytes(b"content")
+    with open_reader(file) as reader:
+        assert reader.read(0, 4) == b"cont"
+        INTERRUPTION.set()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                reader.read(0, 4)
+        finally:
+            INTERRUPTION.clear()
