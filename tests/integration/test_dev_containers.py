@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from grp import getgrnam
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import docker
 import pytest
@@ -83,6 +84,28 @@ class Machine:
     def run(self, script: str, uid: int = 0) -> str:
         return output_of(self.command("exec", uid, "sh", "-euc", script))
 
+    def answers_of_clangd(self, *requests: tuple[str, object]) -> Mapping[object, Any]:
+        """Return the answers by the numbers of the requests, and a notification by its name."""
+        rows: list[dict[str, object]] = [
+            {"jsonrpc": "2.0", "method": method, "params": parameters}
+            for method, parameters in requests
+        ]
+        for number, row in enumerate(rows):
+            if row["method"] not in ("textDocument/didOpen", "exit"):  # these are notifications
+                row["id"] = number
+        texts = [json.dumps(row).encode() for row in rows]
+        command = self.command("exec", 0, "clangd", "--sync", "--compile-commands-dir=/build")
+        done = subprocess.run(
+            command,
+            input=b"".join(b"Content-Length: %d\r\n\r\n%b" % (len(text), text) for text in texts),
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        answers = [
+            json.loads(row) for row in re.split(rb"Content-Length: .+\s+", done.stdout) if row
+        ]
+        return {row.get("id", row.get("method")): row for row in answers}
+
 
 def output_of(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -146,6 +169,27 @@ def test_a_container_has_tools_for_people(machine: Machine) -> None:
         )
         assert re.search(r"^#0 .* in main ", frames, re.MULTILINE)
         machine.run(f"clangd --check=/src/src/error.cpp {commands}")
+
+
+def test_clangd_goes_from_a_cuda_file_to_a_header_of_the_toolkit(machine: Machine) -> None:
+    path, name = "src/info.cu", "cudaRuntimeGetVersion"
+    text = (machine.checkout.root / "examples/vectorops" / path).read_text()
+    line, row = next((n, row) for n, row in enumerate(text.splitlines()) if name in row)
+    document = {"uri": f"file:///src/{path}", "languageId": "cuda", "version": 1, "text": text}
+    place = {"line": line, "character": row.index(name)}
+    with machine.opened(uid=0):
+        answers = machine.answers_of_clangd(
+            ("initialize", {"capabilities": {}}),
+            ("textDocument/didOpen", {"textDocument": document}),
+            ("textDocument/definition", {"textDocument": document, "position": place}),
+            ("shutdown", {}),
+            ("exit", {}),
+        )
+    (definition,) = answers[2]["result"]
+    assert definition["uri"].endswith("/cuda_runtime_api.h")
+    published = next(row["params"] for row in answers.values() if "params" in row)
+    codes = [str(row["code"]) for row in published["diagnostics"]]
+    assert not [code for code in codes if code.startswith("drv_")]  # of options
 
 
 @pytest.mark.parametrize("uid", UIDS)

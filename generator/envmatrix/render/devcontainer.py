@@ -34,6 +34,17 @@ _EXTENSIONS = (
     "nvidia.nsight-vscode-edition",
 )
 
+# Options of nvcc alone, which clangd reports as errors of each file of CUDA's.
+_CLANGD = """\
+If:
+  PathMatch: .*[.]cuh?
+CompileFlags:
+  Remove: [-forward-unknown-to-host-compiler, -forward-unknown-to-host-linker, -ccbin*,
+    --compiler-bindir*, --generate-code*, -gencode*, -arch*, -Xcompiler*, -Xcudafe*, -Xptxas*,
+    --objdir-as-tempdir, --frandom-seed*, --expt-*, --extended-lambda, -rdc*]
+  Add: [-Wno-unknown-cuda-version]
+"""
+
 # The tools of dev containers set the id of the user to that of the host's user, unless another user
 # has it: so users of the image, such as Ubuntu's, get other ids.
 ADD_USER = f"""\
@@ -50,6 +61,10 @@ getent passwd | while IFS=: read -r name _ number _; do
   esac
 done
 useradd --create-home --uid 1000 --shell /bin/bash {_USER}
+mkdir --parents /home/{_USER}/.config/clangd
+cat >/home/{_USER}/.config/clangd/config.yaml <<'END'
+{_CLANGD}END
+chown --recursive {_USER}: /home/{_USER}/.config
 """
 
 
