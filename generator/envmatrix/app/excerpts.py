@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import field, replace
 
 import httpx
@@ -12,7 +12,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.excerpts.planning import is_large, is_promising, plan_excerpt
 from envmatrix.excerpts.reading import Unsuitable
 from envmatrix.facts.recipes import Recipes
-from envmatrix.images.environments import environments
+from envmatrix.images.environments import Members, members_of_sets
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
@@ -23,8 +23,6 @@ from envmatrix.store.excerpts import open_reader
 
 # Sets whose files are read at once: decompression runs beside Python.
 _JOBS = 2
-# The patterns of the members that images use, by the names of files.
-_Members = Mapping[str, tuple[str, ...]]
 
 
 def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
@@ -39,7 +37,7 @@ def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
 def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: Search) -> Lock:
     """Return the lock with excerpts of all sets of which images use members, and of no others,
     looking only at sets whose excerpts are not those of these members."""
-    members = _members_of_sets(lock, matrix, recipes)
+    members = members_of_sets(lock.sets, lock, matrix, recipes)
     stale = {
         key: of_set for key, of_set in members.items() if not _is_current(lock.sets[key], of_set)
     }
@@ -61,13 +59,7 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
     return replace(lock, sets=sets)
 
 
-def _members_of_sets(lock: Lock, matrix: Matrix, recipes: Recipes) -> Mapping[str, _Members]:
-    rows = environments(matrix, lock, recipes, matrix.cells)
-    members = {stage.key: row.members(stage) for row in rows for stage in row.files}
-    return {key: of_set for key, of_set in members.items() if of_set}
-
-
-def _is_current(package_set: PackageSet, members: _Members) -> bool:
+def _is_current(package_set: PackageSet, members: Members) -> bool:
     excerpts = package_set.excerpts
     return excerpts is not None and all(
         members.get(excerpt.filename) == excerpt.patterns for excerpt in excerpts
@@ -84,7 +76,7 @@ class Search:
     console: Console
     unsuitable: dict[str, str] = field(default_factory=dict)
 
-    def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
+    def excerpts_of(self, package_set: PackageSet, members: Members) -> tuple[Excerpt, ...] | None:
         """Return the excerpts of a set; None if one of its files cannot be had."""
         try:
             return tuple(sorted(self._excerpts(package_set, members)))
@@ -92,7 +84,7 @@ class Search:
             self.console.warn(f"{error.message}, so there is no excerpt of it in the lock")
             return None
 
-    def _excerpts(self, package_set: PackageSet, members: _Members) -> Iterator[Excerpt]:
+    def _excerpts(self, package_set: PackageSet, members: Members) -> Iterator[Excerpt]:
         for artifact in filter(is_large, package_set.artifacts):
             patterns = members.get(artifact.filename)
             try:

@@ -17,7 +17,11 @@ from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.environments import environments, require_current_excerpts
+from envmatrix.images.environments import (
+    environments,
+    require_current_excerpts,
+    sets_without_excerpts,
+)
 from envmatrix.lock.model import Artifact, Excerpt, Lock
 from envmatrix.machine.origins import Origins
 from envmatrix.matrix.model import Matrix
@@ -179,6 +183,7 @@ def test_a_file_that_is_gone_fails_no_lock(matrix: Matrix, lock: Lock, make_serv
     new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
     assert new.sets[KEY].excerpts is None
     assert new.artifacts() == lock.artifacts()
+    assert sets_without_excerpts(new, matrix, RECIPES) == (KEY, "cuda13.0-pypi-tools-amd64")
 
 
 def with_other_members(lock: Lock) -> Lock:
