@@ -20,6 +20,7 @@ from envmatrix.parallel import run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
+from envmatrix.store.outages import NoConnection
 
 # Sets whose files are read at once: decompression runs beside Python.
 _JOBS = 2
@@ -103,8 +104,14 @@ class Search:
             return plan_excerpt(artifact, reader, patterns)
 
     def _is_promising(self, artifact: Artifact, patterns: tuple[str, ...]) -> bool:
-        remote = self.fetcher.remote_file(artifact)
-        try:
-            return remote is not None and is_promising(artifact, remote, patterns)
-        except (httpx.HTTPError, httpx.InvalidURL, WrongContent):
-            return True  # the server has no ranges, which others may have
+        """Return whether an excerpt may be worth it, by the file of the first server that can be
+        reached. If none can, downloading the file says why."""
+        remote = None
+        for remote in self.fetcher.remote_files(artifact):
+            try:
+                return is_promising(artifact, remote, patterns)
+            except NoConnection:
+                continue
+            except (httpx.HTTPError, httpx.InvalidURL, WrongContent):
+                return True  # the server has no ranges, which others may have
+        return remote is not None

@@ -39,6 +39,9 @@ WHEEL = zipped(
 )
 
 
+MIRRORS = ["http://first.example", "http://h.example"]
+
+
 @pytest.fixture
 def matrix(tmp_path: Path) -> Matrix:
     axes = 'os: [debian12]\narch: [x86_64]\ncuda: ["13.0"]'
@@ -78,8 +81,7 @@ def make_servers(tmp_path: Path) -> Iterator[Make]:
     def make(answer: Answer) -> Servers:
         config = tmp_path / "config.toml"
         config.write_text(
-            f"[mirrors]\npypi = {json.dumps(['http://h.example'])}\n"
-            'pypi-index = "http://h.example/simple"\n'
+            f'[mirrors]\npypi = {json.dumps(MIRRORS)}\npypi-index = "http://h.example/simple"\n'
         )
 
         def listen(request: httpx.Request) -> httpx.Response:
@@ -176,6 +178,32 @@ def test_a_server_without_ranges_has_the_whole_file(
     servers = make_servers(lambda _: httpx.Response(200, content=WHEEL))
     new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
     assert [row.artifact.name for row in excerpts_in(new)] == [NAME]
+
+
+def test_a_mirror_that_cannot_be_reached_leaves_it_to_the_next_one_whether_excerpts_are_worth_it(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    wheel = zipped(("nvidia/cu13/include/nvcc.h", noise(9_000_000), 0o644))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "first.example":
+            raise httpx.ConnectError("refused")
+        return serve(request, wheel + bytes(len(WHEEL) - len(wheel)))
+
+    servers = make_servers(answer)
+    new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
+    assert excerpts_in(new) == ()
+    assert "whole" not in servers.requests
+
+
+def test_servers_that_cannot_be_reached_leave_a_set_uninspected(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    new = with_current_excerpts(lock, matrix, RECIPES, make_servers(refuse).search)
+    assert new.sets[KEY].excerpts is None
 
 
 def test_a_file_that_is_gone_fails_no_lock(matrix: Matrix, lock: Lock, make_servers: Make) -> None:
