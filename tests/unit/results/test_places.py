@@ -27,7 +27,7 @@ from envmatrix.results.records import Record
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.summary import Report
 from envmatrix.results.waivers import Waiver
-from envmatrix.sessions.outcomes import COVERAGE, Measurement, State
+from envmatrix.sessions.outcomes import COUNTED, COVERAGE, Measurement, State
 from envmatrix.sessions.products import Product
 
 TODAY = date(2026, 1, 1)
@@ -114,10 +114,22 @@ def insertions(draw: st.DrawFn) -> Change:
     return lambda database: database.add(entry)
 
 
+def recounted() -> sa.Update:
+    """Return the statement that has all runs count the tests that they have."""
+    runs, outcomes = tables.runs, tables.outcomes
+    of_run = sa.select(sa.func.count()).where(outcomes.c.run == runs.c.id)
+    counts = {
+        str(state): of_run.where(outcomes.c.state == state).scalar_subquery() for state in COUNTED
+    }
+    return sa.update(runs).values(**counts)
+
+
 @st.composite
 def changes_by_others(draw: st.DrawFn) -> Change:
-    """Return a change of what is stored, of the runs that start at one second."""
+    """Return a change of what is stored, of the runs that start at one second; if a program changed
+    tests and not what their runs count, they contradict each other."""
     runs, outcomes = tables.runs, tables.outcomes
+    counts = [recounted()] * draw(st.integers(0, 1))
     at_once = runs.c.started == float(draw(NUMBERS))
     of_runs = outcomes.c.run.in_(sa.select(runs.c.id).where(at_once))
     return draw(
@@ -127,8 +139,8 @@ def changes_by_others(draw: st.DrawFn) -> Change:
                 execute(sa.update(runs).where(at_once).values(library="other")),
                 execute(sa.update(runs).where(at_once).values(started=float(draw(NUMBERS)))),
                 execute(sa.update(runs).where(at_once).values(state="failed")),
-                execute(sa.update(outcomes).where(of_runs).values(state=draw(STATES))),
-                execute(sa.delete(outcomes).where(of_runs)),
+                execute(sa.update(outcomes).where(of_runs).values(state=draw(STATES)), *counts),
+                execute(sa.delete(outcomes).where(of_runs), *counts),
             ]
         )
     )
@@ -157,7 +169,7 @@ def test_a_report_is_the_same_with_stored_summaries(
     assert reported(database, since + 1) == computed(database, since + 1)
     assert reported(database) == computed(database)
     refresh(database, FLAKY_SECONDS)
-    assert None not in stored(database)
+    assert None not in stored(database) or reported(database).left_out
 
 
 def test_a_summary_is_not_stored_over_a_change_that_it_lacks(database: Database) -> None:
