@@ -25,11 +25,13 @@ _ADDRESS = "http://engine.example:2375"
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request: `action` is its method and path, such as `POST /containers/create`."""
+    """A request: `action` is its method and path, such as `POST /containers/create`; `timeout` is
+    that of the real client, in seconds."""
 
     action: str
     query: str
     body: Any
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,12 @@ class DockerApi(BaseAdapter):
     def actions(self) -> list[str]:
         return [request.action for request in self.requests]
 
-    def send(self, request: PreparedRequest, **_: Any) -> Response:  # type: ignore[override]
+    def send(  # type: ignore[override]
+        self, request: PreparedRequest, *, timeout: float | None = None, **_: Any
+    ) -> Response:
         body = json.loads(request.body) if request.body else None
-        status, content = self.answer(str(request.method), str(request.path_url), body)
+        method, path = str(request.method), str(request.path_url)
+        status, content = self.answer(method, path, body, timeout)
         response = Response()
         response.request = request
         response.url = str(request.url)
@@ -67,11 +72,13 @@ class DockerApi(BaseAdapter):
         response.raw = HTTPResponse(_Body(content), preload_content=False)
         return response
 
-    def answer(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+    def answer(
+        self, method: str, path: str, body: Any, timeout: float | None = None
+    ) -> tuple[int, bytes]:
         """Record a request; return the status and the content of its answer."""
         url = urlsplit(path.removeprefix(f"/v{VERSION}"))
         action = f"{method} {url.path}"
-        self.requests.append(ApiRequest(action, url.query, body))
+        self.requests.append(ApiRequest(action, url.query, body, timeout))
         if self.is_gone:
             raise Refused("connection refused")
         answer = self.answers[action]
@@ -84,8 +91,9 @@ class DockerApi(BaseAdapter):
 
 
 class _Body(BytesIO):
-    """The body of a response, with the socket that docker-py looks for below it."""
+    """The body of a response, with what docker-py looks for below it."""
 
+    chunked = False
     fp = SimpleNamespace(raw=SimpleNamespace())
 
 

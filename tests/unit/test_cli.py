@@ -254,6 +254,22 @@ def test_a_lock_that_answers_the_matrix_is_good(envmatrix: Prompt) -> None:
     assert envmatrix("lock", "--check").status == 0
 
 
+def test_a_check_names_sets_whose_excerpts_the_next_lock_looks_for(
+    envmatrix: Prompt, locked: Path
+) -> None:
+    answer = envmatrix("lock", "--check")
+    assert answer.status == 0, "whole files make the same images"
+    keys = [f"cuda13.0-pypi-{part}-amd64" for part in ("devel", "runtime", "tools")]
+    assert f"\n{', '.join(keys)} were not inspected for excerpts: " in answer.err
+    assert "until `envmatrix lock` finds what images use of them\n" in answer.err
+
+    lock = loads((locked / "matrix.lock.json").read_text())
+    for key in keys:
+        lock = with_set(lock, key, replace(lock.sets[key], excerpts=()))
+    (locked / "matrix.lock.json").write_text(dumps(lock))
+    assert "excerpts" not in envmatrix("lock", "--check").err
+
+
 def test_a_lock_that_no_longer_answers_is_told_in_words(envmatrix: Prompt, locked: Path) -> None:
     (locked / "envs/runtime.yaml").write_text("flavour: runtime\npackages: [curl]\n")
     answer = envmatrix("lock", "--check")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import field, replace
 
 import httpx
@@ -12,7 +12,7 @@ from envmatrix.errors import LookupFailed
 from envmatrix.excerpts.planning import is_large, is_promising, plan_excerpt
 from envmatrix.excerpts.reading import Unsuitable
 from envmatrix.facts.recipes import Recipes
-from envmatrix.images.environments import environments
+from envmatrix.images.environments import Members, members_of_sets
 from envmatrix.lock.model import Artifact, Excerpt, Lock, PackageSet
 from envmatrix.machine.http import WrongContent
 from envmatrix.matrix.model import Matrix
@@ -20,11 +20,10 @@ from envmatrix.parallel import end_if_interrupted, run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.excerpts import open_reader
+from envmatrix.store.outages import NoConnection
 
 # Sets whose files are read at once: decompression runs beside Python.
 _JOBS = 2
-# The patterns of the members that images use, by the names of files.
-_Members = Mapping[str, tuple[str, ...]]
 
 
 def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
@@ -39,7 +38,7 @@ def with_previous_excerpts(lock: Lock, previous: Lock | None) -> Lock:
 def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: Search) -> Lock:
     """Return the lock with excerpts of all sets of which images use members, and of no others,
     looking only at sets whose excerpts are not those of these members."""
-    members = _members_of_sets(lock, matrix, recipes)
+    members = members_of_sets(lock.sets, lock, matrix, recipes)
     stale = {
         key: of_set for key, of_set in members.items() if not _is_current(lock.sets[key], of_set)
     }
@@ -62,13 +61,7 @@ def with_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes, search: 
     return replace(lock, sets=sets)
 
 
-def _members_of_sets(lock: Lock, matrix: Matrix, recipes: Recipes) -> Mapping[str, _Members]:
-    rows = environments(matrix, lock, recipes, matrix.cells)
-    members = {stage.key: row.members(stage) for row in rows for stage in row.files}
-    return {key: of_set for key, of_set in members.items() if of_set}
-
-
-def _is_current(package_set: PackageSet, members: _Members) -> bool:
+def _is_current(package_set: PackageSet, members: Members) -> bool:
     excerpts = package_set.excerpts
     return excerpts is not None and all(
         members.get(excerpt.filename) == excerpt.patterns for excerpt in excerpts
@@ -85,7 +78,7 @@ class Search:
     console: Console
     unsuitable: dict[str, str] = field(default_factory=dict)
 
-    def excerpts_of(self, package_set: PackageSet, members: _Members) -> tuple[Excerpt, ...] | None:
+    def excerpts_of(self, package_set: PackageSet, members: Members) -> tuple[Excerpt, ...] | None:
         """Return the excerpts of a set; None if one of its files cannot be had."""
         try:
             return tuple(sorted(self._excerpts(package_set, members)))
@@ -93,7 +86,7 @@ class Search:
             self.console.warn(f"{error.message}, so there is no excerpt of it in the lock")
             return None
 
-    def _excerpts(self, package_set: PackageSet, members: _Members) -> Iterator[Excerpt]:
+    def _excerpts(self, package_set: PackageSet, members: Members) -> Iterator[Excerpt]:
         for artifact in filter(is_large, package_set.artifacts):
             patterns = members.get(artifact.filename)
             try:
@@ -112,8 +105,14 @@ class Search:
             return plan_excerpt(artifact, reader, patterns)
 
     def _is_promising(self, artifact: Artifact, patterns: tuple[str, ...]) -> bool:
-        remote = self.fetcher.remote_file(artifact)
-        try:
-            return remote is not None and is_promising(artifact, remote, patterns)
-        except (httpx.HTTPError, httpx.InvalidURL, WrongContent):
-            return True  # the server has no ranges, which others may have
+        """Return whether an excerpt may be worth it, by the file of the first server that can be
+        reached. If none can, downloading the file says why."""
+        remote = None
+        for remote in self.fetcher.remote_files(artifact):
+            try:
+                return is_promising(artifact, remote, patterns)
+            except NoConnection:
+                continue
+            except (httpx.HTTPError, httpx.InvalidURL, WrongContent):
+                return True  # the server has no ranges, which others may have
+        return remote is not None

@@ -176,6 +176,7 @@ class JobWork:
         if not isinstance(gpu, Gpus):
             raise Skipped(gpu.reason)
         with (
+            self.place.measuring(console),
             locked_build(session, session.libraries[0], VERB_OF[job.kind]) as context,
             self._recorded(job, session, context) as run,
         ):

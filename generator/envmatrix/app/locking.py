@@ -26,7 +26,7 @@ from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.lock.resolvers.sources import IndexFile
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.configuration import configured_keyring
-from envmatrix.machine.http import fetch_bytes, http_client
+from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.machine.resources import host_arch
@@ -34,8 +34,9 @@ from envmatrix.matrix.model import Matrix
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download
 from envmatrix.store.mirrors import fetcher_of_user
-from envmatrix.store.package_index import index_entry, index_files
+from envmatrix.store.outages import Outages
 from envmatrix.store.unfinished_locks import UnfinishedLock
+from envmatrix.store.unlocked_files import UnlockedFiles
 from envmatrix.text import number_of
 from envmatrix.vcs import perforce, source_trees
 
@@ -68,19 +69,21 @@ def update_lock(
 def _resolution(fetcher: Fetcher, facts: Facts, console: Console) -> Iterator[Resolution]:
     """Yield a resolution that looks up with the programs and mirrors of this machine."""
     origins, store, client = fetcher.origins, fetcher.store, fetcher.client
+    indexes = fetcher.package_indexes
     with TemporaryDirectory(prefix="envmatrix-apt-") as name:
         directory = Path(name)
         backend = LocalBackend(directory, cache_directory(), fetcher, console, facts, host_arch())
         first, keyring = origins.nvidia[:1], configured_keyring(origins.configuration)
-        read_first = partial(fetch_bytes, client, first)
+        read_first = UnlockedFiles(client, first, fetcher.outages).read
+        read_any = UnlockedFiles(client, origins.nvidia, fetcher.outages).read
         services = Services(
             facts,
             directory,
             apt=on_host,
             pip=partial(run, failing=LookupFailed),
-            wheel=partial(index_entry, client, origins.pypi_indexes),
-            index=partial(index_files, client, origins.pypi_indexes),
-            archives=partial(fetch_bytes, client, origins.nvidia),
+            wheel=indexes.entry,
+            index=indexes.files,
+            archives=read_any,
             nvidia=NvidiaMirror(first[0], keyring, read_first),
             commits=partial(source_trees.commits, cache_directory()),
             depot=perforce.depot,
@@ -105,12 +108,13 @@ def audit_lock(lock: Lock, facts: Facts, console: Console) -> Audit:
     """Compare locked packages with what archives and the package index offer now."""
     origins = Origins()
     with TemporaryDirectory(prefix="envmatrix-apt-") as apt, http_client(origins) as client:
-        fetcher = Fetcher(Store.of_user(), origins, client)
+        outages = Outages.of_process(console.warn)
+        fetcher = Fetcher(Store.of_user(), origins, client, outages=outages)
         backend = LocalBackend(Path(apt), cache_directory(), fetcher, console, facts, host_arch())
         archives = Archives(
             lambda suite, arch, names: offers_of(backend.apt_of_host(suite, arch).show(names)),
             lambda suite, arch, names: offers_of(backend.security_of(suite, arch).show(names)),
-            lambda project: offers_in(index_files(client, origins.pypi_indexes, project)),
+            lambda project: offers_in(fetcher.package_indexes.files(project)),
         )
         return audit(lock, archives)
 

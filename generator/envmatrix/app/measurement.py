@@ -22,7 +22,8 @@ def measure_libraries(
     arguments: Sequence[str],
     show: Callable[[Compilation | Sequence[Measurement]], None],
 ) -> int:
-    """Compile and measure each library, and show the results; return the exit code."""
+    """Compile and measure each library, and show the results; return the exit code. Nothing else is
+    measured on the same GPUs meanwhile: a wait for that is in no recorded time."""
 
     def measure_library(
         runner: Runner, recorder: Recorder
@@ -33,7 +34,8 @@ def measure_libraries(
         yield measure_recorded(runner, recorder, gpus, arguments)
 
     part = Part(extent=ARGUMENTS if arguments else "")
-    return run_each_library(session, "perf", measure_library, show, part)
+    with session.place.measuring(session.console):
+        return run_each_library(session, "perf", measure_library, show, part)
 
 
 def measure_recorded(

@@ -3,8 +3,9 @@ Kubernetes."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ from envmatrix.errors import EngineError
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import Resources
 from envmatrix.machine import resources
+from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.parallel import INTERRUPTION
 from envmatrix.records import dataclass
 
@@ -58,6 +60,10 @@ class Place(Protocol):
 
     def choose_gpu(self) -> Gpus | NoGpu:
         """Return how to pass GPUs to tests, or why there are none."""
+
+    def measuring(self, console: Console, /) -> AbstractContextManager[None]:
+        """Return the context of a measurement: it waits for the end of others on the GPUs there,
+        and says so."""
 
 
 class ThisMachine:
@@ -108,6 +114,9 @@ class ThisMachine:
         with docker_client.connect() as client:
             return gpu.choose(gpu.probe_gpu(client), device)
 
+    def measuring(self, console: Console) -> AbstractContextManager[None]:
+        return _measuring_alone("this machine", console)
+
 
 class _Elsewhere:
     """An executor that all runs share."""
@@ -151,6 +160,9 @@ class _OtherEngine(_Elsewhere):
 
         return gpu.choose_elsewhere(self._info)
 
+    def measuring(self, console: Console) -> AbstractContextManager[None]:
+        return _measuring_alone(str(self._info.get("ID")), console)
+
 
 class _Cluster(_Elsewhere):
     """A cluster, which pulls published images. Jobs there may take `total` together."""
@@ -177,6 +189,17 @@ class _Cluster(_Elsewhere):
 
         reason = "`[kubernetes]` of the user's configuration has no `gpus`"
         return Gpus() if self._total.gpus else NoGpu(reason)
+
+    def measuring(self, _: Console) -> AbstractContextManager[None]:
+        return nullcontext()  # a cluster gives a GPU to one container
+
+
+def _measuring_alone(machine: str, console: Console) -> AbstractContextManager[None]:
+    """Return the context of a measurement that excludes those of other processes with this cache.
+    All GPUs of a machine are one: a device may have several names, and they share its buses."""
+    name = hashlib.sha256(machine.encode()).hexdigest()[:24]
+    wait = "wait     for another process, which measures on the GPUs of the same machine"
+    return exclusive(cache_directory() / "locks" / f"gpus-{name}", lambda: console.say(wait))
 
 
 THIS_MACHINE = ThisMachine()

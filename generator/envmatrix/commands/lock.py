@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def command(
     from envmatrix.app.locking import audit_lock, require_good, update_lock
     from envmatrix.app.workspace import find_repository
     from envmatrix.facts.recipes import shipped_recipes
-    from envmatrix.images.environments import require_current_excerpts
+    from envmatrix.images.environments import require_current_excerpts, sets_without_excerpts
     from envmatrix.lock.lock_file import FILE, load
     from envmatrix.lock.requests import require_current
     from envmatrix.matrix.loading import load_matrix
@@ -68,6 +68,12 @@ def command(
         require_current(lock, matrix, recipes)
         require_current_excerpts(lock, matrix, recipes)
         console.say(f"`{FILE}` is up to date with `{MATRIX}`")
+        if keys := sets_without_excerpts(lock, matrix, recipes):
+            verb = "was" if len(keys) == 1 else "were"
+            console.say(
+                f"{_names(keys)} {verb} not inspected for excerpts: builds download whole files of "
+                "such sets until `envmatrix lock` finds what images use of them"
+            )
     else:
         update_lock(root, matrix, names if upgrade else None, console)
 
@@ -89,6 +95,10 @@ def _audit_lines(result: Audit) -> Iterator[str]:
     for key, reason in result.not_audited.items():
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
-        more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-        yield f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}"
+        yield f"not asked  {_names(keys)}: {reason}"
     yield f"{result.audited} packages were audited, {len(result.findings)} findings"
+
+
+def _names(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+    return f"{', '.join(keys[:_MOST_NAMED])}{more}"

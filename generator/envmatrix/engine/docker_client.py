@@ -6,6 +6,7 @@ Other modules use the client as its documentation says.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import uuid
@@ -13,15 +14,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from envmatrix.engine.engine_api import (
     ANSWER_SECONDS,
-    SILENCE_SECONDS,
+    TRANSFER_SECONDS,
     Engine,
     Request,
     Response,
     engine_at,
     local_socket,
+    longest_silence,
     no_answer,
 )
 from envmatrix.errors import EngineError
@@ -38,6 +41,9 @@ Event = Mapping[str, Any]
 # docker-py has a pool of connections for each URL, and closes the oldest one, even if it is in use.
 # The names of containers are in URLs, and many run at once.
 POOLS = 4096
+# The timeout that requests get which have none of their own, told from others by its identity.
+_OF_ITS_KIND = float(TRANSFER_SECONDS)
+_VERSION = re.compile(r"/v[\d.]+(?=/)")
 # How long to wait for the end of a request; one without a response cannot be cancelled.
 _PARTING_SECONDS = 1.0
 
@@ -66,13 +72,30 @@ def connect() -> Iterator[docker.DockerClient]:
     except docker.errors.DockerException as error:
         path = local_socket()
         raise no_answer(f"{path}: {error}" if path else str(error)) from error
-    client.api.timeout = SILENCE_SECONDS
+    limit_silence(client)
     try:
         yield client
     except (docker.errors.DockerException, requests.RequestException) as error:
         raise EngineError(f"the container engine failed: {error}") from error
     finally:
         client.close()
+
+
+def limit_silence(client: docker.DockerClient) -> None:
+    """Have each request of a client end after the silence that is too long for its kind: docker-py
+    has one timeout for all that have none of their own, and none for a pull."""
+    api: Any = client.api  # a session of requests
+    send = api.request
+
+    def send_limited(method: str, url: str, **options: Any) -> requests.Response:
+        silence = longest_silence(method, _VERSION.sub("", urlsplit(url).path, count=1))
+        timeout = options.get("timeout")
+        if timeout is _OF_ITS_KIND or (timeout is None and silence == TRANSFER_SECONDS):
+            options["timeout"] = silence
+        response: requests.Response = send(method, url, **options)
+        return response
+
+    api.timeout, api.request = _OF_ITS_KIND, send_limited
 
 
 @contextmanager

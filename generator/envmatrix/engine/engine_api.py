@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,11 +31,16 @@ from envmatrix.records import dataclass
 T = TypeVar("T")
 Output = Iterator[tuple[int, bytes]]
 
-# An engine that unpacks a layer says nothing until it is done:
-# https://github.com/docker/docker-py/issues/2097
-SILENCE_SECONDS = 1800
+# How long the engine may be silent while it moves layers and files: it says nothing until a layer
+# is unpacked (https://github.com/docker/docker-py/issues/2097).
+TRANSFER_SECONDS = 1800
+# The same while it does something else, such as to start a container, to remove an image, or to
+# compute the sizes of all.
+WORK_SECONDS = 300
 # The limit of a whole answer that needs no work of the engine, such as of an image or its version.
 ANSWER_SECONDS = 60
+
+_TRANSFERS = re.compile(r"/images/(create|load|.+/(push|get))|/containers/[^/]+/archive")
 
 # That of Docker Engine 25, which newer ones have as well.
 _VERSION = "v1.44"
@@ -60,6 +66,14 @@ class NameConflict(EngineError):
     """Another container has the name of one that should be created."""
 
 
+def longest_silence(method: str, path: str) -> float:
+    """Return for how many seconds the engine may be silent in a request; `path` has neither the
+    version of the API nor a query."""
+    if _TRANSFERS.fullmatch(path):
+        return TRANSFER_SECONDS
+    return ANSWER_SECONDS if method == "GET" and path != "/images/json" else WORK_SECONDS
+
+
 def no_answer(message: str) -> RequestFailed:
     hint = engine_remedy(message, engine_address(os.environ))
     return RequestFailed(f"no container engine answers: {message}", hint=hint)
@@ -73,7 +87,7 @@ class Request:
     method: str
     path: str
     document: Mapping[str, Any] | None = None
-    silence: float | None = SILENCE_SECONDS
+    silence: float | None = WORK_SECONDS
     limit: float | None = None
 
 

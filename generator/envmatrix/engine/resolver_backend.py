@@ -28,12 +28,12 @@ from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.engine_address import engine_address
 from envmatrix.machine.error_texts import Refusal, refusal, refuses_user
-from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.processes import run
 from envmatrix.machine.remedies import engine_remedy
 from envmatrix.records import dataclass
 from envmatrix.store.downloads import Fetcher
 from envmatrix.store.image_records import ImageRecords
+from envmatrix.store.unlocked_files import UnlockedFiles
 
 _OTHERWISE = "is the mirror reachable, and the name right?"
 _REMEDIES: Mapping[Refusal | None, str] = {
@@ -91,8 +91,9 @@ class LocalBackend:
         if self.facts.of_suite(suite).family.name == "deb":
             return self.apt_of_host(suite, arch).release_time
         repositories = self._repositories(suite, arch)
-        mirrors = [repositories.mirror]
-        return release_time(repositories, partial(fetch_bytes, self.fetcher.client, mirrors))
+        client, outages = self.fetcher.client, self.fetcher.outages
+        files = UnlockedFiles(client, [repositories.mirror], outages)
+        return release_time(repositories, files.read)
 
     def _repositories(self, suite: str, arch: str) -> Repositories:
         os, archive = self.facts.of_suite(suite), self.facts.archive(suite, arch)

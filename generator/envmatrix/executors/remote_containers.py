@@ -33,7 +33,6 @@ from envmatrix.engine.containers import (
 )
 from envmatrix.engine.engine_api import (
     ANSWER_SECONDS,
-    SILENCE_SECONDS,
     RequestFailed,
     no_answer,
 )
@@ -376,6 +375,6 @@ def connect(context: str, local: docker.DockerClient) -> Iterator[RemoteContaine
             )
         except DockerException as error:
             raise no_answer(f"{address}: {error}") from error
-        client.api.timeout = SILENCE_SECONDS
+        docker_client.limit_silence(client)
         with closing(client), closing(RemoteContainers(client, local)) as executor:
             yield executor

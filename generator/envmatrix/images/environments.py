@@ -43,6 +43,9 @@ _UNPACKERS = "unpacker-files-"
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
 
+# The patterns of the members that images use of the files of a set, by the names of the files.
+Members = Mapping[str, tuple[str, ...]]
+
 # Packages from this size on, in bytes, have layers of their own; the most of one stage.
 _LARGE_PACKAGE = 500_000
 _LARGE_PACKAGES = 20
@@ -116,7 +119,7 @@ class Environment:
         cudnn = f", cuDNN {self.cudnn}" if self.cudnn else ""
         return f"CUDA {self.cuda}{cudnn}, GCC {self.gcc}"
 
-    def members(self, stage: FileStage) -> Mapping[str, tuple[str, ...]]:
+    def members(self, stage: FileStage) -> Members:
         """Return the patterns of the members that trees take of the files in a stage, by the names
         of these files."""
         members: dict[str, set[str]] = {}
@@ -243,23 +246,39 @@ def require_current_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> No
 
 
 def _stale_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> set[tuple[str, str]]:
-    """Return the key of the set and the name of the file of each excerpt that is out of date.
-
-    All environments use the same members of a set, so each set is compared with one of them.
-    """
+    """Return the key of the set and the name of the file of each excerpt that is out of date."""
     excerpts = {key: row.excerpts for key, row in lock.sets.items() if row.excerpts}
-    members: dict[str, Mapping[str, tuple[str, ...]]] = {}
-    for _, group in _groups(matrix):
-        remaining = excerpts.keys() - members.keys()
-        if not remaining.isdisjoint(key for cell in group for key in cuda_sets(cell)):
-            environment = _Stages(matrix, lock, recipes, {}, group).environment()
-            members |= {stage.key: environment.members(stage) for stage in environment.files}
+    members = members_of_sets(excerpts, lock, matrix, recipes)
     return {
         (key, excerpt.artifact.name)
         for key, of_set in excerpts.items()
         for excerpt in of_set
         if members.get(key, {}).get(excerpt.filename) != excerpt.patterns
     }
+
+
+def sets_without_excerpts(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
+    """Return the keys of the sets of whose files images use members, but that were not inspected
+    for excerpts: those of an older lock, and those of files that no server had."""
+    keys = {key for key, row in lock.sets.items() if row.excerpts is None}
+    return tuple(sorted(keys & members_of_sets(keys, lock, matrix, recipes).keys()))
+
+
+def members_of_sets(
+    keys: Collection[str], lock: Lock, matrix: Matrix, recipes: Recipes
+) -> Mapping[str, Members]:
+    """Return the members that images use of each of these sets, without sets that images use as a
+    whole. Other sets may be in the result as well.
+
+    All environments use the same members of a set, so one of them is enough for each set.
+    """
+    members: dict[str, Members] = {}
+    for _, group in _groups(matrix):
+        remaining = {*keys} - members.keys()
+        if not remaining.isdisjoint(key for cell in group for key in cuda_sets(cell)):
+            environment = _Stages(matrix, lock, recipes, {}, group).environment()
+            members |= {stage.key: environment.members(stage) for stage in environment.files}
+    return {key: of_set for key, of_set in members.items() if of_set}
 
 
 def _requirement(cuda: str, policy: str) -> str | None:

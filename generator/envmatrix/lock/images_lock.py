@@ -25,6 +25,7 @@ _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `e
 
 _digest = strict.matching(re.compile(r"sha256:[0-9a-f]{64}"))
 _fingerprint = strict.matching(re.compile(r"[0-9a-f]{64}"))
+_platform = strict.matching(re.compile(r"linux/[a-z0-9]+"))
 _repository = strict.matching(re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"))
 
 
@@ -111,6 +112,7 @@ def save(lock: ImagesLock, root: Path) -> None:
 
 
 def _read(document: object) -> ImagesLock:
+    strict.only(document, ("version", "environments"))
     environments = strict.field(document, "environments", _environments)
     return ImagesLock(
         {
@@ -126,6 +128,7 @@ def _environments(value: object) -> dict[str, dict[str, PublishedIndex]]:
 
 
 def _index(row: object) -> PublishedIndex:
+    strict.only(row, ("image", "fingerprint", "platforms"))
     repository, digest = strict.field(row, "image", _reference)
     return PublishedIndex(
         repository,
@@ -144,10 +147,11 @@ def _platforms(value: object) -> dict[str, PublishedImage]:
     images = strict.entries(value, _image)
     if not images:
         raise Invalid("must not be empty")
-    return {name.removeprefix("linux/"): image for name, image in images.items()}
+    return {_platform(name).removeprefix("linux/"): image for name, image in images.items()}
 
 
 def _image(row: object) -> PublishedImage:
+    strict.only(row, ("digest", "fingerprint", "diff_ids"))
     return PublishedImage(
         strict.field(row, "digest", _digest),
         strict.field(row, "fingerprint", _fingerprint),

@@ -48,6 +48,11 @@ _HINT = f"restore it from version control; or remove it (`rm {FILE}`) and run `e
 
 COLUMNS = ("name", "version", "path", "size", "sha256")
 
+# The keys of the document, of a set and of an excerpt.
+_KEYS = ("version", "epoch", "columns", "sets")
+_KEYS_OF_SET = ("request", "diff_id", "inputs", "versions", "artifacts", "excerpts")
+_KEYS_OF_EXCERPT = ("file", "patterns", "size", "sha256", "ranges", "spans", "inputs")
+
 
 def dumps(lock: Lock) -> str:
     """Serialize with one artifact of a set per line, so that a changed pin is a changed line.
@@ -186,6 +191,7 @@ def _missing_packages(lock: Lock) -> Iterator[str]:
 
 
 def _read(document: Any, *, is_sealed: bool = True) -> Lock:
+    strict.only(document, _KEYS)
     strict.field(document, "columns", _columns)
     epoch = strict.field(document, "epoch", strict.count)
     sets = strict.field(document, "sets", _sets)
@@ -230,6 +236,7 @@ def _seal_problems(lock: Lock, rows: Mapping[str, Any], *, is_sealed: bool) -> I
 
 
 def _package_set(row: object) -> PackageSet:
+    strict.only(row, _KEYS_OF_SET)
     request = strict.field(row, "request", _request)
     diff_id = strict.optional(row, "diff_id", strict.word, None)
     if isinstance(request, BootstrapRequest) != (diff_id is not None):
@@ -289,6 +296,7 @@ def _excerpts(artifacts: Iterable[Artifact], value: object) -> tuple[Excerpt, ..
 
 
 def _excerpt(files: Mapping[str, Artifact], row: object) -> Excerpt:
+    strict.only(row, _KEYS_OF_EXCERPT)
     sha256 = strict.field(row, "file", _sha256)
     if sha256 not in files:
         raise Invalid("is no file of its set", ["file"])
@@ -353,9 +361,8 @@ def _request(row: object) -> Request:
 
 def _fields(kind: type[Request | PackageSpec], value: object) -> dict[str, Any]:
     """Return the values for a dataclass; one that is empty by default may be left out."""
-    rows, row = {item.name: item for item in fields(kind)}, strict.mapping(value)
-    if unknown := row.keys() - rows.keys():
-        raise Invalid("is an unknown key", [min(unknown)])
+    rows = {item.name: item for item in fields(kind)}
+    row = strict.only(value, rows)
     required = [name for name, item in rows.items() if item.default is MISSING]
     names = dict.fromkeys([*required, *row])
     return {name: strict.field(row, name, _READERS.get(name, strict.word)) for name in names}

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Position, Problem, TooNew
 from envmatrix.records import dataclass
+
+if TYPE_CHECKING:
+    from envmatrix.documents import Document
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -53,7 +58,7 @@ class FileFormat(Generic[T]):
         """Raise ConfigurationError if the text is not such a file, OutOfDate for another
         version."""
         try:
-            document = json.loads(text)
+            document = json.loads(text, object_pairs_hook=_without_duplicates)
             version = field(document, "version", lambda value: value)
             if type(version) is not int or version not in self.readers:
                 newest = max(self.readers)
@@ -64,6 +69,8 @@ class FileFormat(Generic[T]):
                 message = f"`{self.file}` has version {version!r}, this envmatrix reads {newest}"
                 raise OutOfDate(message, hint=self.hint)
             return self.readers[version](document)
+        except _Duplicate as error:
+            raise ConfigurationError(*self._duplicates(text, str(error))) from error
         except json.JSONDecodeError as error:
             where = Position(self.file, error.lineno, error.colno)
             raise ConfigurationError(Problem(f"not JSON: {error.msg}", where, self.hint)) from error
@@ -77,16 +84,50 @@ class FileFormat(Generic[T]):
             message = f"`{self.file}` is not {self.noun}: {error}"
             raise ConfigurationError(message, hint=self.hint) from error
 
+    def _duplicates(self, text: str, key: str) -> Sequence[Problem]:
+        """Return the problem of each key that a mapping has twice, of which `key` is one."""
+        document = _document(text, self.file)
+        if document and document.problems:
+            return [replace(problem, hint=self.hint) for problem in document.problems]
+        message = f"`{self.file}` is not {self.noun}: it has {in_words(key)} twice"
+        return [Problem(message, hint=self.hint)]
+
+
+class _Duplicate(ValueError):
+    """A mapping has a key twice, so one of the two values would be ignored."""
+
+
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise _Duplicate(key)
+    return row
+
 
 def _position(text: str, file: str, steps: Sequence[str | int]) -> Position | None:
-    """Return the position of a value, or of the nearest value around it; None if the text is JSON
-    and no YAML, as with half a character in it."""
+    """Return the position of a value, or of the nearest value around it."""
+    document = _document(text, file)
+    return document.position(*steps) if document else None
+
+
+def _document(text: str, file: str) -> Document | None:
+    """Return a document with positions; None if the text is JSON and no YAML, as with half a
+    character in it."""
     from envmatrix.documents import parse_document  # only for a message
 
     try:
-        return parse_document(text.encode("utf-8", "replace"), file).position(*steps)
+        return parse_document(text.encode("utf-8", "replace"), file)
     except ConfigurationError:
         return None
+
+
+def only(row: object, keys: Collection[str]) -> dict[str, Any]:
+    """Return a mapping, all of whose keys are of these."""
+    fields = mapping(row)
+    if unknown := fields.keys() - set(keys):
+        raise Invalid("is an unknown key", [min(unknown)])
+    return fields
 
 
 def field(row: object, name: str, read: Reader[T]) -> T:

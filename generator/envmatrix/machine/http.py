@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
@@ -14,7 +13,6 @@ import httpx
 
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.machine.access import Access
-from envmatrix.machine.configuration import NVIDIA
 from envmatrix.machine.origins import Origins
 from envmatrix.records import dataclass
 from envmatrix.retries import retry
@@ -191,28 +189,6 @@ class FailedAttempts:
     def directories(self) -> tuple[str, ...]:
         """The directories of the locations."""
         return tuple(url.rpartition("/")[0] or url for url, _ in self.rows if url)
-
-
-def fetch_bytes(
-    client: httpx.Client,
-    bases: Sequence[str],
-    path: str,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bytes:
-    """Return the bytes at `path` of the first of `bases` that has it, else raise LookupFailed."""
-    failed = FailedAttempts()
-    for base in bases:
-        url = f"{base}/{path}"
-        try:
-            return retry_request(lambda: read_body(client, url)[1], sleep)  # noqa: B023
-        except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
-            failed.add(url, error)
-    if all(map(is_absence, failed.errors)):
-        hint = f"mirrors go under [mirrors] {NVIDIA} in your configuration"
-        raise Absent(f"no server has `{path}`", details=failed.details, hint=hint)
-    raise LookupFailed(
-        f"`{path}` cannot be read", details=failed.details, hint=hint_of(failed.errors)
-    )
 
 
 def read_body(

@@ -7,6 +7,7 @@ without storing them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -64,14 +65,24 @@ def summaries(
 
 
 def _stored_summary(place: Place, row: sa.Row[Any]) -> PlaceSummary | None:
-    """Return the summary in the row of a place; None if it has no valid one."""
-    if row.summary is None or row.format != FORMAT:
+    """Return the summary in the row of a place; None if it has no valid one, or one that another
+    program wrote or that is of another version."""
+    if not isinstance(row.summary, str) or row.format != FORMAT:
         return None
+    seal, _, text = row.summary.partition(" ")
     try:
-        stored = decode(PlaceSummary, row.summary)
+        if seal != _seal(place, row.version, text):
+            return None
+        return decode(PlaceSummary, text)
     except InvalidRecord:
         return None
-    return stored if (stored.library, stored.cell) == place else None
+
+
+def _seal(place: Place, version: int, text: str) -> str:
+    """Return the digest of the encoded summary of a place. It detects changes by programs that do
+    not compute it, not those that do."""
+    content = "\0".join((*place, str(version), text))
+    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()
 
 
 def refresh(database: Database, now: float) -> None:
@@ -98,12 +109,13 @@ def refresh(database: Database, now: float) -> None:
             connection.execute(change.values(format=FORMAT, summary=sa.bindparam("text")), rows)
 
 
-def _row(place: PlaceSummary, versions: Mapping[Place, int]) -> dict[str, Any]:
+def _row(item: PlaceSummary, versions: Mapping[Place, int]) -> dict[str, Any]:
+    place, text = (item.library, item.cell), encode(item)
     return {
-        "at_library": place.library,
-        "at_cell": place.cell,
-        "at_version": versions[place.library, place.cell],
-        "text": encode(place),
+        "at_library": item.library,
+        "at_cell": item.cell,
+        "at_version": versions[place],
+        "text": f"{_seal(place, versions[place], text)} {text}",
     }
 
 

@@ -21,6 +21,7 @@ from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
 from envmatrix.vcs.git import CHANGED
 
 _VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
+_REMARKABLE = frozenset(COUNTED) - {"passed", "skipped"}
 # Runs without arguments for the framework, which are comparable with others.
 _COMPARABLE = runs.c.extent != ARGUMENTS
 # The most runs of only affected tests that count beside whole ones of a verb.
@@ -92,7 +93,30 @@ def latest(
     last = sa.select(partial).where(partial.c.number <= _MOST_PARTIAL)
     whole_runs = _stored_runs(connection, usual.order_by(*key, runs.c.id))
     partial_runs = _stored_runs(connection, last.order_by(partial.c.started.desc(), partial.c.id))
-    return (*whole_runs, *partial_runs)
+    return tuple(_consistent(connection, (*whole_runs, *partial_runs)))
+
+
+def _consistent(connection: sa.Connection, stored: Sequence[StoredRun]) -> Iterator[StoredRun]:
+    """Yield the runs that have as many flaky, failed and errored tests as they counted; note the
+    others as invalid. Tests in none of all states are invalid themselves."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for start in range(0, len(stored), _AT_ONCE):
+        ids = [row.run.id for row in stored[start : start + _AT_ONCE]]
+        columns = (outcomes.c.run, outcomes.c.state)
+        query = (
+            sa.select(*columns, sa.func.count())
+            .where(outcomes.c.run.in_(ids), REMARKABLE)
+            .group_by(*columns)
+        )
+        for run_id, state, count in connection.execute(query):
+            counts[run_id][state] = count
+    for row in stored:
+        counted = {state: row.counts[state] for state in _REMARKABLE if state in row.counts}
+        of_tests = counts[row.run.id]
+        if counted == of_tests or not of_tests.keys() <= _REMARKABLE:
+            yield row
+        else:
+            _leave_out(connection, runs, (row.run.id,))
 
 
 def places(connection: sa.Connection) -> tuple[Place, ...]:
@@ -444,7 +468,12 @@ def _valid_rows(
         except (AttributeError, OverflowError, TypeError, ValueError):
             # InvalidRecord is a ValueError.
             key = tuple(getattr(row, column.name) for column in table.primary_key)
-            connection.info.setdefault(LEFT_OUT, defaultdict(set))[table.name].add(key)
+            _leave_out(connection, table, key)
+
+
+def _leave_out(connection: sa.Connection, table: sa.Table, key: tuple[object, ...]) -> None:
+    """Note the primary key of an invalid row."""
+    connection.info.setdefault(LEFT_OUT, defaultdict(set))[table.name].add(key)
 
 
 def _check_texts(*values: object) -> None:

@@ -94,7 +94,7 @@ class Slowdown:
 
 # Increment this whenever a place's summary has other fields, or is computed in another way: stored
 # ones of another format are computed again.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Several processes may fetch at once; each file is written by the holder of its l
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,12 +67,22 @@ class Store:
         except PermissionError:
             return False
 
+    def holds(self, content: Content) -> bool:
+        """Return whether the file has the right bytes, and is no link to another one."""
+        return not self.path(content).is_symlink() and self.is_right(content)
+
     def verified(self, content: Content) -> bool:
-        """Return whether the file has the right bytes; remove it where it does not, or where its
-        name is that of a link, a directory or a pipe."""
-        if not self.path(content).is_symlink() and self.is_right(content):
+        """Return what `holds` does; remove what else has the name of the file. It is removed by the
+        holder of its lock, as another process may put the right file there meanwhile; so whoever
+        has `incoming` of it calls `holds`."""
+        if self.holds(content):
             return True
-        remove_entry(self.path(content))
+        if not os.path.lexists(self.path(content)):
+            return False
+        with exclusive(self._lock(content)):
+            if self.holds(content):
+                return True
+            remove_entry(self.path(content))
         return False
 
     @contextmanager

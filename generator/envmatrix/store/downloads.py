@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import field, replace
 from itertools import chain
 from pathlib import Path
@@ -39,8 +39,8 @@ from envmatrix.parallel import INTERRUPTION, run_parallel
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Content, Store, sha256_of
 from envmatrix.store.excerpts import cut_ranges, is_complete, make_excerpt, missing_size
-from envmatrix.store.outages import NoConnection, Outages
-from envmatrix.store.package_index import index_entry, index_files
+from envmatrix.store.outages import Attempt, NoConnection, Outages
+from envmatrix.store.package_index import PackageIndexes
 
 # Connections of one download.
 JOBS = 6
@@ -69,12 +69,14 @@ class Mirror(Protocol):
 
 @dataclass(slots=True)
 class RemoteFile:
-    """A file of `size` bytes on a server, read in a few ranges. Nothing verifies what it reads;
-    WrongContent after more reads than the index or the directory of an archive takes."""
+    """A file of `size` bytes on a server, read in a few ranges, each in an `attempt`. Nothing
+    verifies what it reads; WrongContent after more reads than the index or the directory of an
+    archive takes."""
 
     client: httpx.Client
     url: str
     size: int
+    attempt: Attempt = nullcontext
     reads: int = 0
 
     def read(self, offset: int, size: int) -> bytes:
@@ -83,7 +85,8 @@ class RemoteFile:
         self.reads += 1
         if self.reads > _MOST_READS:
             raise WrongContent(f"more than {_MOST_READS} ranges of it are needed")
-        content = b"".join(stream_range(self.client, self.url, (offset, size), self.size))
+        with self.attempt():
+            content = b"".join(stream_range(self.client, self.url, (offset, size), self.size))
         if len(content) < size:
             raise httpx.RemoteProtocolError(f"ended after {len(content)} of {size} bytes")
         return content
@@ -196,7 +199,7 @@ class Fetcher:
     ) -> bool:
         """Store the right bytes from the first of `sources` with them; return whether one has."""
         with self.store.incoming(content) as partial:
-            if self.store.verified(content):
+            if self.store.holds(content):
                 transfer.advance(content.size, transfer.item)
                 return True
             for location, chunks in sources:
@@ -219,43 +222,42 @@ class Fetcher:
     def _on_servers(
         self, artifact: Artifact, failed: FailedAttempts, part: Range | None = None
     ) -> Iterable[_Source]:
-        for url, mirror in self._locations(artifact, failed):
+        for url, attempt in self._locations(artifact, failed):
             read: _Read = functools.partial(_stream, self.client, url)
             if part:
                 read = functools.partial(stream_range, self.client, url, part.span, artifact.size)
-            if mirror:
-                read = functools.partial(self.outages.read, mirror, read)
-            yield url, read
+            yield url, functools.partial(_within, attempt, read)
 
-    def _locations(self, artifact: Artifact, failed: FailedAttempts) -> Iterator[tuple[str, str]]:
-        """Yield the URLs of a file, each with the base of its mirror if others follow that may have
-        the file as well, otherwise with nothing."""
+    def _locations(
+        self, artifact: Artifact, failed: FailedAttempts
+    ) -> Iterator[tuple[str, Attempt]]:
+        """Yield the URLs of a file, each with the context of an attempt to read it there."""
         origin = artifact.origin
         if origin == URL:
-            yield artifact.path, ""
+            yield artifact.path, nullcontext
             return
         path = quote(artifact.path, safe=_SAFE)
         bases = self.origins.files(origin)
-        mirrors = bases if origin == PYPI else bases[:-1]
-        for base in bases:
-            yield f"{base}/{path}", base if base in mirrors else ""
+        for base, attempt in self.outages.attempts(bases, has_others=origin == PYPI):
+            yield f"{base}/{path}", attempt
         if origin == PYPI:
             try:
-                yield index_entry(self.client, self.origins.pypi_indexes, artifact)[0], ""
+                yield self.package_indexes.entry(artifact)[0], nullcontext
             except LookupFailed as error:
                 failed.add("", error)
         elif self.epoch is not None:
             for base in self.origins.snapshots(origin, self.epoch):
-                yield f"{base}/{path}", ""
+                yield f"{base}/{path}", nullcontext
 
-    def remote_file(self, artifact: Artifact) -> RemoteFile | None:
-        """Return a file where it probably is on a server; None if no server has such files."""
-        urls = (
-            url
-            for url, mirror in self._locations(artifact, FailedAttempts())
-            if mirror not in self.outages.errors
-        )
-        return next((RemoteFile(self.client, url, artifact.size) for url in urls), None)
+    def remote_files(self, artifact: Artifact) -> Iterator[RemoteFile]:
+        """Yield a file where it probably is on servers, the likeliest first; reading it raises
+        NoConnection where others follow."""
+        for url, attempt in self._locations(artifact, FailedAttempts()):
+            yield RemoteFile(self.client, url, artifact.size, attempt)
+
+    @property
+    def package_indexes(self) -> PackageIndexes:
+        return PackageIndexes(self.client, self.origins.pypi_indexes, self.outages)
 
     def _newest_version(self, artifact: Artifact) -> str:
         """Return the newest version of a package that its origin has now; empty where unknown."""
@@ -263,12 +265,14 @@ class Fetcher:
             return ""
         try:
             if artifact.origin == PYPI:
-                files = index_files(self.client, self.origins.pypi_indexes, artifact.name)
+                files = self.package_indexes.files(artifact.name)
                 words = (file.name.split("-") for file in files)
                 return _newest(parts[1] for parts in words if parts[2:])
             folder = quote(artifact.path.rpartition("/")[0], safe=_SAFE)
-            (base, *_) = self.origins.files(artifact.origin)
-            _, page = read_body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
+            bases = self.origins.files(artifact.origin)
+            base, attempt = next(self.outages.attempts(bases))
+            with attempt():
+                _, page = read_body(self.client, f"{base}/{folder}/", most=_MOST_OF_A_LISTING)
         except (LookupFailed, httpx.HTTPError, httpx.InvalidURL, WrongContent):
             return ""
         pattern = rf'href="(?:[^"]*/)?{re.escape(artifact.name)}_([^_"/]+)_[^"/]*\.deb"'
@@ -337,6 +341,11 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Generato
         raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")
     if digest.hexdigest() != content.sha256:
         raise WrongContent(f"its sha256 is {digest.hexdigest()}, the lock names {content.sha256}")
+
+
+def _within(attempt: Attempt, read: _Read) -> Iterator[bytes]:
+    with attempt():
+        yield from read()
 
 
 def _stream(client: httpx.Client, url: str) -> Iterator[bytes]:

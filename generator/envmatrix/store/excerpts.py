@@ -82,7 +82,7 @@ def _keep(store: Store, expected: Content, content: bytes) -> bool:
     if hashlib.sha256(content).hexdigest() != expected.sha256 or len(content) != expected.size:
         return False
     with store.incoming(expected) as partial:
-        if not store.verified(expected):
+        if not store.holds(expected):
             with naming(partial):
                 partial.write_bytes(content)
             store.keep(expected, partial)

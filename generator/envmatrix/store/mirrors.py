@@ -104,38 +104,39 @@ class OptionalMirror:
     outages: Outages
 
     def read(self, sha256: str) -> Iterator[bytes]:
-        return self.outages.read(self.location, lambda: self.mirror.read(sha256))
+        with self.outages.reaching(self.location):
+            yield from self.mirror.read(sha256)
 
 
 @contextmanager
 def open_mirror(location: str, *, is_optional: bool = False) -> Iterator[WritableMirror]:
     """Yield the mirror at `location`: a directory, or `oci://` and a repository. There is one
-    attempt to connect to a mirror that `is_optional`."""
+    attempt to connect to a mirror that `is_optional`, as that of the user, which is only read: a
+    directory must exist then."""
+    hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
+    if is_optional:
+        hint += f", in $ENVMATRIX_MIRROR or as `mirror` in `{user_configuration()}`"
     if location.startswith(SCHEME):
         repository = location.removeprefix(SCHEME)
         if "/" not in repository.strip("/"):
-            hint = f"write `{SCHEME}registry.example/team/files`"
             raise ConfigurationError(f"`{location}` names no repository", hint=hint)
         with open_registry(repository, is_optional=is_optional) as client:
             yield RegistryMirror(client)
     elif not location or "://" in location:
-        hint = f"write a directory, or `{SCHEME}registry.example/team/files`"
         message = f"the mirror `{location}` is neither a directory nor `{SCHEME}`"
         raise ConfigurationError(message, hint=hint)
     else:
         directory = Path(location).expanduser()
-        _require_directory(location, directory)
+        present = directory if is_optional else _nearest_present(directory)
+        if not os.path.isdir(present):  # noqa: PTH112 -- without permission, `Path` raises an error
+            reason = "" if present == directory else f": `{present}` is none"
+            raise ConfigurationError(f"the mirror `{location}` is no directory{reason}", hint=hint)
         yield DirectoryMirror(Store(directory))
 
 
-def _require_directory(location: str, directory: Path) -> None:
-    """Raise ConfigurationError where something else has the name of a directory that exists or can
-    be made, or of one above it."""
-    present = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
-    if not os.path.isdir(present):  # noqa: PTH112 -- without permission, `Path` raises an error
-        reason = "" if present == directory else f": `{present}` is none"
-        hint = f"name a directory, or `{SCHEME}registry.example/team/files`"
-        raise ConfigurationError(f"the mirror `{location}` is no directory{reason}", hint=hint)
+def _nearest_present(path: Path) -> Path:
+    """Return the path, or the nearest one above it, at which there is anything."""
+    return next(above for above in (path, *path.parents) if os.path.lexists(above))
 
 
 @contextmanager
@@ -145,9 +146,6 @@ def mirror_of_user(outages: Outages) -> Iterator[Mirror | None]:
     if location is None:
         yield None
         return
-    if not location.startswith(SCHEME) and not Path(location).expanduser().is_dir():
-        hint = f"it is what $ENVMATRIX_MIRROR or `mirror` in `{user_configuration()}` names"
-        raise ConfigurationError(f"the mirror `{location}` is no directory", hint=hint)
     with open_mirror(location, is_optional=True) as mirror:
         yield OptionalMirror(mirror, location, outages)
 

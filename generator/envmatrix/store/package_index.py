@@ -12,31 +12,46 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import Artifact
 from envmatrix.lock.resolvers.sources import IndexFile
 from envmatrix.machine.http import WrongContent, hint_of, is_absence, message_of, read_body
+from envmatrix.records import dataclass
+from envmatrix.store.outages import Attempt, NoConnection, Outages
 
 
-def index_files(
-    client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[IndexFile, ...]:
-    """Return the files of a project in all `indexes`, by PyPI's JSON simple API (PEP 691, PEP 700);
-    Absent where none has the project."""
-    files, failures = _list_files(client, indexes, project)
-    if not files and failures:
-        raise _unlisted_error(project, failures)
-    return tuple(files)
+@dataclass(frozen=True, slots=True)
+class PackageIndexes:
+    """Indexes at `urls`: a project has the files that all of them list."""
 
+    client: httpx.Client
+    urls: Sequence[str]
+    outages: Outages
 
-def _list_files(
-    client: httpx.Client, indexes: Sequence[str], project: str
-) -> tuple[Sequence[IndexFile], Sequence[LookupFailed]]:
-    """Return the files of a project, and the errors of the indexes that list none."""
-    files: list[IndexFile] = []
-    failures: list[LookupFailed] = []
-    for index in indexes:
-        try:
-            files += _index_files(client, f"{index}/{project}/")
-        except LookupFailed as error:
-            failures.append(error)
-    return files, failures
+    def files(self, project: str) -> tuple[IndexFile, ...]:
+        """Return the files of a project; Absent where no index has it."""
+        files, failures = self._list_files(project)
+        if not files and failures:
+            raise _unlisted_error(project, failures)
+        return tuple(files)
+
+    def entry(self, artifact: Artifact) -> tuple[str, int]:
+        """Return URL and size in bytes of `artifact`."""
+        files, failures = self._list_files(artifact.name)
+        for file in files:
+            if file.sha256 == artifact.sha256:
+                return file.url, file.size
+        if failures and (not files or not all(map(is_absence, failures))):
+            raise _unlisted_error(artifact.name, failures)
+        pages = ", ".join(f"{index}/{artifact.name}/" for index in self.urls)
+        raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")
+
+    def _list_files(self, project: str) -> tuple[Sequence[IndexFile], Sequence[LookupFailed]]:
+        """Return the files of a project, and the errors of the indexes that list none."""
+        files: list[IndexFile] = []
+        failures: list[LookupFailed] = []
+        for index, attempt in self.outages.attempts(self.urls):
+            try:
+                files += _index_files(self.client, f"{index}/{project}/", attempt)
+            except LookupFailed as error:
+                failures.append(error)
+        return files, failures
 
 
 def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFailed:
@@ -52,9 +67,10 @@ def _unlisted_error(project: str, failures: Sequence[LookupFailed]) -> LookupFai
     )
 
 
-def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
+def _index_files(client: httpx.Client, page: str, attempt: Attempt) -> Iterator[IndexFile]:
     try:
-        url, content = read_body(client, page, accept="application/vnd.pypi.simple.v1+json")
+        with attempt():
+            url, content = read_body(client, page, accept="application/vnd.pypi.simple.v1+json")
         for file in json.loads(content)["files"]:
             yield IndexFile(
                 str(file.get("filename", "")),
@@ -63,24 +79,10 @@ def _index_files(client: httpx.Client, page: str) -> Iterator[IndexFile]:
                 int(file.get("size") or 0),
                 bool(file.get("yanked")),
             )
-    except (httpx.HTTPError, httpx.InvalidURL, WrongContent) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, WrongContent, NoConnection) as error:
         kind = Absent if is_absence(error) else LookupFailed
         raise kind(f"{page}: {message_of(error)}", hint=hint_of([error])) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LookupFailed(
             f"{page} is no JSON index (PEP 691)", hint="name a mirror of its files, [mirrors] pypi"
         ) from error
-
-
-def index_entry(
-    client: httpx.Client, indexes: Sequence[str], artifact: Artifact
-) -> tuple[str, int]:
-    """Return URL and size in bytes of `artifact` in package indexes."""
-    files, failures = _list_files(client, indexes, artifact.name)
-    for file in files:
-        if file.sha256 == artifact.sha256:
-            return file.url, file.size
-    if failures and (not files or not all(map(is_absence, failures))):
-        raise _unlisted_error(artifact.name, failures)
-    pages = ", ".join(f"{index}/{artifact.name}/" for index in indexes)
-    raise Absent(f"{pages} lists no file with sha256 {artifact.sha256}")

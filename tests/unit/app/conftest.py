@@ -45,9 +45,11 @@ class Elsewhere:
     total: Resources
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     keeps_tasks: bool = True
+    events: list[str] = field(default_factory=list)
 
     @contextmanager
     def open_executor(self) -> Iterator[Executor]:
+        self.events.append("run")
         yield self.executor
 
     def digest(self, image: str) -> str:
@@ -61,6 +63,12 @@ class Elsewhere:
 
     def choose_gpu(self) -> Gpus | NoGpu:
         return Gpus() if self.total.gpus else NoGpu("there is none")
+
+    @contextmanager
+    def measuring(self, _: Console) -> Iterator[None]:
+        self.events.append("measuring")
+        yield
+        self.events.append("measured")
 
 
 def repository(root: Path, scratch: Path, rest: str) -> Workspace:

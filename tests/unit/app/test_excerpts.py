@@ -17,7 +17,11 @@ from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_
 from envmatrix.console import Console
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.images.environments import environments, require_current_excerpts
+from envmatrix.images.environments import (
+    environments,
+    require_current_excerpts,
+    sets_without_excerpts,
+)
 from envmatrix.lock.model import Artifact, Excerpt, Lock
 from envmatrix.machine.origins import Origins
 from envmatrix.matrix.model import Matrix
@@ -33,6 +37,9 @@ WHEEL = zipped(
     ("nvidia/cu13/bin/nvcc", noise(9_000_000), 0o755),
     ("nvidia/cu13/include/nvcc.h", b"a header", 0o644),
 )
+
+
+MIRRORS = ["http://first.example", "http://h.example"]
 
 
 @pytest.fixture
@@ -74,8 +81,7 @@ def make_servers(tmp_path: Path) -> Iterator[Make]:
     def make(answer: Answer) -> Servers:
         config = tmp_path / "config.toml"
         config.write_text(
-            f"[mirrors]\npypi = {json.dumps(['http://h.example'])}\n"
-            'pypi-index = "http://h.example/simple"\n'
+            f'[mirrors]\npypi = {json.dumps(MIRRORS)}\npypi-index = "http://h.example/simple"\n'
         )
 
         def listen(request: httpx.Request) -> httpx.Response:
@@ -174,11 +180,38 @@ def test_a_server_without_ranges_has_the_whole_file(
     assert [row.artifact.name for row in excerpts_in(new)] == [NAME]
 
 
+def test_a_mirror_that_cannot_be_reached_leaves_it_to_the_next_one_whether_excerpts_are_worth_it(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    wheel = zipped(("nvidia/cu13/include/nvcc.h", noise(9_000_000), 0o644))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "first.example":
+            raise httpx.ConnectError("refused")
+        return serve(request, wheel + bytes(len(WHEEL) - len(wheel)))
+
+    servers = make_servers(answer)
+    new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
+    assert excerpts_in(new) == ()
+    assert "whole" not in servers.requests
+
+
+def test_servers_that_cannot_be_reached_leave_a_set_uninspected(
+    matrix: Matrix, lock: Lock, make_servers: Make
+) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    new = with_current_excerpts(lock, matrix, RECIPES, make_servers(refuse).search)
+    assert new.sets[KEY].excerpts is None
+
+
 def test_a_file_that_is_gone_fails_no_lock(matrix: Matrix, lock: Lock, make_servers: Make) -> None:
     servers = make_servers(lambda _: httpx.Response(404))
     new = with_current_excerpts(lock, matrix, RECIPES, servers.search)
     assert new.sets[KEY].excerpts is None
     assert new.artifacts() == lock.artifacts()
+    assert sets_without_excerpts(new, matrix, RECIPES) == (KEY, "cuda13.0-pypi-tools-amd64")
 
 
 def with_other_members(lock: Lock) -> Lock:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.fakes import FakeExecutor
 from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 
 from envmatrix.app import compilation, job_plan
+from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.job_plan import JobSelection, plan_jobs
 from envmatrix.app.job_work import JobWork
+from envmatrix.app.measurement import measure_libraries
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine.tasks import Gpus, Task
+from envmatrix.engine.tasks import Gpus, Task, TaskResult
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.results.job_records import JobRecords
 from envmatrix.vcs.tree_identity import tree_identity, tree_state
+
+MEASURED = """\
+libraries:
+  first:
+    path: first
+    build: {system: script, commands: ["true"]}
+    benchmark: bench
+"""
 
 
 def tasks_of(workspace: Workspace, place: Elsewhere, directory: Path) -> dict[Kind, list[Task]]:
@@ -50,6 +62,42 @@ def test_tests_have_the_gpus_of_their_place(
     tasks = tasks_of(engine, Elsewhere(Resources(8, 32 << 30, count)), tmp_path)
     assert [task.gpus for task in tasks["compile"]] == [None]
     assert [task.gpus for task in tasks["test"]] == [gpus]
+
+
+def place_of_measurements() -> Elsewhere:
+    """Return a place with a GPU, where all programs print an empty list of measurements."""
+    executor = FakeExecutor(lambda *_: TaskResult(0, stdout='{"measurements": []}'))
+    return Elsewhere(Resources(8, 32 << 30, 1), executor)
+
+
+@pytest.mark.parametrize("libraries", [MEASURED], indirect=True)
+def test_a_measurement_waits_for_others_before_its_run_begins(
+    engine: Workspace, tmp_path: Path
+) -> None:
+    console, place = Console(-1), place_of_measurements()
+    plan = plan_jobs(engine, JobSelection("perf", [CELL]), place.resources(), console)
+    images = place.images(engine, engine.images([CELL]), console)
+    work = JobWork(
+        engine, plan, place, images, JobRecords(tmp_path / "records"), None, date(2026, 1, 1)
+    )
+    (job,) = (job for job in plan.graph.jobs.values() if job.kind == "measure")
+    work.do(job, console)
+    assert place.events == ["measuring", "run", "measured"]
+
+
+@pytest.mark.parametrize("libraries", [MEASURED], indirect=True)
+def test_all_libraries_of_a_cell_are_measured_without_others(engine: Workspace) -> None:
+    place = place_of_measurements()
+    cell: CellArguments = {
+        "name": CELL,
+        "libraries": (),
+        "emulate": False,
+        "jobs": 1,
+        "memory": 64_000,
+    }
+    session = replace(open_session(Console(-1), **cell), place=place)
+    assert measure_libraries(session, Gpus(), (), lambda _: None) == 0
+    assert place.events == ["measuring", "run", "measured"]
 
 
 @pytest.mark.parametrize("libraries", [TESTED], indirect=True)

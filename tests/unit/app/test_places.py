@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,14 @@ import pytest
 from tests.docker_api import DockerApi
 from tests.fakes import FakeExecutor
 
-from envmatrix.app.places import _Cluster, _OtherEngine, resources_of_cluster
+from envmatrix.app.places import (
+    THIS_MACHINE,
+    Place,
+    _Cluster,
+    _OtherEngine,
+    resources_of_cluster,
+)
+from envmatrix.console import Console
 from envmatrix.engine.gpu import NVIDIA, NoGpu
 from envmatrix.engine.tasks import Gpus
 from envmatrix.executors.remote_containers import RemoteContainers
@@ -75,3 +83,30 @@ def test_jobs_in_a_cluster_take_as_much_as_this_machine_has_by_default_and_no_gp
     reason = _Cluster(FakeExecutor(), total).choose_gpu()
     assert isinstance(reason, NoGpu)
     assert "has no `gpus`" in reason.reason
+
+
+@pytest.mark.parametrize("place", [THIS_MACHINE, other_engine({"ID": "a"})], ids=["here", "there"])
+def test_one_measurement_at_a_time_uses_the_gpus_of_a_machine(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[str] = []
+    waiting = threading.Event()
+
+    class Observed(Console):
+        def say(self, message: str) -> None:
+            super().say(message)
+            waiting.set()
+
+    def second() -> None:
+        with place.measuring(Observed()):
+            order.append("second")
+
+    with place.measuring(Console()), other_engine({"ID": "b"}).measuring(Console()):
+        assert capsys.readouterr().err == ""
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(10)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert capsys.readouterr().err.startswith("wait     for another process, which measures")

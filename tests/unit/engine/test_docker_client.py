@@ -11,9 +11,11 @@ from envmatrix.engine.docker_client import (
     PROXY_VARIABLES,
     all_images,
     connect,
+    engine_of,
     temporary_container,
     without_proxies,
 )
+from envmatrix.engine.engine_api import ANSWER_SECONDS, TRANSFER_SECONDS, WORK_SECONDS
 from envmatrix.errors import EngineError
 
 CONTAINER = {"Id": "c1", "Config": {"Labels": {"of": "us"}}}
@@ -117,3 +119,44 @@ def test_errors_of_the_engine_are_no_tracebacks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(docker, "DockerClient", lambda **_: client)
     with pytest.raises(EngineError, match="the container engine failed: disk full"), connect():
         raise docker.errors.APIError("disk full")
+
+
+def test_the_engine_may_be_silent_for_as_long_as_the_kind_of_a_request_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timeouts = {
+        "GET /images/json": WORK_SECONDS,
+        "GET /images/a:1/json": ANSWER_SECONDS,
+        "GET /containers/c1/json": ANSWER_SECONDS,
+        "GET /volumes": ANSWER_SECONDS,
+        "POST /volumes/create": WORK_SECONDS,
+        "POST /containers/create": WORK_SECONDS,
+        "POST /containers/c1/start": WORK_SECONDS,
+        "PUT /containers/c1/archive": TRANSFER_SECONDS,
+        "DELETE /images/a:1": WORK_SECONDS,
+        "POST /images/load": TRANSFER_SECONDS,
+        "POST /images/create": TRANSFER_SECONDS,
+        "POST /images/host:5000/team/a/push": TRANSFER_SECONDS,
+        "GET /images/team/a:1/get": TRANSFER_SECONDS,
+        "POST /containers/c1/wait": None,
+    }
+    api = DockerApi({action: {"Id": "c1"} for action in timeouts})
+    original = api.client()
+    monkeypatch.setattr(docker, "DockerClient", lambda **_: original)
+    with connect() as client:
+        client.api.images()
+        client.api.inspect_image("a:1")  # type: ignore[no-untyped-call]
+        client.api.inspect_container("c1")
+        client.api.volumes()
+        client.api.create_volume("v")
+        client.api.create_container("image", ["true"])
+        client.api.start("c1")
+        client.api.put_archive("c1", "/", b"{}")
+        client.api.remove_image("a:1")
+        list(client.api.load_image(b"{}"))  # type: ignore[no-untyped-call]
+        list(client.api.pull("a", "1", stream=True))
+        list(client.api.push("host:5000/team/a", stream=True))
+        client.api.get_image("team/a:1")
+        with pytest.raises(EngineError):
+            engine_of(client).wait("c1")
+    assert {request.action: request.timeout for request in api.requests} == timeouts

@@ -95,6 +95,11 @@ def test_every_field_of_an_excerpt_is_needed(name: str) -> None:
         loads(changed(lambda row: row.pop(name)))
 
 
+def test_an_excerpt_has_no_other_fields() -> None:
+    with pytest.raises(ConfigurationError, match=r"`sets.a.excerpts.0.pattern` is an unknown key"):
+        loads(changed(lambda row: row.update(pattern=[])))
+
+
 def test_a_file_has_one_excerpt_in_a_set() -> None:
     document = json.loads(dumps(LOCK))
     document["sets"]["a"]["excerpts"] *= 2

@@ -72,17 +72,14 @@ def test_where_nothing_was_published_there_is_an_empty_lock(tmp_path: Path) -> N
     assert not [*load(tmp_path)]
 
 
+PLATFORM = {"digest": f"sha256:{'1' * 64}", "fingerprint": "a" * 64, "diff_ids": []}
+
+
 def row(**changes: object) -> str:
     image: dict[str, object] = {
         "image": f"registry.example/x@sha256:{'2' * 64}",
         "fingerprint": "b" * 64,
-        "platforms": {
-            "linux/amd64": {
-                "digest": f"sha256:{'1' * 64}",
-                "fingerprint": "a" * 64,
-                "diff_ids": [],
-            }
-        },
+        "platforms": {"linux/amd64": PLATFORM},
     }
     environments = {"cuda12.4-debian12": {"devel": image | changes}}
     return json.dumps({"version": 1, "environments": environments})
@@ -99,6 +96,19 @@ def row(**changes: object) -> str:
         (row(image=f"x y/z@sha256:{'2' * 64}"), ConfigurationError, "does not match"),
         (row(fingerprint="b"), ConfigurationError, "does not match"),
         (row(platforms={}), ConfigurationError, "devel.platforms` must not be empty"),
+        (row(platforms={"amd64": PLATFORM}), ConfigurationError, "platforms` does not match"),
+        (
+            row(platforms={"linux/amd64": {**PLATFORM, "x": 1}}),
+            ConfigurationError,
+            "an unknown key",
+        ),
+        (row(digest="x"), ConfigurationError, "devel.digest` is an unknown key"),
+        ('{"version": 1, "environments": {}, "x": 1}', ConfigurationError, "`x` is an unknown key"),
+        (
+            '{"version": 1, "environments": {},\n "version": 1}',
+            ConfigurationError,
+            f"{FILE}:2:2: key",
+        ),
         (row(platforms=7), ConfigurationError, "devel.platforms` must be a mapping, not `7`"),
     ],
 )

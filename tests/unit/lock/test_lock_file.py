@@ -350,6 +350,8 @@ def test_the_lock_of_a_newer_version_is_not_to_be_made_again() -> None:
         (f'{{"version": {"1" * 5000}}}', "Exceeds the limit"),
         ("[" * 100_000, "recursion"),
         (changed("columns", value=["name"]), "`columns` must be name, version, path"),
+        (changed("epoc", value=2), "`epoc` is an unknown key"),
+        (changed("sets", "over", "diffid", value="x"), "`sets.over.diffid` is an unknown key"),
         (changed("sets", value=[]), "`sets` must be a mapping, not `[]`"),
         (changed("epoch", value="1"), '`epoch` must be a number from 0 on, not `"1"`'),
         (changed("epoch", value=1e999), "`epoch` must be a number from 0 on, not `Infinity`"),
@@ -436,6 +438,33 @@ def test_an_invalid_field_has_its_line_and_column() -> None:
     line = next(n for n, row in enumerate(text.splitlines(), 1) if "-4" in row)
     column = text.splitlines()[line - 1].index("-4") + 1
     assert str(problem).startswith(f"{FILE}:{line}:{column}: not a lock: `sets.wheels.artifacts.")
+
+
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [
+        (' "epoch": 1,', 2),
+        ('   "versions": {"cuda": "12.4.1", "nvcc": ""},', 4),
+        ('  "base": {},', 3),
+        ('   "artifacts": {},', 4),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_places(line: str, column: int) -> None:
+    lines = dumps(TINY).splitlines()
+    key = line.strip().partition(":")[0]
+    first = next(n for n, row in enumerate(lines) if row.strip().startswith(f"{key}:"))
+    lines.insert(first, line)
+    (problem,) = refusal("\n".join(lines)).problems
+    message = f"key `{key[1:-1]}` is already given at {FILE}:{first + 1}:{column}"
+    assert str(problem) == f"{FILE}:{first + 2}:{column}: {message}"
+    assert "`envmatrix lock`" in str(problem.hint)
+
+
+def test_a_key_that_is_given_twice_is_refused_where_yaml_has_no_place() -> None:
+    text = dumps(TINY).replace(' "epoch"', r' "\ud800": 1, "\ud800": 1, "epoch"')
+    (problem,) = refusal(text).problems
+    assert problem.message == rf"""`{FILE}` is not a lock: it has `"\ud800"` twice"""
+    assert "`envmatrix lock`" in str(problem.hint)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,6 +148,18 @@ def test_what_is_no_directory_of_the_cache_is_replaced(store: Store, name: str) 
     assert not store.verified(ITEM)
     put(store)
     assert store.verified(ITEM)
+
+
+def test_a_file_that_is_replaced_meanwhile_is_not_removed(store: Store) -> None:
+    path = put(store, TEXT.swapcase())
+    with ThreadPoolExecutor(1) as pool:
+        with store.incoming(ITEM) as partial:
+            check = pool.submit(store.verified, ITEM)
+            wait([check], timeout=0.2)  # it has read the wrong file by then
+            partial.write_bytes(TEXT)
+            store.keep(ITEM, partial)
+        assert check.result()
+    assert path.read_bytes() == TEXT
 
 
 def test_the_lock_of_a_file_is_not_replaced(store: Store) -> None:

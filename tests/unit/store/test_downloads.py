@@ -25,13 +25,13 @@ from envmatrix.console import Advance
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.lock.model import URL, Artifact
 from envmatrix.machine.access import Access
-from envmatrix.machine.http import fetch_bytes
 from envmatrix.machine.origins import Origins
 from envmatrix.retries import ATTEMPTS
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, Stopped, _Transfer, measure_download
 from envmatrix.store.outages import Outages
-from envmatrix.store.package_index import index_entry, index_files
+from envmatrix.store.package_index import PackageIndexes
+from envmatrix.store.unlocked_files import UnlockedFiles
 
 BASES = ("http://first.example/debian", "http://second.example/debian")
 FILES = "http://files.example"
@@ -173,7 +173,7 @@ def test_a_mirror_that_cannot_be_reached_is_told_once_and_not_tried_again(
     ]
     assert downloader.pauses == []
     (warning,) = downloader.warnings
-    assert warning.startswith(f"the mirror `{BASES[0]}` cannot be reached ({error})")
+    assert warning.startswith(f"`{BASES[0]}` cannot be reached ({error})")
 
 
 def test_the_last_server_is_tried_again_also_if_it_refuses_connections(
@@ -478,7 +478,8 @@ def test_an_index_without_the_file_is_one_more_place_that_was_tried(downloader: 
 
 def test_the_index_tells_url_and_size() -> None:
     with httpx.Client(transport=httpx.MockTransport(lambda _: page())) as client:
-        assert index_entry(client, (INDEX,), WHEEL) == ("http://index.example/files/w.whl", 7)
+        entry = PackageIndexes(client, (INDEX,), Outages()).entry(WHEEL)
+    assert entry == ("http://index.example/files/w.whl", 7)
 
 
 def index_error(*answers: httpx.Response | Exception) -> LookupFailed:
@@ -492,15 +493,16 @@ def index_error(*answers: httpx.Response | Exception) -> LookupFailed:
         return outcome
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        package_indexes = PackageIndexes(client, indexes, Outages())
         with pytest.raises(LookupFailed) as caught:
-            index_entry(client, indexes, WHEEL)
+            package_indexes.entry(WHEEL)
         if not any(
             response.status_code == 200
             for response in answers
             if isinstance(response, httpx.Response)
         ):
             with pytest.raises(type(caught.value)):
-                index_files(client, indexes, "wheel")
+                package_indexes.files("wheel")
     return caught.value
 
 
@@ -527,9 +529,31 @@ def test_a_project_that_no_index_has_is_told_as_that(code: int) -> None:
 def test_an_index_that_cannot_be_asked_may_have_what_the_others_have_not(
     other: httpx.Response, trouble: httpx.Response | Exception, hint: str
 ) -> None:
-    error = index_error(other, trouble)
-    assert not isinstance(error, Absent)
-    assert hint in str(error.hint)
+    for answers in ((other, trouble), (trouble, other)):
+        error = index_error(*answers)
+        assert not isinstance(error, Absent)
+        assert error.message.startswith(f"http://{answers.index(trouble)}.example/simple/wheel/: ")
+        assert hint in str(error.hint)
+
+
+def test_an_index_that_cannot_be_reached_is_told_once_and_not_tried_again() -> None:
+    hosts: list[str] = []
+    warnings: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        if request.url.host == "first.example":
+            raise httpx.ConnectError("refused")
+        return page()
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        urls = ("http://first.example/simple", INDEX)
+        indexes = PackageIndexes(client, urls, Outages(warnings.append))
+        assert len(indexes.files("wheel")) == 2
+        assert indexes.entry(WHEEL) == ("http://index.example/files/w.whl", 7)
+    assert hosts == ["first.example", "index.example", "index.example"]
+    (warning,) = warnings
+    assert warning.startswith(f"`{urls[0]}` cannot be reached (refused)")
 
 
 @pytest.mark.parametrize(
@@ -576,7 +600,7 @@ def test_an_index_of_another_kind_is_told(body: str) -> None:
         httpx.Client(transport=transport) as client,
         pytest.raises(LookupFailed, match="is no JSON index"),
     ):
-        index_entry(client, (INDEX,), WHEEL)
+        PackageIndexes(client, (INDEX,), Outages()).entry(WHEEL)
 
 
 BIG = b"0123456789abcdef" * (1 << 17)  # 2 MiB
@@ -665,9 +689,10 @@ def test_a_killed_download_leaves_nothing_that_the_next_one_trusts(
     assert list((tmp_path / "store/partial").iterdir()) == []
 
 
-def reading(answer: Answer, pauses: list[float]) -> bytes:
+def reading(answer: Answer, pauses: list[float], outages: Outages | None = None) -> bytes:
     with httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True) as client:
-        return fetch_bytes(client, BASES, "cuda/redist/", pauses.append)
+        files = UnlockedFiles(client, BASES, outages or Outages(), pauses.append)
+        return files.read("cuda/redist/")
 
 
 def test_a_listing_is_read_from_the_first_mirror_that_has_it() -> None:
@@ -676,6 +701,35 @@ def test_a_listing_is_read_from_the_first_mirror_that_has_it() -> None:
         return httpx.Response(404) if first else httpx.Response(200, content=b"listing")
 
     assert reading(answer, []) == b"listing"
+
+
+def test_a_mirror_of_listings_that_cannot_be_reached_is_told_once_and_not_tried_again() -> None:
+    hosts: list[str] = []
+    warnings: list[str] = []
+    outages = Outages(warnings.append)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        if request.url.host == "first.example":
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200, content=b"listing")
+
+    assert [reading(answer, [], outages) for _ in range(2)] == [b"listing"] * 2
+    assert hosts == ["first.example", "second.example", "second.example"]
+    assert len(warnings) == 1
+
+
+def test_a_listing_is_not_absent_if_a_mirror_could_not_be_reached() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "first.example":
+            raise httpx.ConnectError("refused")
+        return httpx.Response(404)
+
+    with pytest.raises(LookupFailed, match="cannot be read") as caught:
+        reading(answer, [])
+    assert not isinstance(caught.value, Absent)
+    assert caught.value.details[0] == f"{BASES[0]}/cuda/redist/: refused"
+    assert "is the network there" in str(caught.value.hint)
 
 
 def test_a_server_that_recovers_is_asked_again() -> None:

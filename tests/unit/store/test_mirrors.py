@@ -225,20 +225,35 @@ def test_a_registry_that_cannot_be_reached_is_told_once_and_not_tried_again() ->
 def test_an_outage_lasts_for_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages_module, "_OF_PROCESS", {})
     Outages.of_process(print).errors["oci://registry.example/x"] = httpx.ConnectError("refused")
-    with pytest.raises(NoConnection):
-        next(Outages.of_process(print).read("oci://registry.example/x", lambda: iter([TEXT])))
-
-
-def test_a_mirror_that_is_no_directory_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ENVMATRIX_MIRROR", str(tmp_path / "absent"))
     with (
-        pytest.raises(ConfigurationError, match="is no directory") as caught,
+        pytest.raises(NoConnection),
+        Outages.of_process(print).reaching("oci://registry.example/x"),
+    ):
+        pytest.fail("it is tried again")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("absent", "is no directory"),
+        ("file", "is no directory"),
+        ("s3://bucket/x", "is neither a directory nor `oci://`"),
+        ("oci://registry.example", "names no repository"),
+    ],
+)
+def test_the_error_of_a_mirror_of_the_environment_says_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ENVMATRIX_MIRROR", location)
+    with (
+        pytest.raises(ConfigurationError, match=message) as caught,
         mirror_of_user(Outages()),
     ):
         pass
-    assert "$ENVMATRIX_MIRROR" in str(caught.value.problems[0].hint)
+    hint = str(caught.value.problems[0].hint)
+    assert hint.startswith("write a directory, or `oci://registry.example/team/files`, in $ENV")
 
 
 def test_without_a_mirror_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
