@@ -22,6 +22,7 @@ from envmatrix.lock.model import (
     SourceRequest,
     SystemRequest,
     WheelsRequest,
+    asks_for_nothing,
     helper_of,
     sets_below,
 )
@@ -103,6 +104,8 @@ class Resolution:
         return Lock(sets.epoch, sets.sets)
 
     def _answer(self, request: Request, sets: ResolvedSets) -> PackageSet:
+        if asks_for_nothing(request):
+            return PackageSet(request, ())
         return self.resolvers[request.resolver](request, sets)
 
     def _resolve_set(self, key: str, request: Request, sets: ResolvedSets) -> PackageSet:
