@@ -84,7 +84,7 @@ class AllVerbs(Verbs):
 def group(context: click.Context) -> None:
     """Run the verb that the command line names; without one, show the state of the repository."""
     if context.invoked_subcommand is None:
-        from envmatrix.commands.state import show_state
+        from envmatrix.commands.status import show_state
 
         show_state()
 

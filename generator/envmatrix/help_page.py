@@ -26,8 +26,9 @@ VERBS = {
     "shell": "Open a shell in the container of a cell.",
     "test": "Compile and test libraries in many cells, in parallel.",
     "serve": "Show the dashboard of results on loopback.",
+    "status": "Show the state of the repository and the next step.",
     "verify": "Rebuild images without a cache, and compare bit for bit.",
-    "why": "Explain why a cell exists, or why it cannot.",
+    "why": "Explain why a cell exists or cannot, or why a package is locked.",
 }
 
 _ROWS = "\n".join(f"  {verb:10}  {summary}" for verb, summary in sorted(VERBS.items()))

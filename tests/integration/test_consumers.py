@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from tests.integration.conftest import CELL, ENVIRONMENT, ROOT, Checkout
 from tests.tools import node_packages
+from website.tutorial import blocks
 
 from envmatrix import __version__
 from envmatrix.machine.cache import exclusive
@@ -165,6 +167,18 @@ def test_the_steps_of_a_job_do_what_the_workflow_says(published: Checkout) -> No
         env={**os.environ, **published.variables, "CELL": CELL},
         check=True,
     )
+
+
+def test_the_guide_publishes_to_a_registry_on_loopback(checkout: Checkout, registry: str) -> None:
+    page = (ROOT / "docs/how-to/publish-for-ci.md").read_text("utf-8")
+    (commands,) = (block for block in blocks(page) if block.startswith("export ENVMATRIX_REGISTRY"))
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "export":
+            checkout.use(arguments[0].partition("=")[2].replace("127.0.0.1:5000", registry))
+        else:
+            checkout.run(*arguments)
+    assert registry in (checkout.root / WORKFLOW).read_text()
 
 
 def test_what_is_not_published_is_not_consumed(checkout: Checkout) -> None:

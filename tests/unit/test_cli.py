@@ -17,18 +17,21 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.fakes import lock_of, with_set, write_repository
+from tests.fakes import artifact, lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
+from envmatrix.app.locking import NewLock, located_problems
 from envmatrix.cli import group
 from envmatrix.errors import INTERRUPTED, ConfigurationError
 from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
-from envmatrix.lock.model import Excerpt, Range
+from envmatrix.lock.model import Artifact, Excerpt, Range
+from envmatrix.lock.resolvers.apt import UnknownPackages
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.render import github
+from envmatrix.store.unfinished_locks import UnfinishedLock
 
 AXES = """\
 cuda: ["13.0"]
@@ -97,9 +100,12 @@ def test_an_unknown_option_is_told_with_where_to_look(envmatrix: Prompt, verb: s
 
 
 def test_a_missing_argument_is_an_error_in_the_same_words(envmatrix: Prompt) -> None:
-    answer = envmatrix("why")
+    answer = envmatrix("mirror")
     assert (answer.status, answer.out) == (2, "")
-    assert answer.err == "error: missing argument 'CELL'\nhint: see `envmatrix why --help`\n"
+    assert (
+        answer.err
+        == "error: missing argument 'DIR|oci://REPOSITORY'\nhint: see `envmatrix mirror --help`\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,6 +179,95 @@ def test_a_cell_that_is_absent_is_explained_all_the_same(envmatrix: Prompt) -> N
     answer = envmatrix("why", "cuda13.0-debian12-aarch64", "--json")
     assert answer.status == 0
     assert json.loads(answer.out)["present"] is False
+
+
+GAPPED = 'cuda: ["11.8", "13.0"]\nos: [debian12, debian13]\narch: [x86_64]'
+IMPOSSIBLE = "cuda11.8-debian13-x86_64 does not exist: CUDA 11.8 takes GCC 6 to 11; debian13 has"
+
+
+@pytest.fixture
+def gapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with an impossible cell."""
+    root = write_repository(tmp_path / "gapped", GAPPED, "libraries: {lib: {path: .}}\n")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.mark.usefixtures("gapped")
+def test_impossible_cells_are_counted_and_then_explained(envmatrix: Prompt) -> None:
+    state = envmatrix("status").out
+    assert state == envmatrix().out
+    first = "matrix   3 cells, 1 library; 1 more cell is impossible: `envmatrix why` explains them"
+    assert state.splitlines()[0] == first
+    answer = envmatrix("why")
+    assert answer.status == 0
+    assert answer.out.startswith(IMPOSSIBLE)
+    assert len(answer.out.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_matrix_without_impossible_cells_says_so(envmatrix: Prompt) -> None:
+    answer = envmatrix("why")
+    assert (answer.status, answer.out) == (0, "")
+    assert answer.err == "every cell of the matrix is possible\n"
+    assert json.loads(envmatrix("why", "--json").out) == []
+
+
+@pytest.mark.usefixtures("gapped")
+def test_a_pattern_of_cells_is_explained_in_a_line_for_each(envmatrix: Prompt) -> None:
+    answer = envmatrix("why", "cuda11*,cuda13.0-debian13")
+    first, second, third = answer.out.splitlines()
+    assert first == "cuda11.8-debian12-x86_64 exists: on the axes of matrix.yaml"
+    assert second.startswith(IMPOSSIBLE)
+    assert third == "cuda13.0-debian13-x86_64 exists: on the axes of matrix.yaml"
+    documents = json.loads(envmatrix("why", "cuda11*", "--json").out)
+    assert [document["present"] for document in documents] == [True, False]
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_package_is_explained_by_what_its_sets_request(envmatrix: Prompt) -> None:
+    assert envmatrix("why", "cmake").out.splitlines() == [
+        "cmake 1.0-1 in `debian12-amd64-runtime`",
+        "  requested by flavour `runtime`",
+        f"  used by {CELL}",
+    ]
+    assert envmatrix("why", "libuv1").out.splitlines()[1] == (
+        "  comes with cmake, which the set requests"
+    )
+    dash = envmatrix("why", "dash").out.splitlines()[1]
+    assert dash.startswith("  comes with a package that the set requests: ?essential, apt")
+    assert "requested by envmatrix itself" in envmatrix("why", "unzip").out
+    document = json.loads(envmatrix("why", "libuv1", "--json").out)
+    assert document["package"] == "libuv1"
+    assert document["sets"][0] == {
+        "set": "debian12-amd64-runtime",
+        "version": "1.0-1",
+        "requested": False,
+        "requesters": [],
+        "requests": ["cmake"],
+        "cells": [CELL],
+    }
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_name_of_neither_a_cell_nor_a_package_is_told_with_the_nearest(
+    envmatrix: Prompt,
+) -> None:
+    answer = envmatrix("why", "cmak")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == (
+        "error: there is no cell and no locked package `cmak`\nhint: did you mean `cmake`?\n"
+    )
+
+
+def test_packages_are_explained_while_the_lock_is_out_of_date(
+    envmatrix: Prompt, locked: Path
+) -> None:
+    matrix = locked / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace("debian12", "debian13"))
+    assert envmatrix("why", "cmake").out.splitlines()[1:] == [
+        "  used by no cell of the matrix any more: see `envmatrix lock --check`",
+    ]
 
 
 @pytest.mark.usefixtures("repository")
@@ -372,6 +467,78 @@ def test_the_lock_of_a_newer_envmatrix_is_left_alone(envmatrix: Prompt, locked: 
     assert "of a newer envmatrix" in state
     assert "out of date" not in state
     assert state.splitlines()[-1] == "next     use the envmatrix that wrote it, or a newer one"
+
+
+def many_files(count: int) -> list[Artifact]:
+    return [artifact(f"new{number:02}") for number in range(count)]
+
+
+@pytest.fixture
+def upgraded(locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository for whose lock newer packages are offered, many of them; and a newer date."""
+    file = locked / "matrix.lock.json"
+    before = loads(file.read_text())
+    key = "debian12-amd64-runtime"
+    of_set = before.sets[key]
+    files = tuple(replace(item, version="1.1-1") for item in of_set.artifacts)
+    new_set = replace(of_set, artifacts=(*files, *many_files(25)))
+    after = replace(with_set(before, key, new_set), epoch=before.epoch + 86_400)
+
+    def resolve(*_: object) -> NewLock:
+        return NewLock(locked, after, before, UnfinishedLock(locked / "begun"))
+
+    monkeypatch.setattr("envmatrix.app.locking.resolve_lock", resolve)
+    return file
+
+
+def test_an_upgrade_says_what_changed_before_it_is_written(
+    envmatrix: Prompt, upgraded: Path
+) -> None:
+    before = upgraded.read_text()
+    tried = envmatrix("lock", "--upgrade", "--dry-run")
+    assert tried.status == 0
+    assert upgraded.read_text() == before
+    assert tried.err == "`matrix.lock.json` is not written: --dry-run\n"
+    lines = tried.out.splitlines()
+    assert len(lines) == 21
+    assert lines[0] == "epoch 2026-01-01 00:00 -> 2026-01-02 00:00, in every image"
+    assert lines[1] == "cmake 1.0-1 -> 1.1-1, in debian12-amd64-runtime"
+    assert lines[3] == "+new00 1.0, in debian12-amd64-runtime"
+    assert lines[-1] == "and 8 more changes"
+    written = envmatrix("lock", "--upgrade")
+    assert written.out == tried.out
+    assert upgraded.read_text() != before
+    assert "next     envmatrix generate" in written.err
+
+
+@pytest.mark.parametrize("option", ["--check", "--audit"])
+@pytest.mark.usefixtures("locked")
+def test_what_writes_nothing_has_no_dry_run(envmatrix: Prompt, option: str) -> None:
+    answer = envmatrix("lock", option, "--dry-run")
+    assert answer.status == 2
+    assert "leave out --dry-run" in answer.err
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_dry_run_of_a_current_lock_changes_nothing(envmatrix: Prompt) -> None:
+    answer = envmatrix("lock", "--dry-run")
+    assert (answer.status, answer.out) == (0, "no package changes\n")
+
+
+def test_a_package_that_a_system_lacks_is_told_where_flavours_list_it(
+    repository: Path,
+) -> None:
+    matrix_file, flavour = repository / "matrix.yaml", repository / "envs/devel.yaml"
+    matrix_file.write_text(matrix_file.read_text().replace("[debian12]", "[debian12, debian13]"))
+    flavour.write_text(flavour.read_text().replace("packages: [", "packages: [libfmt9, "))
+    error = UnknownPackages("trixie", {"libfmt9": "did you mean `libfmt10`?", "other": None})
+    here, elsewhere = located_problems(error, repository, load_matrix(repository))
+    assert str(here) == "envs/devel.yaml:4:12: `debian13` has no package `libfmt9`"
+    assert here.hint == (
+        "did you mean `libfmt10`?; "
+        "where `debian13` alone has another name for it: `systems: {debian13: [...]}`"
+    )
+    assert elsewhere.position is None
 
 
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:

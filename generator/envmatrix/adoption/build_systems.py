@@ -11,6 +11,7 @@ from typing import Any
 from envmatrix.adoption.cmake import cmake
 from envmatrix.adoption.proposal import PYTHON_TO_RUN, Proposal
 from envmatrix.adoption.source_tree import SourceTree
+from envmatrix.documentation import page
 
 # Directories where a repository with several parts has its C++ library, the first first.
 _PREFERRED = ("cpp", "c++", "src", "lib", "source")
@@ -26,6 +27,7 @@ _CALLING = {"scikit_build_core": "scikit-build-core", "mesonpy": "meson-python"}
 _OWN_REQUIREMENTS = ("setuptools", "wheel")
 _PYTHON_TEST = re.compile(r"(?P<directory>tests?)/(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py")
 _MESON_TEST = re.compile(r"(?m)^\s*(?:\w+\.)?test\s*\(")
+_MESON_PROJECT = re.compile(r"(?m)^\s*project\s*\(\s*'([^']+)'")
 _MESON_GTEST = re.compile(r"dependency\s*\(\s*'(?:gtest|gmock)")
 _AUTOMAKE_TESTS = re.compile(r"(?m)^\s*(?:TESTS|check_PROGRAMS)\s*\+?=")
 _MAKE_TESTS = re.compile(r"(?m)^(check|test)\s*:")
@@ -61,7 +63,7 @@ def propose(tree: SourceTree) -> Proposal:
         tests="none",
         build={"system": "script", "commands": [_UNKNOWN]},
         test="none",
-        notes=["write `build` of the library: docs/libraries.md lists the build systems"],
+        notes=[f"write `build` of the library: {page('libraries')} lists the build systems"],
     )
 
 
@@ -113,6 +115,7 @@ def _python_package(tree: SourceTree, backend: str) -> Proposal:
     tests = next(directories, None)
     needed = _texts(_table(document, "project"), "dependencies")
     build = {"system": "python", "requires": [*requires]}
+    name = _table(document, "project").get("name")
     packages = _PYTHON
     if backend == "meson-python":
         packages = {**_PYTHON, "devel": (*_PYTHON["devel"], "pkgconf")}
@@ -124,6 +127,7 @@ def _python_package(tree: SourceTree, backend: str) -> Proposal:
         if tests
         else "none",
         packages=packages,
+        project=name if isinstance(name, str) else "",
     )
 
 
@@ -144,6 +148,7 @@ def _meson(tree: SourceTree) -> Proposal | None:
         build={"system": "meson"},
         test=None if is_tested else "none",
         packages=packages,
+        project=next(iter(_MESON_PROJECT.findall(tree.text("meson.build"))), ""),
     )
 
 
@@ -193,7 +198,10 @@ def _make(tree: SourceTree) -> Proposal | None:
 def _bazel(tree: SourceTree) -> Proposal | None:
     if not {"MODULE.bazel", "WORKSPACE", "WORKSPACE.bazel"} & {*tree.files}:
         return None
-    note = "Debian 12 and 13 have no package of Bazel: see `families` and `bases` in docs/matrix.md"
+    note = (
+        "Debian 12 and 13 have no package of Bazel: `families` and `bases` in matrix files name "
+        f"another system, see {page('matrix')}"
+    )
     return Proposal(system="Bazel", tests="bazel test", build={"system": "bazel"}, notes=[note])
 
 

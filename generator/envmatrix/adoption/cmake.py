@@ -16,6 +16,7 @@ from envmatrix.adoption.cmake_presets import (
 )
 from envmatrix.adoption.proposal import PYTHON_TO_RUN, Proposal
 from envmatrix.adoption.source_tree import SourceTree
+from envmatrix.documentation import page
 
 _COMMENT = re.compile(r"#\[(=*)\[.*?\]\1\]|#[^\n]*", re.DOTALL)
 _TESTING = re.compile(r"\benable_testing\s*\(|\binclude\s*\(\s*CTest\s*\)", re.IGNORECASE)
@@ -27,6 +28,10 @@ _OPTION = re.compile(
 _TEST_OPTION = re.compile(
     r"(?:^|_)(?:BUILD|ENABLE|WITH)_(?:UNIT_?)?TESTS?(?:ING)?$|^(?:[A-Z0-9]+_)?TESTS?$",
     re.IGNORECASE,
+)
+# A name that is a variable is none.
+_PROJECT = re.compile(
+    r"^[ \t]*project\s*\(\s*\"?([\w.+-]+)\"?(?=[\s)])", re.IGNORECASE | re.MULTILINE
 )
 _OFF = ("", "off", "no", "false", "0")
 _FIND = re.compile(r"\bfind_package\s*\(\s*(?P<name>\w+)(?P<words>[^)]*)\)", re.IGNORECASE)
@@ -96,6 +101,7 @@ def cmake(tree: SourceTree) -> Proposal | None:
         build=build,
         test=None if is_tested else "none",
         packages=packages,
+        project=next(iter(_PROJECT.findall(top)), ""),
         notes=[*_notes(top, [name for name in fetched if name not in sources], presets, preset)],
     )
 
@@ -129,7 +135,7 @@ def _notes(
         yield f"CMake requires {names}: list packages that have them in envs/devel.yaml"
     if fetched:
         names = ", ".join(fetched[:_MOST_NOTED])
-        yield f"CMake downloads {names}, but builds have no network: see docs/libraries.md"
+        yield f"CMake downloads {names}, but builds have no network: see {page('libraries')}"
     if presets is None:
         yield f"{PRESETS} or a file that it includes is invalid, so no preset was chosen"
     elif presets and preset is None:

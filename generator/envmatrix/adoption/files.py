@@ -22,6 +22,10 @@ from envmatrix.sessions.registration import add_sessions
 
 add_sessions(Path(__file__).parent)
 '''
+# Names of directories that say nothing of the library in them.
+_GENERAL_NAMES = frozenset(
+    ("app", "checkout", "code", "project", "repo", "repository", "source", "src", "tmp", "work")
+)
 # Outputs of containers, and results of runs.
 IGNORED = ("/build/", "/.envmatrix/")
 _MATRIX = """\
@@ -93,10 +97,18 @@ def ignored_lines(text: str) -> str:
     return separator + "".join(f"{name}{end}" for name in missing)
 
 
-def library_name(title: str) -> str:
-    """Return a name of a library as matrix.yaml takes it."""
+def library_name(directory: str, project: str) -> str:
+    """Return a name of a library as matrix.yaml takes it: that of its directory if it is one and
+    says something, or else of the project of its build system, empty if there is none."""
+    is_telling = re.fullmatch(NAME, directory) and directory not in _GENERAL_NAMES
+    titles = (directory, project) if is_telling else (project, directory)
+    return next(filter(None, map(_name_of, titles)), "library")
+
+
+def _name_of(title: str) -> str:
+    """Return a title in the form of a name; empty if nothing of it can be in one."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-").lstrip("-0123456789")
-    return words if re.fullmatch(NAME, words) else "library"
+    return words if re.fullmatch(NAME, words) else ""
 
 
 class _Dumper(yaml.SafeDumper):

@@ -16,8 +16,9 @@ PYTHON_TO_RUN = ("libpython3-stdlib", "python3-minimal")
 class Proposal:
     """A proposed library: the directory `path`, and the entries `build` and `test` as in
     matrix.yaml, where an empty `build` and None are the defaults. `packages` are those that images
-    need beside the built-in ones, by flavour; `system` and `tests` describe it for people, and
-    `notes` are what was not decided."""
+    need beside the built-in ones, by flavour; `system` and `tests` describe it for people,
+    `project` is its name in the files of its build system, if they tell it, and `notes` are what
+    was not decided."""
 
     system: str
     tests: str
@@ -25,4 +26,5 @@ class Proposal:
     test: Mapping[str, Any] | str | None = None
     packages: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    project: str = ""
     path: str = "."

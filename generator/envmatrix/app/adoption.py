@@ -133,7 +133,7 @@ def adopt(root: Path) -> Adoption:
     part = tree if proposal.path == "." else tree.below(proposal.path)
     notes = (*unread, *proposal.notes, *_notes(root, proposal))
     components = tuple(used_components(part))
-    return Adoption(root, library_name(tree.name), proposal, components, notes)
+    return Adoption(root, library_name(tree.name, proposal.project), proposal, components, notes)
 
 
 def _notes(root: Path, proposal: Proposal) -> Iterator[str]:

@@ -51,7 +51,8 @@ def run_by_hand(
         status = Containers(engine).run_at_terminal(started)
         if command and status == NOT_FOUND:
             question = f"exit code {status}: is there a program `{command[0]}` in the image?"
-            session.console.warn(f"{question} {PACKAGE}")
+            flavour = "dev" if purpose == "dev" else context.flavour_to_extend(started.image)
+            session.console.warn(f"{question} {PACKAGE.format(flavour=flavour)}")
         clear_privileges(
             context, [context.build, *([] if command else [context.history])], session.console
         )

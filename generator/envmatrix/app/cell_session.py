@@ -10,6 +10,7 @@ from envmatrix.app.places import THIS_MACHINE, Place
 from envmatrix.app.selected_libraries import find_libraries
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
+from envmatrix.documentation import page
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import (
@@ -110,7 +111,7 @@ def open_analysis(
     workspace = Workspace.here()
     cell, libraries = find_libraries(workspace, name, library_names)
     if not workspace.matrix.has_analysis(cell):
-        hint = "describe it in `envs/analysis.yaml`; docs/analysis.md has one"
+        hint = f"describe it in `envs/analysis.yaml`, as {page('analysis')} does"
         raise ConfigurationError("there is no flavour `analysis`", hint=hint)
     if docker_arch(cell.arch) != host_arch():
         message = f"`{cell.id}` can be examined only on a machine of its own architecture"

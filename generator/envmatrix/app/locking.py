@@ -12,15 +12,17 @@ from tempfile import TemporaryDirectory
 from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_excerpts
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
-from envmatrix.errors import LookupFailed, OutOfDate
+from envmatrix.errors import LookupFailed, OutOfDate, Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.files import write_whole
 from envmatrix.lock.audit import Archives, Audit, Offer, audit, offers_of
+from envmatrix.lock.changes import LockChanges, lock_changes
 from envmatrix.lock.lock_file import FILE, dumps, load
 from envmatrix.lock.model import Lock
 from envmatrix.lock.requests import all_requests
 from envmatrix.lock.resolution import Resolution, upgrade_rule
+from envmatrix.lock.resolvers.apt import UnknownPackages
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
 from envmatrix.lock.resolvers.sources import IndexFile
@@ -30,7 +32,9 @@ from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.machine.resources import host_arch
+from envmatrix.matrix.loading import positions_of_package
 from envmatrix.matrix.model import Matrix
+from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher, measure_download
 from envmatrix.store.mirrors import fetcher_of_user
@@ -41,11 +45,34 @@ from envmatrix.text import number_of
 from envmatrix.vcs import perforce, source_trees
 
 
-def update_lock(
+@dataclass(frozen=True, slots=True)
+class NewLock:
+    """A lock of all requests of a matrix, and the `previous` one of the repository at `root`, if
+    there is one. `journal` has what was resolved until one of the methods is called."""
+
+    root: Path
+    lock: Lock
+    previous: Lock | None
+    journal: UnfinishedLock
+
+    @property
+    def changes(self) -> LockChanges:
+        """The differences from the previous lock; none without one."""
+        return lock_changes(self.previous or self.lock, self.lock)
+
+    def write(self, cells: int, console: Console) -> None:
+        _write(self.root / FILE, self.lock, cells, console)
+        self.journal.forget()
+
+    def discard(self) -> None:
+        self.journal.forget()
+
+
+def resolve_lock(
     root: Path, matrix: Matrix, upgraded: tuple[str, ...] | None, console: Console
-) -> None:
-    """Resolve all requests of the matrix and write the lock. Newer versions are taken of the
-    packages in `upgraded`, of all if it is empty, of none if it is None."""
+) -> NewLock:
+    """Resolve all requests of the matrix. Newer versions are taken of the packages in `upgraded`,
+    of all if it is empty, of none if it is None."""
     previous = load(root, allow_incomplete=True) if (root / FILE).exists() else None
     requests = all_requests(matrix, shipped_recipes())
     record_checkout(cache_directory(), root)
@@ -57,12 +84,31 @@ def update_lock(
         console.say("resuming: what the last run resolved before it failed is kept")
     with fetcher_of_user(console.warn) as fetcher:
         with _resolution(fetcher, matrix.facts, console) as resolution:
-            lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+            try:
+                lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
+            except UnknownPackages as error:
+                error.problems = tuple(located_problems(error, root, matrix))
+                raise
         search = Search(fetcher, console)
         lock = with_previous_excerpts(lock, previous)
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
-    _write(root / FILE, lock, len(matrix.cells), console)
-    journal.forget()
+    return NewLock(root, lock, previous, journal)
+
+
+def located_problems(error: UnknownPackages, root: Path, matrix: Matrix) -> Iterator[Problem]:
+    """Yield the problem of each package that a suite does not have, at each position at which a
+    flavour of the repository names it."""
+    os = matrix.facts.of_suite(error.suite)
+    others = (
+        f"where `{os.name}` alone has another name for it: `systems: {{{os.name}: [...]}}`"
+        if matrix.axes["os"][1:]
+        else None
+    )
+    for name, problem in zip(error.names, error.problems, strict=True):
+        hint = "; ".join(filter(None, (problem.hint, others))) or None
+        positions: tuple[Position | None, ...] = positions_of_package(root, name, os) or (None,)
+        for position in positions:
+            yield Problem(f"`{os.name}` has no package `{name}`", position, hint)
 
 
 @contextmanager

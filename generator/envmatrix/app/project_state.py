@@ -43,7 +43,11 @@ def _matrix(workspace: Workspace, _today: date, _console: Console) -> Part:
     names = [library.name for library in matrix.libraries]
     if not names:
         return Part("matrix", f"{cells}, no library: add one to {MATRIX}", "envmatrix build")
-    return Part("matrix", f"{cells}, {number_of(len(names), 'library', 'libraries')}")
+    text = f"{cells}, {number_of(len(names), 'library', 'libraries')}"
+    if matrix.impossible:
+        impossible = number_of(len(matrix.impossible), "more cell is", "more cells are")
+        text += f"; {impossible} impossible: `envmatrix why` explains them"
+    return Part("matrix", text)
 
 
 def _lock(workspace: Workspace, _today: date, _console: Console) -> Part:
@@ -84,5 +88,7 @@ def _results(workspace: Workspace, today: date, console: Console) -> Part:
     except EnvmatrixError as error:
         return Part("results", f"{error.message}; {error.hint}", "envmatrix report")
     states = Counter(entry.state for entry in report.entries)
-    text = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return Part("results", text or "none that is valid", "envmatrix report" if report.bad else None)
+    counts = [f"{count} {state}" for state, count in sorted(states.items())]
+    counts += [f"{len(report.missing)} never ran"] if report.missing else []
+    step = "envmatrix report" if report.bad else "envmatrix test" if report.missing else None
+    return Part("results", ", ".join(counts) or "none that is valid", step)

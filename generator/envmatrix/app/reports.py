@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -13,14 +13,17 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from envmatrix.app.library_runs import revision_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
-from envmatrix.matrix.selection import select_libraries
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.selection import select, select_libraries
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.page_paths import CELLS, INDEX, RUNS, TESTS
 from envmatrix.results.page_templates import ASSETS, GENERATOR, asset
+from envmatrix.results.queries import Place
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.server import server
 from envmatrix.results.site import Project, Site
@@ -38,10 +41,12 @@ def scope_of(
     libraries: Sequence[str],
     since: str | None,
     today: date,
+    tier: str | None = None,
 ) -> Scope:
     """Return the scope of a report; raise ConfigurationError for an unknown library."""
     select_libraries(workspace.matrix, libraries)
-    cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
+    is_limited = patterns or tier
+    cells = {cell.id for cell in workspace.cells(patterns, tier)} if is_limited else None
     return Scope(
         today=today,
         now=time.time(),
@@ -54,10 +59,28 @@ def scope_of(
 
 
 def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Report:
-    """Compose the report, including runs that ended and were not stored yet."""
+    """Compose the report, including runs that ended and were not stored yet, and what of the matrix
+    never ran."""
     location = Location.of(workspace.root)
     with location.open_store(console.warn) as database, database.reading() as connection:
-        return compose(connection, scope, count_journals(location.journals))
+        report = compose(connection, scope, count_journals(location.journals))
+    places = {(entry.library, entry.cell) for entry in report.entries}.union(report.unreadable)
+    missing = (place for place in _planned_places(workspace.matrix, scope) if place not in places)
+    return replace(report, missing=tuple(missing))
+
+
+def current_revisions(workspace: Workspace) -> Mapping[str, str]:
+    """Return the current revision of each library, empty without one."""
+    libraries = workspace.matrix.libraries
+    return {library.name: revision_of(workspace, library).id for library in libraries}
+
+
+def _planned_places(matrix: Matrix, scope: Scope) -> Iterator[Place]:
+    """Yield the libraries in cells of the matrix within a scope."""
+    for library in matrix.libraries:
+        for cell in select(matrix, library.cells):
+            if library.suits(cell.arch) and scope.has(library.name, cell.id):
+                yield library.name, cell.id
 
 
 def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> Path:

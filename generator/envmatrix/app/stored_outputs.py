@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from envmatrix.console import Console
+from envmatrix.documentation import page
 from envmatrix.errors import ConfigurationError
 from envmatrix.executors import outputs
 from envmatrix.executors.manifests import RESULTS
@@ -37,7 +38,9 @@ def collect_outputs(
     with ExitStack() as stack:
         storages = dict(_storages(stack))
         if not storages:
-            hint = "docs/jobs.md has `outputs` of `[jobs]`, docs/executors.md `[kubernetes]`"
+            hint = (
+                f"{page('jobs')} explains `outputs` of `[jobs]`, {page('executors')} `[kubernetes]`"
+            )
             raise ConfigurationError("nothing says where jobs store outputs", hint=hint)
         recorded = {digest.removeprefix("sha256:") for digest in JobRecords.of_user().outputs()}
         things = old_outputs(_things(storages, present), recorded, days)

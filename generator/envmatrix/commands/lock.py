@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +12,15 @@ import click
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.matrix.files import MATRIX
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.lock.audit import Audit
+    from envmatrix.lock.changes import LockChanges
 
 _MOST_NAMED = 3
+# Of a changed lock.
+_MOST_CHANGES = 20
 
 
 @click.command(epilog="Example: envmatrix lock --upgrade g++-12")
@@ -28,6 +33,9 @@ _MOST_NAMED = 3
     is_flag=True,
     help="Compare locked packages with what is offered now; exit with 4 if a finding is urgent.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would change in the lock; do not write it."
+)
 @click.argument("names", nargs=-1)
 @options.reporting
 def command(
@@ -35,20 +43,25 @@ def command(
     check: bool,
     upgrade: bool,
     audit: bool,
+    dry_run: bool,
     names: tuple[str, ...],
     as_json: bool,
     console: Console,
 ) -> None:
     """Resolve every package and wheel of every cell to a path, a size and a sha256.
 
+    With --upgrade or --dry-run, show which packages change, from which version to which.
+
     With --audit, resolve nothing: compare the locked packages with what the archives, their
     security updates and the package index offer now.
     """
     _check_options(names, check=check, upgrade=upgrade, audit=audit)
+    if dry_run and (check or audit):
+        raise click.UsageError("--check and --audit write nothing; leave out --dry-run")
     if as_json and not audit:
         raise click.UsageError("--json goes with --audit only")
     # 0.2 s that help and completion never pay.
-    from envmatrix.app.locking import audit_lock, require_good, update_lock
+    from envmatrix.app.locking import audit_lock, require_good, resolve_lock
     from envmatrix.app.workspace import find_repository
     from envmatrix.facts.recipes import shipped_recipes
     from envmatrix.images.environments import require_current_excerpts, sets_without_excerpts
@@ -75,7 +88,14 @@ def command(
                 "such sets until `envmatrix lock` finds what images use of them"
             )
     else:
-        update_lock(root, matrix, names if upgrade else None, console)
+        new = resolve_lock(root, matrix, names if upgrade else None, console)
+        if new.previous and (upgrade or dry_run):
+            display.show(None, _change_lines(new.changes), as_json=False)
+        if dry_run:
+            new.discard()
+            console.say(f"`{FILE}` is not written: --dry-run")
+        else:
+            new.write(len(matrix.cells), console)
 
 
 def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit: bool) -> None:
@@ -85,6 +105,25 @@ def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit:
         raise click.UsageError(f"{' and '.join(options_set)} do different things; give one of them")
     if names and not upgrade:
         raise click.UsageError("packages are named with --upgrade only")
+
+
+def _change_lines(changes: LockChanges) -> Iterator[str]:
+    """Yield what changes: at most `_MOST_CHANGES` lines, then the number of the others."""
+    lines = [*_all_changes(changes)] or ["no package changes"]
+    yield from lines[:_MOST_CHANGES]
+    if (more := len(lines) - _MOST_CHANGES) > 0:
+        yield f"and {number_of(more, 'more change')}"
+
+
+def _all_changes(changes: LockChanges) -> Iterator[str]:
+    if changes.epochs:
+        before, after = (datetime.fromtimestamp(epoch, UTC) for epoch in changes.epochs)
+        yield f"epoch {before:%Y-%m-%d %H:%M} -> {after:%Y-%m-%d %H:%M}, in every image"
+    for change in changes.packages:
+        more = f" and {number_of(len(change.sets) - 1, 'more set')}" if change.sets[1:] else ""
+        yield f"{change}, in {change.sets[0]}{more}"
+    yield from (f"new set {key}" for key in changes.new_sets)
+    yield from (f"no more set {key}" for key in changes.gone_sets)
 
 
 def _audit_lines(result: Audit) -> Iterator[str]:

@@ -56,7 +56,7 @@ library = click.option(
 tier = click.option(
     "--tier",
     type=click.Choice(TIERS),
-    help="Only the cells that run on this occasion; see docs/matrix.md.",
+    help="Only the cells that run on this occasion; see `tiers` in matrix.yaml.",
 )
 since = click.option(
     "--since", metavar="REV", help="Only what changes since this git revision affect."
@@ -183,7 +183,7 @@ def by_hand(command: Decorated) -> Decorated:
         "purpose",
         flag_value="dev",
         default="compiler",
-        help="With a debugger, git and an editor: docs/images.md.",
+        help="With a debugger, git and an editor: the image `dev`.",
     )
     return _in_cell(_console(gpu(runtime(dev(command)))))
 
@@ -216,7 +216,7 @@ def jobs_of_cells(command: Decorated) -> Decorated:
             "place",
             metavar="PLACE",
             shell_complete=complete_place,
-            help="Run containers there: `kubernetes`, or a Docker context; see docs/executors.md.",
+            help="Run containers there: `kubernetes`, or a Docker context.",
         ),
         click.option(
             "--timeline",

@@ -9,12 +9,13 @@ import click
 
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output
-from envmatrix.text import one_line
+from envmatrix.text import number_of, one_line
 
 
 @click.command(epilog="Example: envmatrix report --since origin/main")
 @options.select
 @options.library
+@options.tier
 @click.option("--since", metavar="REV|DAY", help="Show what broke since a revision or a day.")
 @click.option(
     "--format",
@@ -27,7 +28,7 @@ from envmatrix.text import one_line
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 1 if something fails that is not waived, or has no valid result.",
+    help="Exit with 1 if something fails that is not waived, never ran, or has no valid result.",
 )
 @click.option(
     "--html", type=click.Path(path_type=Path), metavar="DIR", help="Write the dashboard into DIR."
@@ -37,6 +38,7 @@ def command(
     *,
     patterns: Sequence[str],
     libraries: Sequence[str],
+    tier: str | None,
     since: str | None,
     style: str,
     check: bool,
@@ -44,14 +46,19 @@ def command(
     console: Console,
 ) -> None:
     """Show the newest result of every library in every cell: failures, since when and whether they
-    are waived; flaky tests; and what became slower."""
-    from envmatrix.app.reports import compose_report, scope_of, write_dashboard  # SQLAlchemy
+    are waived; flaky tests; what became slower; and what never ran."""
+    from envmatrix.app.reports import (  # SQLAlchemy
+        compose_report,
+        current_revisions,
+        scope_of,
+        write_dashboard,
+    )
     from envmatrix.app.workspace import Workspace
     from envmatrix.results import formats
 
     printers = {"text": formats.text, "markdown": formats.markdown, "junit": formats.junit}
     workspace = Workspace.here()
-    scope = scope_of(workspace, patterns, libraries, since, options.today())
+    scope = scope_of(workspace, patterns, libraries, since, options.today(), tier)
     if html is not None:
         output(str(write_dashboard(html, workspace, scope, console)))
         return
@@ -66,5 +73,10 @@ def command(
         console.warn(f"there is no valid result; {formats.invalid_rows_text(report)}")
     elif not report.entries:
         console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
-    if check and not report.is_good:
+    if not check:
+        return
+    if others := report.of_other_revisions(current_revisions(workspace)):
+        text = number_of(others, "result is of another revision", "results are of other revisions")
+        console.say(f"{text}: `envmatrix test` runs what changed since")
+    if not report.is_good:
         raise click.exceptions.Exit(1)

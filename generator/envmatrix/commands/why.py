@@ -1,36 +1,118 @@
-"""`envmatrix why`: explain why a cell exists or not."""
+"""`envmatrix why`: explain why a cell exists or not, and why a package is in the lock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import date
+from typing import TYPE_CHECKING
 
 import click
 
+from envmatrix.app.explanations import PackageExplanation, explain_impossible, explain_names
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
-from envmatrix.matrix.selection import Explanation, explain
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.selection import Explanation
 from envmatrix.matrix.tiers import tiers_with
+from envmatrix.text import number_of
+
+if TYPE_CHECKING:
+    from envmatrix.plan.package_reasons import Membership
+
+
+# More cells that use a set are counted, not named.
+_MOST_NAMED = 3
+# Characters of names that may mean several cells.
+_GLOB = frozenset("*?[,")
 
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
-@click.argument("cell", shell_complete=complete_cell)
+@click.argument("names", metavar="[CELL|PACKAGE]...", nargs=-1, shell_complete=complete_cell)
 @options.reporting
-def command(*, cell: str, as_json: bool, console: Console) -> None:
-    """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
-    matrix = Workspace.here().matrix
-    explanation = explain(matrix, cell)
-    tiers = tiers_with(matrix, explanation.cell)
-    release = matrix.facts.release(explanation.cell.cuda)
-    ends = lifetimes([explanation.cell], matrix.facts)
-    options.warn_of_ends([explanation.cell], matrix.facts, console)
-    row = {**_row(explanation, release, ends), "tiers": tiers}
-    display.show(row, _lines(explanation, tiers, release, ends), as_json=as_json)
+def command(*, names: Sequence[str], as_json: bool, console: Console) -> None:
+    """Explain why a cell exists, or why it cannot; or why a package is in the lock.
+
+    A single CELL is explained rule by rule, with what it needs; of several, or of a pattern such as
+    'cuda13*', each gets a line. Of a PACKAGE, show the sets of the lock that contain it, what asks
+    for it there, and which cells use them. Without a name, explain all impossible cells.
+    """
+    workspace = Workspace.here()
+    if not names:
+        rows: list[Explanation | PackageExplanation] = [*explain_impossible(workspace)]
+        if not rows:
+            console.say("every cell of the matrix is possible")
+    else:
+        rows = [*explain_names(workspace, names)]
+        cells = [row.cell for row in rows if isinstance(row, Explanation)]
+        options.warn_of_ends(cells, workspace.matrix.facts, console)
+    is_single = len(names) == len(rows) == 1 and _GLOB.isdisjoint(names[0])
+    documents = [_document(row, workspace.matrix) for row in rows]
+    lines = (line for row in rows for line in _text(row, workspace.matrix, is_single=is_single))
+    display.show(documents[0] if is_single else documents, lines, as_json=as_json)
+
+
+def _document(row: Explanation | PackageExplanation, matrix: Matrix) -> dict[str, object]:
+    if isinstance(row, PackageExplanation):
+        return {"package": row.package, "sets": [*map(_membership_row, row.memberships)]}
+    release = matrix.facts.release(row.cell.cuda)
+    ends = lifetimes([row.cell], matrix.facts)
+    return {**_row(row, release, ends), "tiers": tiers_with(matrix, row.cell)}
+
+
+def _membership_row(row: Membership) -> dict[str, object]:
+    return {
+        "set": row.key,
+        "version": row.version,
+        "requested": row.is_requested,
+        "requesters": row.requesters,
+        "requests": row.requests,
+        "cells": [cell.id for cell in row.cells],
+    }
+
+
+def _text(
+    row: Explanation | PackageExplanation, matrix: Matrix, *, is_single: bool
+) -> Iterator[str]:
+    if isinstance(row, PackageExplanation):
+        for membership in row.memberships:
+            yield from _membership_lines(row.package, membership)
+    elif is_single:
+        release = matrix.facts.release(row.cell.cuda)
+        ends = lifetimes([row.cell], matrix.facts)
+        yield from _lines(row, tiers_with(matrix, row.cell), release, ends)
+    else:
+        yield _summary(row)
+
+
+def _membership_lines(package: str, row: Membership) -> Iterator[str]:
+    yield f"{package} {row.version} in `{row.key}`"
+    if not row.cells:
+        yield "  used by no cell of the matrix any more: see `envmatrix lock --check`"
+        return
+    if row.is_requested:
+        yield f"  requested by {' and '.join(row.requesters) or 'envmatrix itself'}"
+    elif row.requests[1:]:
+        yield f"  comes with a package that the set requests: {', '.join(row.requests)}"
+    else:
+        yield f"  comes with {''.join(row.requests)}, which the set requests"
+    yield f"  used by {_named(row.cells)}"
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    named = ", ".join(cell.id for cell in cells[:_MOST_NAMED])
+    more = len(cells) - _MOST_NAMED
+    return f"{named} and {number_of(more, 'more cell')}" if more > 0 else named
+
+
+def _summary(explanation: Explanation) -> str:
+    state = "exists" if explanation.present else "does not exist"
+    return f"{explanation.cell} {state}: {explanation.reason}"
 
 
 def _row(
@@ -77,8 +159,7 @@ def _lines(
     release: CudaRelease | None,
     ends: Sequence[Lifetime],
 ) -> Iterator[str]:
-    state = "exists" if explanation.present else "does not exist"
-    yield f"{explanation.cell} {state}: {explanation.reason}"
+    yield _summary(explanation)
     if explanation.position:
         yield f"  asked for at {explanation.position}"
     if explanation.names:

@@ -241,6 +241,14 @@ def sets_below(request: Request) -> tuple[str, ...]:
     return request.below if isinstance(request, SystemRequest) else ()
 
 
+def asks_for_nothing(request: Request) -> bool:
+    """Return whether a request is for a part of CUDA of which images have no component."""
+    is_exact = isinstance(request, ReleaseRequest | RepositoryRequest) or (
+        isinstance(request, SystemRequest) and request.resolver == "apt-files"
+    )
+    return is_exact and not request.packages
+
+
 def helper_of(key: str, sets: Mapping[str, PackageSet], host_arch: str) -> str | None:
     """Return the key of the base with whose programs a machine of `host_arch` makes the base `key`:
     the one of the same suite for itself. None if `key` is that one, or an image."""

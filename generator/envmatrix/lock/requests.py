@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -158,6 +158,16 @@ def sets_of(cells: Iterable[Cell], matrix: Matrix, recipes: Recipes) -> set[str]
     return {key for cell in cells for key in requests_of(cell, matrix, recipes)}
 
 
+def cells_of_sets(matrix: Matrix, recipes: Recipes) -> Mapping[str, Sequence[Cell]]:
+    """Return the cells whose images, or whose libraries, use each set."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in matrix.cells:
+        keys = {*requests_of(cell, matrix, recipes), *_library_requests(matrix, [cell])}
+        for key in sorted(keys):
+            cells.setdefault(key, []).append(cell)
+    return cells
+
+
 def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     """Return the requests of the whole matrix."""
     if problems := [*_missing_bases(matrix)]:
@@ -165,12 +175,12 @@ def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     for cell in matrix.cells:
         requests |= requests_of(cell, matrix, recipes)
-    return requests | _library_requests(matrix)
+    return requests | _library_requests(matrix, matrix.cells)
 
 
-def _library_requests(matrix: Matrix) -> dict[str, Request]:
+def _library_requests(matrix: Matrix, cells: Sequence[Cell]) -> dict[str, Request]:
     """Return the requests for sources of libraries, and for the wheels that they are built with on
-    each system and machine. No image contains them."""
+    each system and machine of some cells. No image contains them."""
     requests: dict[str, Request] = {}
     for library in matrix.libraries:
         if source := library.source:
@@ -178,7 +188,7 @@ def _library_requests(matrix: Matrix) -> dict[str, Request]:
             if kind == "debian":
                 kind, pin = "debian-source", matrix.facts.os[pin].suite
             requests[source_set(library)] = SourceRequest(kind, source.place, pin)
-        for cell in matrix.cells if library.requires else ():
+        for cell in cells if library.requires else ():
             if is_for(library, cell, matrix):
                 requests |= _wheel_requests(library, cell, matrix)
     return requests
@@ -232,19 +242,15 @@ def require_current(lock: Lock, matrix: Matrix, recipes: Recipes) -> None:
 def _os_requests(
     cell: Cell, matrix: Matrix, arch: str, target: str | None = None
 ) -> dict[str, Request]:
-    os, gcc = matrix.facts.os[cell.os], cell.toolchain.gcc
-    keys = os_sets(cell, arch, target)
-    compiler = matrix.facts.compiler(os.name, gcc).package
-    destination = target or arch
-    own = TARGETS[destination].packages
-    words = {"gcc": gcc, "triplet": package_triplet(destination), "compiler": compiler}
+    os, keys, destination = matrix.facts.os[cell.os], os_sets(cell, arch, target), target or arch
+    own, words = TARGETS[destination].packages, _flavour_words(cell, matrix, destination)
     requests = _base_requests(cell, matrix, arch)
 
     def add(key: str, packages: Iterable[str], *below: str) -> None:
         requests[key] = _os_request(os, arch, packages, *below)
 
     def flavour(name: str) -> Iterable[str]:
-        return matrix.flavours[name].packages_for(os.family.name, words)
+        return matrix.flavours[name].packages_for(os, words)
 
     add(keys.runtime, flavour("runtime"), keys.base)
     if keys.emulator:
@@ -254,9 +260,40 @@ def _os_requests(
         for name in matrix.extensions(cell):
             add(keys.extensions[name], flavour(name), keys.base, keys.runtime, keys.devel)
     if keys.cross:
-        names = own.get("cross") or matrix.packages_across(os.family.name, destination, words)
+        names = own.get("cross") or matrix.packages_across(os, destination, words)
         add(keys.cross, names, keys.base, keys.runtime, keys.devel)
     return requests
+
+
+def _flavour_words(cell: Cell, matrix: Matrix, target: str) -> Mapping[str, str]:
+    """Return the values of the placeholders in flavours."""
+    gcc = cell.toolchain.gcc
+    compiler = matrix.facts.compiler(cell.os, gcc).package
+    return {"gcc": gcc, "triplet": package_triplet(target), "compiler": compiler}
+
+
+def requesters_of(
+    package: str, key: str, cell: Cell, matrix: Matrix, recipes: Recipes
+) -> Iterator[str]:
+    """Yield what asks for a package of a cell's set by its name: libraries, flavours and components
+    of CUDA. Nothing else does in a set that every cell of a system has."""
+    for library in matrix.libraries:
+        if library.requires and key in _wheel_requests(library, cell, matrix):
+            yield f"library `{library.name}`"
+    own, host = os_sets(cell, cell.arch), os_sets(cell, CROSS_HOST)
+    if key in (own.base, own.unpackers, host.base, host.unpackers):
+        return
+    os, words = matrix.facts.os[cell.os], _flavour_words(cell, matrix, cell.arch)
+    for name, flavour in matrix.flavours.items():
+        if package in {text.partition(":")[0] for text in flavour.packages_for(os, words)}:
+            yield f"flavour `{name}`"
+    if cell.toolchain.cuda.image:
+        return
+    source, recipe_words = cell.toolchain.cuda.source, words_of(cell, recipes)
+    for component in matrix.components_of(cell, "devel"):
+        parts = (row for part in _PARTS for row in recipes.of(source, (component,), part))
+        if package in {spec.name for spec in _packages(parts, recipe_words)}:
+            yield f"component `{component}`"
 
 
 def _base_requests(cell: Cell, matrix: Matrix, arch: str) -> dict[str, Request]:

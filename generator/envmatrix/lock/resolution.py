@@ -21,6 +21,7 @@ from envmatrix.lock.model import (
     SourceRequest,
     SystemRequest,
     WheelsRequest,
+    asks_for_nothing,
     sets_below,
 )
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
@@ -92,6 +93,8 @@ class Resolution:
         return Lock(sets.epoch, sets.sets)
 
     def _answer(self, request: Request, sets: ResolvedSets) -> PackageSet:
+        if asks_for_nothing(request):
+            return PackageSet(request, ())
         return self.resolvers[request.resolver](request, sets)
 
     def _resolve_set(self, key: str, request: Request, sets: ResolvedSets) -> PackageSet:

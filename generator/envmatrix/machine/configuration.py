@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from envmatrix.documentation import page
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.targets import TARGETS
@@ -155,7 +156,7 @@ def configured_cluster(file: Path) -> Mapping[str, Any]:
     """Return `[kubernetes]` of the user's configuration: the context of the kubeconfig, how jobs
     run in the cluster, and what they may take there, as docs/executors.md explains."""
     table = _setting(file, "kubernetes")
-    hint = f"docs/executors.md has an example; keys are {', '.join(_OF_CLUSTERS)}"
+    hint = f"{page('executors')} has an example; keys are {', '.join(_OF_CLUSTERS)}"
     if not isinstance(table, dict) or not table:
         raise _error(file, "`[kubernetes]` does not say which cluster", hint)
     for name, value in table.items():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import PurePosixPath
 from string import Formatter
 
-from envmatrix.documents import Document
+from envmatrix.documents import Document, Location
 from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
 from envmatrix.matrix.model import ANALYSIS, DEV, OF_TARGET, Flavour, Matrix
+from envmatrix.matrix.other_names import suggest_name
 from envmatrix.matrix.validation import read_document
 from envmatrix.suggestions import did_you_mean
 
@@ -70,12 +73,37 @@ def required_flavour_problems(
 def family_problems(matrix: Matrix, documents: Sequence[Document]) -> Iterator[Problem]:
     """Yield flavours without packages for the family of a system of the matrix."""
     documents_by_name = _by_name(documents)
-    systems = {matrix.facts.os[os].family.name: os for os in reversed(matrix.axes["os"])}
-    for (family, os), name in product(sorted(systems.items()), ("runtime", "devel")):
-        if not matrix.flavours[name].packages_of(family):
-            message = f"flavour `{name}` has no packages of the family `{family}` for `{os}`"
-            hint = f"name them there: `families: {{{family}: [...]}}`"
-            yield Problem(message, documents_by_name[name].position(), hint)
+    systems = [matrix.facts.os[os] for os in reversed(matrix.axes["os"])]
+    firsts = {
+        (os.family.name, name): os.name
+        for os, name in product(systems, ("runtime", "devel"))
+        if not matrix.flavours[name].packages_of(os)
+    }
+    for (family, name), os in sorted(firsts.items(), key=lambda row: row[0][0]):
+        message = f"flavour `{name}` has no packages of the family `{family}` for `{os}`"
+        hint = f"name them there: `families: {{{family}: [...]}}`"
+        yield Problem(message, documents_by_name[name].position(), hint)
+
+
+def package_positions(
+    package: str, os: OperatingSystem, documents: Sequence[Document], facts: Facts
+) -> Iterator[Position]:
+    """Yield the positions at which flavours name a package of an operating system."""
+    for document in documents:
+        flavour = read_document(Flavour, document).contents
+        for _, location, text in _located_packages(flavour, facts) if flavour else ():
+            key, *scope = location[:-1]
+            is_common = os.family.name == "deb" if key == "packages" else scope == [os.family.name]
+            is_of_system = is_common or scope == [os.name]
+            if is_of_system and _pattern(text).fullmatch(package):
+                yield document.position(*location)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of the packages that an entry of a flavour means in some cell."""
+    parts = (re.escape(part) for part in re.split(r"\{\w+\}", text.removesuffix(OF_TARGET)))
+    architecture = r"(:\w+)?" if text.endswith(OF_TARGET) else ""
+    return re.compile("[a-z0-9+.-]+".join(parts) + architecture)
 
 
 def _by_name(documents: Sequence[Document]) -> Mapping[str, Document]:
@@ -105,18 +133,36 @@ def _problems(
         yield Problem(message, document.position("extends"), hint)
     yield from component_problems(contents.components, document, ("components",), facts)
     of_cross = "cross" in (contents.flavour, *ancestors)
-    for index, package in enumerate(contents.packages):
-        position = document.position("packages", index)
+    for system in contents.systems:
+        if system not in facts.os:
+            position = document.key_position("systems", system)
+            hint = suggest_name(system) or did_you_mean(system, facts.os)
+            yield Problem(f"unknown operating system `{system}`", position, hint)
+    for family, location, package in _located_packages(contents, facts):
+        position = document.position(*location)
         yield from _placeholder_problems(package, position)
-        yield from _architecture_problems(package, contents.flavour, position, of_cross=of_cross)
-    for family, packages in contents.families.items():
+        if family == "deb":
+            yield from _architecture_problems(
+                package, contents.flavour, position, of_cross=of_cross
+            )
+        elif ":" in package:
+            message = f"packages of the family `{family}` are of the image's own architecture"
+            hint = "only systems of the family `deb` have cross images"
+            yield Problem(f"`{package}`: {message}", position, hint)
+
+
+def _located_packages(contents: Flavour, facts: Facts) -> Iterator[tuple[str, Location, str]]:
+    """Yield every package of a flavour, after its family and its location in the file."""
+    rows: list[tuple[str, Location, Sequence[str]]] = [("deb", ("packages",), contents.packages)]
+    rows += [(name, ("families", name), names) for name, names in contents.families.items()]
+    rows += [
+        (facts.os[name].family.name, ("systems", name), names)
+        for name, names in contents.systems.items()
+        if name in facts.os
+    ]
+    for family, location, packages in rows:
         for index, package in enumerate(packages):
-            position = document.position("families", family, index)
-            yield from _placeholder_problems(package, position)
-            if ":" in package:
-                message = f"packages of the family `{family}` are of the image's own architecture"
-                hint = "only systems of the family `deb` have cross images"
-                yield Problem(f"`{package}`: {message}", position, hint)
+            yield family, (*location, index), package
 
 
 def _name_problems(

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envmatrix.documents import Document, load_document
-from envmatrix.errors import ConfigurationError, Problem
+from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.systems import OperatingSystem
 from envmatrix.matrix import files
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.flavours import family_problems, read_flavours, required_flavour_problems
+from envmatrix.matrix.flavours import (
+    family_problems,
+    package_positions,
+    read_flavours,
+    required_flavour_problems,
+)
 from envmatrix.matrix.model import Matrix
 
 DEFAULTS = Path(__file__).parent / "defaults"
@@ -39,6 +45,12 @@ def load_matrix(root: Path) -> Matrix:
     if matrix is None or problems:
         raise ConfigurationError(*problems)
     return matrix
+
+
+def positions_of_package(root: Path, package: str, os: OperatingSystem) -> tuple[Position, ...]:
+    """Return the positions at which flavours of the repository name a package of a system."""
+    documents = [*_documents(root / files.FLAVOURS, []), *_default_flavours(root)]
+    return tuple(package_positions(package, os, documents, load_facts()))
 
 
 def _default_flavours(root: Path) -> Iterator[Document]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from envmatrix.errors import Position
 from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
 from envmatrix.matrix.library import Library, words_without
@@ -176,24 +177,29 @@ class Publication:
 @dataclass(frozen=True, slots=True)
 class Flavour:
     """The contents of an image beside those of the flavour it extends; `packages` are those of the
-    family deb."""
+    family deb, `families` those of other families, and `systems` additional ones by the names of
+    operating systems."""
 
     flavour: Name
     extends: Name | None = None
     components: tuple[Name, ...] = ()
     packages: tuple[PackageOf, ...] = ()
     families: Mapping[Literal["rpm", "zypper"], tuple[PackageOf, ...]] = field(default_factory=dict)
+    systems: Mapping[Word, tuple[PackageOf, ...]] = field(default_factory=dict)
 
-    def packages_of(self, family: str) -> tuple[str, ...]:
-        of_others = (names for name, names in self.families.items() if name == family)
-        return self.packages if family == "deb" else next(of_others, ())
+    def packages_of(self, os: OperatingSystem) -> tuple[str, ...]:
+        """Return the packages of an operating system: those of its family, and its own."""
+        family = os.family.name
+        of_family = [names for name, names in self.families.items() if name == family]
+        common = self.packages if family == "deb" else (*of_family, ())[0]
+        return (*common, *self.systems.get(os.name, ()))
 
     def packages_for(
-        self, family: str, words: Mapping[str, str], *, of_target: bool | None = None
+        self, os: OperatingSystem, words: Mapping[str, str], *, of_target: bool | None = None
     ) -> tuple[str, ...]:
-        """Return the package names of a family with `words` for placeholders, without the suffix of
+        """Return the package names of a system with `words` for placeholders, without the suffix of
         packages of the target: all, or those alone that are, or are not, of the target."""
-        names = self.packages_of(family)
+        names = self.packages_of(os)
         chosen = [name for name in names if of_target in (None, name.endswith(OF_TARGET))]
         return tuple(name.removesuffix(OF_TARGET).format_map(words) for name in chosen)
 
@@ -232,6 +238,11 @@ class Matrix:
         return {cell.id: cell for cell in self.cells}
 
     @property
+    def impossible(self) -> tuple[Exclusion, ...]:
+        """The cells of the product that a compatibility rule leaves out, not an `exclude`."""
+        return tuple(row for row in self.exclusions if row.rule != "exclude")
+
+    @property
     def omitted_paths(self) -> tuple[str, ...]:
         """The patterns of files of packages that images omit, sorted."""
         rows = (row for name, row in self.facts.omissions.items() if name not in self.retained)
@@ -247,14 +258,16 @@ class Matrix:
         last = self.flavours[flavour]
         return (*(self.lineage(last.extends) if last.extends else ()), last)
 
-    def packages_across(self, family: str, arch: str, words: Mapping[str, str]) -> tuple[str, ...]:
+    def packages_across(
+        self, os: OperatingSystem, arch: str, words: Mapping[str, str]
+    ) -> tuple[str, ...]:
         """Return the package names of `cross`: its own, and those of the target in the flavours
         that it extends, as `name:architecture`."""
-        own = self.flavours["cross"].packages_for(family, words, of_target=False)
+        own = self.flavours["cross"].packages_for(os, words, of_target=False)
         of_target = [
             f"{name}:{docker_arch(arch)}"
             for step in self.lineage("cross")
-            for name in step.packages_for(family, words, of_target=True)
+            for name in step.packages_for(os, words, of_target=True)
         ]
         return (*own, *of_target)
 
@@ -265,9 +278,9 @@ class Matrix:
     def extensions(self, cell: Cell) -> tuple[str, ...]:
         """Return the optional flavours that extend `devel` among the images of a cell."""
         names = (ANALYSIS, DEV) if self.dev_images else (ANALYSIS,)
-        family = self.facts.os[cell.os].family.name
+        os = self.facts.os[cell.os]
         flavours = ((name, self.flavours.get(name)) for name in names)
-        return tuple(name for name, flavour in flavours if flavour and flavour.packages_of(family))
+        return tuple(name for name, flavour in flavours if flavour and flavour.packages_of(os))
 
     def components_of(self, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the components that a flavour and the libraries ask for, with dependencies."""

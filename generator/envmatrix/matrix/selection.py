@@ -51,7 +51,7 @@ def find_cell(matrix: Matrix, name: str) -> Cell:
     not in the matrix."""
     if cell := _cell(matrix, name):
         return cell
-    raise ConfigurationError(_refusal(matrix, name))
+    raise ConfigurationError(refusal(matrix, name))
 
 
 def select_libraries(matrix: Matrix, names: Collection[str]) -> tuple[Library, ...]:
@@ -100,10 +100,22 @@ def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Ce
     return chosen
 
 
-def explain(matrix: Matrix, name: str) -> Explanation:
-    cell = _cell(matrix, name) or _absent_cell(matrix, name)
-    if cell is None:
-        raise ConfigurationError(_refusal(matrix, name))
+def candidates_named(matrix: Matrix, pattern: str) -> tuple[Candidate, ...]:
+    """Return the cells that a name or a glob means, also those that are not in the matrix; empty if
+    it means none."""
+    if cell := _cell(matrix, pattern) or _absent_cell(matrix, pattern):
+        return (cell,)
+    matches = re.compile(fnmatch.translate(pattern)).match
+    short = {**_absent_names(matrix), **short_names(matrix)}.items()
+    named = {cell for name, cell in short if matches(name)}
+    return tuple(
+        cell
+        for cell in (*matrix.cells, *(exclusion.cell for exclusion in matrix.exclusions))
+        if cell in named or matches(cell.id) or matches(cell.environment)
+    )
+
+
+def explain(matrix: Matrix, cell: Candidate) -> Explanation:
     entry = cell if isinstance(cell, Cell) else _exclusion(matrix, cell)
     verdicts = _trace(matrix, cell)
     return Explanation(
@@ -150,7 +162,8 @@ def _exclusion(matrix: Matrix, cell: Candidate) -> Exclusion | None:
     return next((exclusion for exclusion in matrix.exclusions if exclusion.cell == cell), None)
 
 
-def _refusal(matrix: Matrix, name: str) -> Problem:
+def refusal(matrix: Matrix, name: str) -> Problem:
+    """Return why there is no cell of a name, with the nearest one as a hint."""
     cell = _absent_cell(matrix, name)
     if cell is None:
         candidates = (*matrix.by_id, *short_names(matrix))
@@ -214,8 +227,8 @@ def _nothing_selected(
     if not pattern:
         return NothingSelected("the selection holds an empty pattern", hint="give a cell or a glob")
     if _absent_cell(matrix, pattern):
-        refusal = _refusal(matrix, pattern)
-        return NothingSelected(refusal.message, hint=refusal.hint)
+        problem = refusal(matrix, pattern)
+        return NothingSelected(problem.message, hint=problem.hint)
     candidates = dict.fromkeys(name for name, _ in named_cells)
     message = f"`{one_line(pattern)}` matches no cell"
     hint = did_you_mean(pattern, candidates) or _examples(list(candidates))

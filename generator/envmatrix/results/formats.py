@@ -15,6 +15,9 @@ from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.text import number_of, one_line
 
+# More libraries in cells without a result are counted, not named.
+_MOST_MISSING = 10
+
 _SIGNS = {"passed": "ok", "failed": "FAILED", "errored": "ERROR", "killed": "KILLED"}
 
 
@@ -102,6 +105,7 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
             f"{item.library} {item.cell} {item.verb}: {item.now:.1f} s, usually {item.before:.1f} s"
             for item in report.slower
         ),
+        "Never ran": _missing_lines(report.missing),
         "Waivers that have expired": (
             f"{item.position}: `{item.test}`, {item.expires}, {item.owner}"
             for item in report.expired
@@ -113,6 +117,12 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
     for title, lines in sections.items():
         if items := tuple(lines):
             yield title, items
+
+
+def _missing_lines(places: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield from (one_line(f"{library} {cell}") for library, cell in places[:_MOST_MISSING])
+    if (more := len(places) - _MOST_MISSING) > 0:
+        yield f"and {more} more"
 
 
 def _line(failure: Failure) -> str:
@@ -138,10 +148,11 @@ def flakiness(flake: Flake) -> str:
 def _total(report: Report) -> str:
     places = f"{number_of(len(report.entries), 'result')} of libraries in cells"
     bad = f", {report.bad} {'fails' if report.bad == 1 else 'fail'}" if report.bad else ""
+    missing = f", {len(report.missing)} never ran" if report.missing else ""
     runs = number_of(report.waiting, "run goes on or is", "runs go on or are")
     waiting = f"; {runs} not stored yet" if report.waiting else ""
     left_out = f"; {invalid_rows_text(report)}" if report.left_out else ""
-    return f"{places}{bad}{waiting}{left_out}"
+    return f"{places}{bad}{missing}{waiting}{left_out}"
 
 
 def invalid_rows_text(report: Report) -> str:
@@ -204,6 +215,7 @@ def document(report: Report) -> dict[str, Any]:
         "waiting": report.waiting,
         "left_out": dict(report.left_out),
         "unreadable": [{"library": library, "cell": cell} for library, cell in report.unreadable],
+        "missing": [{"library": library, "cell": cell} for library, cell in report.missing],
     }
 
 

@@ -116,7 +116,7 @@ class PlaceSummary:
 @dataclass(frozen=True, slots=True)
 class Report:
     """`left_out` is the number of invalid rows by table; `unreadable` are the libraries in cells of
-    which no result is left."""
+    which no result is left, `missing` those of the matrix that never had one."""
 
     entries: tuple[ReportEntry, ...]
     failures: tuple[Failure, ...] = ()
@@ -129,6 +129,7 @@ class Report:
     waiting: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
 
     @property
     def bad(self) -> int:
@@ -141,9 +142,19 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Return whether all failures are waived, and invalid rows hide no whole result."""
+        """Return whether everything has a result, all failures are waived, and invalid rows hide no
+        whole result."""
         is_hidden = bool(self.left_out) and not self.entries
-        return not (self.unwaived or self.unreadable or is_hidden)
+        return not (self.unwaived or self.unreadable or self.missing or is_hidden)
+
+    def of_other_revisions(self, revisions: Mapping[str, str]) -> int:
+        """Return the number of libraries in cells whose newest runs are all of another revision
+        than the current one of the library."""
+        return sum(
+            all(stored.run.revision.id != revisions[entry.library] for stored in entry.runs)
+            for entry in self.entries
+            if revisions.get(entry.library)
+        )
 
 
 def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[StoredRun, ...]]:

@@ -163,6 +163,13 @@ class BuildContext:
         """Directory of the library, or of its copy, in its containers."""
         return source_tree(self.library, f"{BUILD}/{COPY}" if self.copies_source else SOURCE)
 
+    def flavour_to_extend(self, image: str) -> str:
+        """Return the flavour whose packages an image has, by its name in the engine; a cross image
+        has the programs of `devel`."""
+        if self.runtime is not None and image == self.names.get(self.runtime):
+            return "runtime"
+        return "devel" if self.compiler.is_cross else self.compiler.flavour
+
     def log(self, step: str) -> Path:
         """Return the log of a step, beside the build directory; a variant has logs of its own."""
         return self.directory / "-".join(filter(None, (self.variant.name, f"{step}.log")))

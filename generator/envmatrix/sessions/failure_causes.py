@@ -30,12 +30,36 @@ VENDOR = (
     "FetchContent: `options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
 )
 
-# Message and hint for a step that starts a missing program.
+# Message and hints for what an image lacks, by the flavour to extend.
 NO_PROGRAM = "the image has no program `{0}`"
-PACKAGE = "add its package to a flavour in envs/"
+PACKAGE = "list its package under `packages` in envs/{flavour}.yaml"
+_PACKAGE_TO_LINK = (
+    "if a package has it, list that as `NAME-dev:{{target}}` under `packages` in "
+    "envs/{flavour}.yaml"
+)
 
 
 _COPIED = "give it a copy of its source to write to: `build: {source_tree: copied}`"
+
+# What images lack: programs, shared libraries other than those of the driver, and libraries to link
+# with.
+_LACKING: Mapping[str, Judgement] = {
+    (
+        r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
+        r"(?:command )?not found$"
+    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    (
+        r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
+        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
+    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    (
+        r"error while loading shared libraries: (?!libcuda|libnv)(lib[\w+.-]+): "
+        r"cannot open shared object file"
+    ): Judgement("environment", "the image has no library `{0}`", PACKAGE),
+    r"\bcannot find -l([\w+.-]+)(?:: No such file or directory)?$": Judgement(
+        "environment", "the linker finds no library `{0}`", _PACKAGE_TO_LINK
+    ),
+}
 
 # By patterns, which are compiled only when something fails. The first that a line matches counts,
 # from the last line up; `{0}` and `{1}` in a message are its groups.
@@ -90,14 +114,7 @@ _RULES: Mapping[str, Judgement] = {
         r"|could not read from remote repository|ssl (?:connection|handshake) (?:timeout|error)"
         r"|\bbad gateway\b|\bservice unavailable\b|read timed out"
     ): Judgement("infrastructure", "a server that it asks does not answer"),
-    (
-        r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
-        r"(?:command )?not found$"
-    ): Judgement("environment", NO_PROGRAM, PACKAGE),
-    (
-        r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
-        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
-    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    **_LACKING,
 }
 
 # CMake's multi-line error for a missing program that a library requires.
@@ -136,20 +153,45 @@ def judge_submodules(lines: Sequence[str], absent: Iterable[str]) -> Judgement |
     return None
 
 
-def judge(lines: Sequence[str]) -> Judgement:
-    """Return the cause of a failure by the last lines of output; the product where no rule
-    matches."""
+def judge(lines: Sequence[str], flavour: str, library: str) -> Judgement:
+    """Return the cause of a failure of a library by the last lines of output, in an image that
+    `flavour` extends; the product where no rule matches."""
     for text in _errors(lines):
         if match := _PROGRAM.search(text):
-            return Judgement("environment", NO_PROGRAM.format(match[1]), PACKAGE)
+            hint = PACKAGE.format(flavour=flavour)
+            return Judgement("environment", NO_PROGRAM.format(match[1]), hint)
+    return _judge(lines, _RULES, flavour, library) or Judgement("product")
+
+
+def judge_lacking(lines: Sequence[str], flavour: str, library: str) -> Judgement | None:
+    """Return the judgement for output that names a program or a library that an image lacks, and
+    that is not of the tested library; None for other output."""
+    return _judge(lines, _LACKING, flavour, library)
+
+
+def _judge(
+    lines: Sequence[str], rules: Mapping[str, Judgement], flavour: str, library: str
+) -> Judgement | None:
     for line in reversed(lines):
-        for pattern, judgement in _RULES.items():
-            if match := re.search(pattern, line):
-                groups = filter(None, match.groups())
+        for pattern, judgement in rules.items():
+            match = re.search(pattern, line)
+            if not match:
+                continue
+            groups = [group for group in match.groups() if group]
+            if judgement.hint not in (PACKAGE, _PACKAGE_TO_LINK):
                 return replace(judgement, message=judgement.message.format(*groups))
+            if not _is_part_of(groups[0], library):
+                message, hint = judgement.message.format(*groups), judgement.hint
+                return replace(judgement, message=message, hint=hint.format(flavour=flavour))
         if _REFUSED.search(line):
             break
-    return Judgement("product")
+    return None
+
+
+def _is_part_of(name: str, library: str) -> bool:
+    """Return whether a program or a library is by its name one that the library builds itself."""
+    plain, own = (re.sub(r"^lib|[^a-z0-9]", "", text.lower()) for text in (name, library))
+    return bool(own) and own in plain
 
 
 # What programs say before they wait, to ask again what no network can answer: CMake for over a

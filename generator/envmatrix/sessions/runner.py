@@ -93,7 +93,11 @@ class Runner:
         judgement = (
             failure_causes.judge_missing(lines, self.component_of)
             or failure_causes.judge_submodules(lines, self.absent_submodules())
-            or failure_causes.judge(lines)
+            or failure_causes.judge(
+                lines,
+                self.context.flavour_to_extend(completed.task.image),
+                self.context.library.name,
+            )
         )
         return failures.program_failed(self.context, completed, judgement)
 

@@ -14,7 +14,7 @@ from envmatrix.matrix.library import OF_PROGRAMS, LibraryTest
 from envmatrix.records import dataclass
 from envmatrix.sessions import junit, outcomes, tasks, verdicts
 from envmatrix.sessions.context import BUILD
-from envmatrix.sessions.failure_causes import Judgement, judge_missing
+from envmatrix.sessions.failure_causes import Judgement, judge_lacking, judge_missing
 from envmatrix.sessions.failures import StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
@@ -237,8 +237,12 @@ class Testing:
         library, cell = context.library.name, context.cell.id
         message = f"{len(bad)} of {len(reported)} tests of `{library}` in `{cell}` failed"
         errored = [outcome for outcome in bad if outcome.state == "errored"]
-        lines_of_errors = (line for outcome in errored for line in verdicts.last_words(outcome))
-        judgement = judge_missing(lines_of_errors, self.runner.component_of) or Judgement("product")
+        lines_of_errors = [line for outcome in errored for line in verdicts.last_words(outcome)]
+        judgement = (
+            judge_missing(lines_of_errors, self.runner.component_of)
+            or judge_lacking(lines_of_errors, "runtime", library)
+            or Judgement("product")
+        )
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))

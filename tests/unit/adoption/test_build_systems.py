@@ -226,9 +226,9 @@ TEXT_FILES = ["CMakeLists.txt", "CMakePresets.json", "pyproject.toml", "meson.bu
 @given(some.dictionaries(some.sampled_from(TEXT_FILES), some.text()), some.text())
 def test_whatever_files_say_the_proposal_is_yaml(files: dict[str, str], name: str) -> None:
     proposal = propose(tree(files))
-    text = matrix_text(library_name(name), proposal, [], AXES)
+    text = matrix_text(library_name(name, proposal.project), proposal, [], AXES)
     ((library, entry),) = yaml.safe_load(text)["libraries"].items()
-    assert library == library_name(name)
+    assert library == library_name(name, proposal.project)
     assert entry["path"] == proposal.path
 
 
@@ -248,11 +248,41 @@ def test_presets_of_any_shape_are_read(document: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "name"),
-    [("lz4", "lz4"), ("My Lib_2", "my-lib-2"), ("3d-tools", "d-tools"), ("日本", "library")],
+    ("directory", "project", "name"),
+    [
+        ("lz4", "LZ4", "lz4"),
+        ("My Lib_2", "", "my-lib-2"),
+        ("3d-tools", "", "d-tools"),
+        ("日本", "", "library"),
+        ("cJSON-1.7.15 (copy)", "cJSON", "cjson"),
+        ("work", "vectorops", "vectorops"),
+        ("work", "日本", "work"),
+        ("日本", "日本", "library"),
+    ],
 )
-def test_the_name_of_a_library_is_that_of_its_directory(title: str, name: str) -> None:
-    assert library_name(title) == name
+def test_the_name_of_a_library_is_that_of_its_directory_or_else_of_its_project(
+    directory: str, project: str, name: str
+) -> None:
+    assert library_name(directory, project) == name
+
+
+@pytest.mark.parametrize(
+    ("files", "project"),
+    [
+        (
+            {"CMakeLists.txt": "cmake_minimum_required(VERSION 3.20)\nproject(Vec LANGUAGES CXX)"},
+            "Vec",
+        ),
+        ({"CMakeLists.txt": '# project(old)\nPROJECT( "vec-ops"\n VERSION 1.0)'}, "vec-ops"),
+        ({"CMakeLists.txt": "project(${NAME} CXX)"}, ""),
+        ({"meson.build": "project('vec', 'cpp')"}, "vec"),
+        ({"pyproject.toml": "[project]\nname = 'vec'"}, "vec"),
+        ({"pyproject.toml": "[project]\nname = [1]\n[build-system]\nrequires = []"}, ""),
+        ({"Makefile": "all:"}, ""),
+    ],
+)
+def test_the_project_is_named_by_its_build_system(files: dict[str, str], project: str) -> None:
+    assert propose(tree(files)).project == project
 
 
 def test_a_flavour_gets_more_packages() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
+from tests.repositories import committed
 from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 from tests.unit.prompt import Prompt
 
@@ -140,6 +142,61 @@ def test_nothing_is_recorded_where_reports_have_what_is_reused(
     before = files(engine)
     assert states(engine, place, records) == {"test": "reused"}
     assert files(engine) == before
+
+
+OTHER = "cuda13.0-debian12-aarch64"
+
+
+def test_a_check_fails_for_what_never_ran_and_not_for_what_nobody_asked_for(
+    envmatrix: Prompt, engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    nothing = envmatrix("report", "--check", "--select", CELL)
+    assert nothing.status == 1
+    assert f"Never ran:\n  first {CELL}\n" in nothing.out
+    states(engine, place, records)
+    assert envmatrix("report", "--check", "--select", CELL).status == 0
+    answer = envmatrix("report", "--check")
+    assert answer.status == 1
+    assert f"Never ran:\n  first {OTHER}\n" in answer.out
+    assert answer.out.endswith("1 result of libraries in cells, 1 never ran\n")
+    document = json.loads(envmatrix("report", "--format", "json").out)
+    assert document["missing"] == [{"library": "first", "cell": OTHER}]
+    assert envmatrix("report").status == 0
+
+
+def test_a_check_of_a_tier_is_of_its_cells_alone(envmatrix: Prompt, engine: Workspace) -> None:
+    matrix = engine.root / "matrix.yaml"
+    tier = f"tiers: {{pr: {{jobs: 1, gpu_jobs: 0, always: ['{OTHER}']}}}}\n"
+    matrix.write_text(matrix.read_text() + tier)
+    answer = envmatrix("report", "--check", "--tier", "pr")
+    assert answer.status == 1
+    assert f"Never ran:\n  first {OTHER}\n\n" in answer.out
+
+
+def test_a_check_says_what_ran_at_another_revision(
+    envmatrix: Prompt, engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    committed(engine.root)
+    states(engine, place, records)
+    check = ("report", "--check", "--select", CELL)
+    assert "another revision" not in envmatrix(*check).err
+    committed(engine.root, {"word": "another"})
+    answer = envmatrix(*check)
+    assert answer.status == 0
+    assert "1 result is of another revision: `envmatrix test` runs what changed since" in answer.err
+
+
+def test_the_state_goes_on_to_tests_until_all_passed(
+    envmatrix: Prompt, engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    states(engine, place, records)
+    *_, results, step = envmatrix("status").out.splitlines()
+    assert (results, step) == ("results  1 passed, 1 never ran", "next     envmatrix test")
+    matrix = engine.root / "matrix.yaml"
+    matrix.write_text(
+        matrix.read_text().replace("path: first", f"path: first\n    cells: [{CELL}]")
+    )
+    assert envmatrix("status").out.splitlines()[-1] == "results  1 passed"
 
 
 def test_a_checkout_that_is_read_only_still_answers(

@@ -15,6 +15,7 @@ from tests.fakes import (
     resolution_of,
     services_of,
     with_set,
+    write_repository,
 )
 
 from envmatrix.errors import ConfigurationError, EngineError, LookupFailed
@@ -34,6 +35,7 @@ from envmatrix.lock.resolution import upgrade_rule
 from envmatrix.lock.resolvers.dnf import PackageManager
 from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.registry import resolvers_of
+from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 
 AXES = """\
@@ -432,3 +434,15 @@ def test_an_upgrade_of_what_is_not_locked_is_refused(lock: Lock) -> None:
         "the lock holds no package `emacs`",
         "the lock holds no package `vim`",
     ]
+
+
+def test_a_runtime_without_a_component_of_cuda_has_an_empty_set(tmp_path: Path) -> None:
+    root = write_repository(
+        tmp_path / "repository", 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64]'
+    )
+    flavour = root / "envs/runtime.yaml"
+    flavour.write_text(flavour.read_text().replace("[cudart]", "[]"))
+    lock = lock_of(load_matrix(root), tmp_path / "scratch")
+    assert lock.sets["cuda13.0-pypi-runtime-amd64"].artifacts == ()
+    assert lock.sets["cuda13.0-pypi-devel-amd64"].artifacts
+    assert loads(dumps(lock)) == lock

@@ -221,4 +221,4 @@ def test_a_mistake_about_a_cluster_is_told(tmp_path: Path, text: str, problem: s
         configured_cluster(write(tmp_path, text))
     (mistake,) = caught.value.problems
     assert problem in str(mistake)
-    assert "docs/executors.md has an example" in str(mistake.hint)
+    assert "the page `executors` of the documentation has an example" in str(mistake.hint)

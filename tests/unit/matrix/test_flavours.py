@@ -5,7 +5,7 @@ import pytest
 from envmatrix.documents import parse_document
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import package_triplet
-from envmatrix.matrix.flavours import read_flavours
+from envmatrix.matrix.flavours import package_positions, read_flavours
 from envmatrix.matrix.model import Matrix
 
 
@@ -23,7 +23,7 @@ def test_a_flavour_comes_after_the_one_it_extends(shipped: Matrix) -> None:
 
 def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) -> None:
     words = {"gcc": "12", "triplet": package_triplet("x86_64")}
-    assert shipped.flavours["cross"].packages_for("deb", words) == (
+    assert shipped.flavours["cross"].packages_for(shipped.facts.os["debian12"], words) == (
         "binutils-x86-64-linux-gnu",
         "g++-12-x86-64-linux-gnu",
     )
@@ -96,6 +96,29 @@ def test_package_names_are_filled_for_a_toolchain_and_a_target(shipped: Matrix) 
             "only systems of the family `deb` have cross images",
         ),
         (
+            "flavour: a\nsystems: {debian21: [x1]}",
+            "unknown operating system `debian21`",
+            "did you mean `debian13`?",
+        ),
+        (
+            "flavour: a\nsystems: {bookworm: [x1]}",
+            "unknown operating system `bookworm`",
+            "did you mean `debian12`?",
+        ),
+        (
+            'flavour: a\nsystems: {debian12: ["x-{gc}"]}',
+            "`x-{gc}`: unknown placeholder `{gc}`",
+            "did you mean `gcc`?",
+        ),
+        (
+            'flavour: a\nsystems: {rockylinux9: ["zlib-devel:{target}"]}',
+            (
+                "`zlib-devel:{target}`: packages of the family `rpm` are of the image's own "
+                "architecture"
+            ),
+            "only systems of the family `deb` have cross images",
+        ),
+        (
             "flavour: a\npackages: [A B]",
             "`packages[0]` must be a package name, not `A B`",
             None,
@@ -131,3 +154,44 @@ def test_flavours_that_extend_each_other_are_refused(facts: Facts) -> None:
         "envs/a.yaml:2:10: flavour `a` extends itself",
         "envs/b.yaml:2:10: flavour `b` extends itself",
     ]
+
+
+NAMED = """\
+flavour: a
+packages: [cmake, "g++-{gcc}", "zlib1g-dev:{target}"]
+families: {rpm: [cmake, fmt]}
+systems:
+  debian12: [libfmt9]
+  debian13: [libfmt10, cmake]
+"""
+
+
+def test_a_system_has_the_packages_of_its_family_and_its_own(facts: Facts) -> None:
+    flavours, problems = read_flavours([parse_document(NAMED.encode(), "envs/a.yaml")], facts)
+    assert problems == []
+    words = {"gcc": "12"}
+    rows = {os: flavours["a"].packages_for(facts.os[os], words) for os in facts.os}
+    assert rows["debian12"] == ("cmake", "g++-12", "zlib1g-dev", "libfmt9")
+    assert rows["debian13"] == ("cmake", "g++-12", "zlib1g-dev", "libfmt10", "cmake")
+    assert rows["rockylinux9"] == ("cmake", "fmt")
+
+
+@pytest.mark.parametrize(
+    ("package", "os", "positions"),
+    [
+        ("libfmt9", "debian12", ["5:14"]),
+        ("libfmt9", "debian13", []),
+        ("cmake", "debian12", ["2:12"]),
+        ("cmake", "debian13", ["2:12", "6:24"]),
+        ("cmake", "rockylinux9", ["3:18"]),
+        ("g++-12", "debian12", ["2:19"]),
+        ("zlib1g-dev:arm64", "debian12", ["2:32"]),
+        ("zlib1g-dev", "debian12", ["2:32"]),
+    ],
+)
+def test_the_places_of_a_package_are_those_that_its_system_uses(
+    facts: Facts, package: str, os: str, positions: list[str]
+) -> None:
+    documents = [parse_document(NAMED.encode(), "envs/a.yaml")]
+    places = package_positions(package, facts.os[os], documents, facts)
+    assert [f"{place.line}:{place.column}" for place in places] == positions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fakes import write_repository
+from tests.fakes import cell_of, write_repository
 from tests.unit.matrix.test_properties import KEYS, SCALARS, TREES
 
 from envmatrix.documents import parse_document
@@ -145,8 +145,14 @@ def test_a_cell_stands_in_the_overlay_that_asks_for_it() -> None:
 
 def test_why_names_the_overlay_and_its_reason() -> None:
     matrix = migrated('axes: {cuda: {add: ["13.5"]}}\n')
-    assert explain(matrix, "cuda13.5-debian12-x86_64").reason == "added by matrix.d/a.yaml: why a"
-    assert explain(matrix, "cuda13.0-debian12-x86_64").reason == "on the axes of matrix.yaml"
+    assert (
+        explain(matrix, cell_of(matrix, "cuda13.5-debian12-x86_64")).reason
+        == "added by matrix.d/a.yaml: why a"
+    )
+    assert (
+        explain(matrix, cell_of(matrix, "cuda13.0-debian12-x86_64")).reason
+        == "on the axes of matrix.yaml"
+    )
 
 
 @pytest.mark.parametrize(

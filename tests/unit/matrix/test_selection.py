@@ -6,7 +6,7 @@ import pytest
 
 from envmatrix.errors import ConfigurationError, NothingSelected
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import explain, find_cell, select, short_names
+from envmatrix.matrix.selection import candidates_named, explain, find_cell, select, short_names
 
 MatrixOf = Callable[[str], Matrix]
 
@@ -139,7 +139,7 @@ def test_a_pattern_that_matches_nothing_is_refused_even_beside_one_that_does(
 
 
 def test_a_present_cell_is_explained_by_where_it_is_asked_for(shipped: Matrix) -> None:
-    explanation = explain(shipped, "cuda12-aarch64")
+    explanation = explain(shipped, *candidates_named(shipped, "cuda12-aarch64"))
     assert explanation.present
     assert explanation.reason == "on the axes of matrix.yaml"
     assert str(explanation.position) == "matrix.yaml:6:18"
@@ -148,14 +148,14 @@ def test_a_present_cell_is_explained_by_where_it_is_asked_for(shipped: Matrix) -
 
 
 def test_an_absent_cell_is_explained_by_the_rules_and_its_nearest(shipped: Matrix) -> None:
-    explanation = explain(shipped, "cuda12.4-debian13-aarch64")
+    explanation = explain(shipped, *candidates_named(shipped, "cuda12.4-debian13-aarch64"))
     assert not explanation.present
     assert [v.rule for v in explanation.verdicts if not v.passed] == ["math-vector"]
     assert str(explanation.nearest) == "cuda12.4-debian12-aarch64"
 
 
 def test_a_cell_that_nobody_listed_is_explained_by_the_same_rules(shipped: Matrix) -> None:
-    explanation = explain(shipped, "cuda12.3-debian13-aarch64")
+    explanation = explain(shipped, *candidates_named(shipped, "cuda12.3-debian13-aarch64"))
     assert explanation.reason.startswith("not listed in matrix.yaml; and glibc 2.38 and later")
     assert str(explanation.nearest) == "cuda13.0-debian13-aarch64"
 
@@ -163,3 +163,27 @@ def test_a_cell_that_nobody_listed_is_explained_by_the_same_rules(shipped: Matri
 def test_no_short_name_is_an_id_or_an_environment(shipped: Matrix) -> None:
     names = {n for p in shipped.cells for n in (p.id, p.environment)}
     assert not names & set(short_names(shipped))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cells"),
+    [
+        ("cuda11.8-aarch64", ["cuda11.8-debian12-aarch64"]),
+        ("cuda12.4-debian13", ["cuda12.4-debian13-x86_64", "cuda12.4-debian13-aarch64"]),
+        ("cuda12.4-debian13-*", ["cuda12.4-debian13-x86_64", "cuda12.4-debian13-aarch64"]),
+        ("cuda9.9-plan9-x86_64", ["cuda9.9-plan9-x86_64"]),
+        ("cmake", []),
+    ],
+)
+def test_names_and_globs_mean_impossible_cells_as_well(
+    shipped: Matrix, pattern: str, cells: list[str]
+) -> None:
+    assert [cell.id for cell in candidates_named(shipped, pattern)] == cells
+
+
+def test_cells_that_a_rule_leaves_out_are_impossible_and_excluded_ones_are_not(
+    shipped: Matrix,
+) -> None:
+    impossible = {row.cell.id for row in shipped.impossible}
+    assert "cuda12.4-debian13-aarch64" in impossible
+    assert "cuda12.4-cudnn9.28-debian12-x86_64" not in impossible

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.lock.cuda_in_image import component_of
-from envmatrix.sessions.failure_causes import judge, missing_names, retries_request
+from envmatrix.sessions.failure_causes import judge, judge_lacking, missing_names, retries_request
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ from envmatrix.sessions.failure_causes import judge, missing_names, retries_requ
     ],
 )  # fmt: skip
 def test_what_a_line_tells(line: str, cause: str, message: str) -> None:
-    finding = judge(["before", line, "make: *** [all] Error 1"])
+    finding = judge(["before", line, "make: *** [all] Error 1"], "devel", "lib")
     assert finding.cause == cause
     assert message in finding.message
 
@@ -111,22 +111,63 @@ CMake Error at CMakeLists.txt:3 (find_program):
 
 
 def test_a_program_that_cmake_requires_is_named() -> None:
-    judged = judge(PROGRAM.splitlines())
+    judged = judge(PROGRAM.splitlines(), "devel", "lib")
     assert judged.cause == "environment"
     assert judged.message == "the image has no program `nsys`"
-    assert "envs/" in judged.hint
-    assert judge(PROGRAM.replace("program", "file").splitlines()).cause == "product"
+    assert judged.hint == "list its package under `packages` in envs/devel.yaml"
+    assert judge(PROGRAM.replace("program", "file").splitlines(), "devel", "lib").cause == "product"
+
+
+LOADER = (
+    "./t: error while loading shared libraries: {}: cannot open shared object file: No such file"
+)
+LINKER = "/usr/bin/ld: cannot find -l{}: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("sh: 1: jq: not found", "no program `jq`", "list its package under `packages` in"),
+        (LOADER.format("libfmt.so.9"), "no library `libfmt.so.9`", "list its package under"),
+        (LINKER.format("fmt"), "finds no library `fmt`", "as `NAME-dev:{target}` under `packages`"),
+        ("/usr/bin/ld: cannot find -lfmt", "finds no library `fmt`", "if a package has it"),
+    ],
+)
+def test_what_an_image_lacks_is_told_with_the_flavour_to_extend(
+    line: str, message: str, hint: str
+) -> None:
+    for judged in (judge([line], "runtime", "vec"), judge_lacking([line], "runtime", "vec")):
+        assert judged is not None
+        assert judged.cause == "environment"
+        assert message in judged.message
+        assert hint in judged.hint
+        assert judged.hint.endswith("envs/runtime.yaml")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LOADER.format("libvec-ops.so.1"),
+        LINKER.format("vecops_static"),
+        LOADER.format("libcuda.so.1"),
+        LOADER.format("libnvidia-ml.so.1"),
+        "warning: cannot find -lfmt in the list",
+        "library not found: x",
+    ],
+)
+def test_what_a_package_does_not_have_is_blamed_on_no_image(line: str) -> None:
+    assert judge_lacking([line], "runtime", "vec-ops") is None
 
 
 def test_what_asks_for_a_network_has_one_hint() -> None:
     lines = ("getaddrinfo EAI_AGAIN x", "lookup x: no such host", "Could not resolve host: x")
-    assert len({judge([line]) for line in lines}) == 1
+    assert len({judge([line], "devel", "lib") for line in lines}) == 1
 
 
 def test_what_a_compiler_refuses_is_not_blamed_on_what_was_said_before() -> None:
     lines = ["curl: (7) Failed to connect to x port 443", "a.cpp:3:1: error: expected ';'"]
-    assert judge(lines).cause == "product"
-    assert judge(lines[::-1]).cause == "infrastructure"
+    assert judge(lines, "devel", "lib").cause == "product"
+    assert judge(lines[::-1], "devel", "lib").cause == "infrastructure"
 
 
 # As CMake 3.25 writes it.
@@ -269,7 +310,7 @@ def test_a_hostile_line_is_read_in_time(piece: str) -> None:
     start = time.process_time()
     lines = [piece * (4_000 // len(piece))] * 10
     missing_names(lines)
-    judge(lines)
+    judge(lines, "devel", "lib")
     assert time.process_time() - start < 1
 
 

@@ -191,9 +191,10 @@ def test_what_filled_the_disk_is_removed(tmp_path: Path) -> None:
     [
         ("a.cpp:1:10: fatal error: cublas.h: No such file or directory", "`components: [cublas]`"),
         ("CMake Error: third/party has no CMakeLists.txt", "git submodule update"),
+        ("sh: 1: jq: not found", "under `packages` in envs/devel.yaml"),
         ("third/party-2 failed", "the log is "),
     ],
-    ids=["component", "submodule", "neither"],
+    ids=["component", "submodule", "program", "neither"],
 )
 def test_a_failure_names_what_is_missing(tmp_path: Path, printed: str, hint: str) -> None:
     runner = runner_of(
@@ -203,7 +204,7 @@ def test_a_failure_names_what_is_missing(tmp_path: Path, printed: str, hint: str
         absent_submodules=lambda: ["third/party"],
     )
     failure = runner.failure(runner.run(task_of(runner), "compile"))
-    assert (failure.hint or "").startswith(("add it", "check it out", "the log is"))
+    assert (failure.hint or "").startswith(("add it", "check it out", "list", "the log is"))
     assert hint in (failure.hint or "")
 
 
@@ -219,3 +220,17 @@ def test_containers_leave_no_privileges(tmp_path: Path) -> None:
     clear_privileges(runner.context, runner.written, runner.console)
     file = Path(str(runner.context.build)) / "program"
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    ("cell", "of_compiler"), [("cuda13.5-debian12-x86_64", "devel"), (FOREIGN, "devel")]
+)
+def test_what_an_image_lacks_belongs_to_the_flavour_of_the_image(
+    cell: str, of_compiler: str
+) -> None:
+    context = build_context(cell=cell)
+    assert context.runtime is not None
+    assert context.flavour_to_extend(context.names[context.compiler]) == of_compiler
+    assert context.flavour_to_extend(context.names[context.runtime]) == "runtime"
+    analysis = replace(context.compiler, flavour="analysis")
+    assert replace(context, compiler=analysis).flavour_to_extend("another") == "analysis"

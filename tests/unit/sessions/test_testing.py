@@ -209,6 +209,19 @@ def test_tests_that_could_not_load_a_component_name_it(
     assert failure.cause == cause
 
 
+FMT = "x: error while loading shared libraries: libfmt.so.9: cannot open shared object file: No"
+
+
+def test_tests_that_could_not_load_a_library_name_the_flavour_to_extend(tmp_path: Path) -> None:
+    failure = (
+        ctest_in(tmp_path, EMPTY, reports=(case("a", "fail", FMT),)).run(TestRequest()).failure
+    )
+    assert isinstance(failure, StepFailed)
+    assert failure.message.endswith("failed: the image has no library `libfmt.so.9`")
+    assert str(failure.hint).startswith("list its package under `packages` in envs/runtime.yaml; ")
+    assert failure.cause == "environment"
+
+
 LOADER = "x: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No"
 
 

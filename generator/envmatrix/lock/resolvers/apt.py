@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -11,11 +11,12 @@ from posixpath import normpath
 from urllib.parse import unquote
 
 from envmatrix.deb822 import paragraphs
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed, Problem
 from envmatrix.facts.systems import Archive
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
 from envmatrix.records import dataclass
+from envmatrix.suggestions import MISTYPED, did_you_mean
 
 # Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
 Run = Callable[[Sequence[str]], str]
@@ -23,9 +24,30 @@ Run = Callable[[Sequence[str]], str]
 # apt's message when an installation would remove packages that others depend on.
 _REMOVAL_REFUSED = "need to be removed but remove is disabled"
 
+# apt's messages for a package that no archive has; the second is for one that others only mention.
+_UNKNOWN = re.compile(
+    r"^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate)$",
+    re.MULTILINE,
+)
+
 _PRINTED_URI = re.compile(
     r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
+
+
+class UnknownPackages(Absent):
+    """A suite does not have packages; `names` are those of the problems, in the same order."""
+
+    def __init__(self, suite: str, suggestions: Mapping[str, str | None]) -> None:
+        """Take a hint for the right name of each package, if there is one."""
+        self.names = tuple(suggestions)
+        self.suite = suite
+        every = ", ".join(f"`{name}`" for name in self.names)
+        super().__init__(f"{suite} has no package {every}")
+        self.problems = tuple(
+            Problem(f"{suite} has no package `{name}`", hint=hint)
+            for name, hint in suggestions.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,10 @@ class Apt:
         try:
             artifacts = self._artifacts("install", *options, *packages)
         except LookupFailed as error:
-            if not foreign or _REMOVAL_REFUSED not in "\n".join((str(error), *error.details)):
+            output = "\n".join((str(error), *error.details))
+            if matches := _UNKNOWN.findall(output):
+                raise self._unknown(["".join(groups) for groups in matches]) from error
+            if not foreign or _REMOVAL_REFUSED not in output:
                 raise
             raise LookupFailed(
                 f"{' '.join(foreign)} cannot be installed beside the packages of the same name "
@@ -107,6 +132,12 @@ class Apt:
                 hint="only a package that is `Multi-Arch: same` can be there for two architectures",
             ) from error
         return artifacts if status else self._require_some(artifacts, packages)
+
+    def _unknown(self, names: Sequence[str]) -> UnknownPackages:
+        """Return the error for packages that the suite does not have, with similar ones."""
+        offered = self._apt("apt-cache", "pkgnames").split()
+        similar = {name: similar_package(name, offered) for name in dict.fromkeys(names)}
+        return UnknownPackages(self.archive.suite, similar)
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self._require_some(self._artifacts("download", *packages), packages)
@@ -183,3 +214,16 @@ class Apt:
         }
         chosen = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return self.run([program, *chosen, *arguments])
+
+
+def similar_package(name: str, offered: Sequence[str]) -> str | None:
+    """Return a hint for a package of a similar name: preferably one that differs in its numbers
+    alone, as `libfmt9` and `libfmt10` do."""
+    name = name.partition(":")[0]
+    stem = _without_numbers(name)
+    alike = [other for other in offered if _without_numbers(other) == stem]
+    return did_you_mean(name, alike, 0.0) if alike else did_you_mean(name, offered, MISTYPED)
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"[0-9.]+", "", name)

@@ -9,7 +9,7 @@ import pytest
 from envmatrix.errors import LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.lock.model import Artifact
-from envmatrix.lock.resolvers.apt import Apt
+from envmatrix.lock.resolvers.apt import Apt, UnknownPackages
 
 MIRROR = "http://mirror.example/debian"
 SHA256 = "0123456789abcdef" * 4
@@ -212,3 +212,38 @@ def test_a_suite_without_a_date_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "lists/a_InRelease").write_text(text)
     with pytest.raises(LookupFailed, match="no date in the Release file of bookworm"):
         _ = apt.release_time
+
+
+def test_packages_that_a_suite_lacks_are_told_with_similar_ones(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path)
+    errors = [
+        "E: Unable to locate package libfmt9",
+        "E: Package 'libfmtdev' has no installation candidate",
+        "E: Unable to locate package nothing-like-this",
+    ]
+
+    def run(command: Sequence[str]) -> str:
+        if "pkgnames" in command:
+            return "libfmt10\nlibfmt-dev\nlibmt9-extra\ncmake\n"
+        raise LookupFailed("`apt-get` failed with exit code 100", details=errors)
+
+    with pytest.raises(UnknownPackages) as caught:
+        replace(apt, run=run).closure(["libfmt9", "libfmtdev", "cmake"])
+    assert [(problem.message, problem.hint) for problem in caught.value.problems] == [
+        ("bookworm has no package `libfmt9`", "did you mean `libfmt10`?"),
+        ("bookworm has no package `libfmtdev`", "did you mean `libfmt-dev`?"),
+        ("bookworm has no package `nothing-like-this`", None),
+    ]
+    assert caught.value.exit_code == 5
+
+
+def test_other_failures_of_apt_stay_as_they_are(tmp_path: Path) -> None:
+    apt, _ = apt_that_prints(tmp_path)
+
+    def fail(_: Sequence[str]) -> str:
+        raise LookupFailed(
+            "failed", details=["E: Unable to correct problems, you have held broken"]
+        )
+
+    with pytest.raises(LookupFailed, match=r"^failed$"):
+        replace(apt, run=fail).closure(["a"])
