@@ -243,10 +243,9 @@ def sets_below(request: Request) -> tuple[str, ...]:
 
 def asks_for_nothing(request: Request) -> bool:
     """Return whether a request is for a part of CUDA of which images have no component."""
-    is_exact = isinstance(request, ReleaseRequest | RepositoryRequest) or (
-        isinstance(request, SystemRequest) and request.resolver == "apt-files"
-    )
-    return is_exact and not request.packages
+    if isinstance(request, SystemRequest):
+        return request.resolver == "apt-files" and not request.packages
+    return isinstance(request, ReleaseRequest | RepositoryRequest) and not request.packages
 
 
 def helper_of(key: str, sets: Mapping[str, PackageSet], host_arch: str) -> str | None:
