@@ -49,11 +49,16 @@ class Meter(Protocol):
 
 
 def output(text: str) -> None:
-    """Print the result of a command to stdout."""
-    text = safe(text)
+    """Print the result of a command to stdout, for people: in the width of a terminal."""
+    text = _in_width(safe(text), sys.stdout)
     if _is_coloured(sys.stdout):
         text = "\n".join(map(_with_coloured_state, text.split("\n")))
     _print(text)
+
+
+def output_document(text: str) -> None:
+    """Print a script, a graph or another text of a language to stdout, as it is."""
+    _print(safe(text))
 
 
 def output_json(text: str) -> None:
@@ -72,6 +77,19 @@ def _print(text: str) -> None:
 def _is_coloured(stream: TextIO) -> bool:
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not is_plain
+
+
+def _in_width(text: str, stream: TextIO) -> str:
+    """Return a text with the lines that a terminal has room for; elsewhere, as it is."""
+    if not stream.isatty():
+        return text
+    from envmatrix.wrapping import wrap_lines
+
+    try:
+        columns, _ = os.get_terminal_size(stream.fileno())
+    except OSError:  # a terminal that is gone, or has no size
+        return text
+    return wrap_lines(text, columns) if columns else text
 
 
 def _with_coloured_state(line: str) -> str:
@@ -102,7 +120,7 @@ class Console:
 
     def detail(self, message: str) -> None:
         if self.verbosity > 0:
-            self._write(safe(message))
+            self._write(safe(message), is_raw=True)
 
     def warn(self, message: str, *, about: str = "") -> None:
         """Write a warning once, however often it is given: with what it is `about` first."""
@@ -115,7 +133,7 @@ class Console:
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
-            self._write(safe(detail))
+            self._write(safe(detail), is_raw=True)
         for problem in error.problems:
             text = f"{one_line(str(problem))} [{error.name}]"
             self._write(safe_message(text), label="error: ", colour=_RED)
@@ -129,16 +147,22 @@ class Console:
         if seconds >= _LONG_SECONDS:
             self.say(f"{state:8} in {duration(seconds)}")
 
-    def _write(self, message: str, *, label: str = "", colour: str = "") -> None:
-        """Write a safe text above what is redrawn; a label has a colour, else a state has."""
+    def _write(
+        self, message: str, *, label: str = "", colour: str = "", is_raw: bool = False
+    ) -> None:
+        """Write a safe text above what is redrawn; a label has a colour, else a state has. The
+        lines of other programs, which are raw, are not broken."""
+        text = f"{label}{message}"
+        if not is_raw:
+            text = _in_width(text, sys.stderr)
         if _is_coloured(sys.stderr):
-            label = click.style(label, fg=colour, bold=True) if label else label
-            message = message if label else _with_coloured_state(message)
+            head = click.style(label, fg=colour, bold=True) if label else ""
+            text = f"{head}{text[len(label) :]}" if label else _with_coloured_state(text)
         if table := self._table:
-            table.print(f"{label}{message}")
+            table.print(text)
             return
         with self._writing:
-            print(f"{label}{message}", file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def display(self) -> Iterator[Display]:
@@ -268,7 +292,7 @@ class Display:
     def total(self, done: int, total: int, text: str) -> None:
         """Show how much of the whole work is done, below all else; on a terminal only."""
         if self._live is not None:
-            self._live.total = f"{done}/{total} jobs: {text}"
+            self._live.total = f"{done}/{number_of(total, 'job')}: {text}"
 
 
 class JobConsole(Console):

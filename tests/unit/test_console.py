@@ -6,7 +6,7 @@ import sys
 import pytest
 from tests.terminals import Terminal
 
-from envmatrix.console import Console, Display, JobConsole
+from envmatrix.console import Console, Display, JobConsole, output, output_document
 from envmatrix.errors import OutOfDate
 
 
@@ -194,3 +194,28 @@ def test_a_state_and_a_label_are_coloured_and_legible_without(
     colours = [terminal.screen.buffer[row][0].fg for row in range(3)]
     assert colours == ["red", "red", "cyan"]
     assert terminal.screen.buffer[0][9].fg == "default"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_messages_are_broken_between_words_as_the_terminal_is_wide(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Screen(terminal := Terminal(width), monkeypatch)
+    text = "CUDA 12.4: no support of driver branch R550 since 2025-04-17; replacement: CUDA 13.0"
+    Console().warn(text)
+    assert max(map(len, terminal.rows)) <= width
+    assert " ".join(row.strip() for row in terminal.rows) == f"warning: {text}"
+
+
+def test_lines_of_other_programs_and_documents_are_not_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Screen(terminal := Terminal(20), monkeypatch)
+    line = "file.cpp:3: error: no such thing"
+    Console().error(OutOfDate("old", details=[line]))
+    Console(1).detail(line)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    output_document(line)
+    assert [*terminal.rows[:2], *terminal.rows[4:]] == [line[:20], line[20:]] * 3
+    output("reuse    an image of a cell")
+    assert terminal.rows[-2:] == ["reuse    an image of", "         a cell"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console, output, output_document
 from envmatrix.text import one_line
 
 
@@ -59,7 +59,8 @@ def command(
     if style == "json":
         display.show(formats.document(report), (), as_json=True)
     else:
-        output(printers[style](report))
+        show = output if style == "text" else output_document
+        show(printers[style](report))
     for library, cell in report.unreadable:
         console.warn(f"no result of `{one_line(library)}` in `{one_line(cell)}` is valid")
     if report.left_out and not report.entries:
