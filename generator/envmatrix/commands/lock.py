@@ -11,6 +11,7 @@ import click
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.matrix.files import MATRIX
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.lock.audit import Audit
@@ -91,4 +92,5 @@ def _audit_lines(result: Audit) -> Iterator[str]:
     for reason, keys in reasons.items():
         more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
         yield f"not asked  {', '.join(keys[:_MOST_NAMED])}{more}: {reason}"
-    yield f"{result.audited} packages were audited, {len(result.findings)} findings"
+    findings = number_of(len(result.findings), "finding")
+    yield f"audited {number_of(result.audited, 'package')}: {findings}"

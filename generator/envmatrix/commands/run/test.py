@@ -18,7 +18,7 @@ from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import TestRequest, TestRun
-from envmatrix.text import one_line
+from envmatrix.text import number_of, one_line
 
 
 @click.command(
@@ -66,7 +66,7 @@ def command(
 
 def _show_selection(selection: Selection, console: Console, *, every_test: bool) -> None:
     """Show how many tests are run, and with `every_test` why each is."""
-    count = "all tests" if selection.tests is None else f"{len(selection.tests)} tests"
+    count = "all tests" if selection.tests is None else number_of(len(selection.tests), "test")
     console.say(f"select   {count}: {selection.reason}")
     for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
         output(f"selected {one_line(name)}: {one_line(reason)}")
