@@ -129,16 +129,16 @@ class Console:
             self._warnings.add(message)
         if is_new and self.verbosity >= 0:
             text = f"{about}: {message}" if about else message
-            self._write(safe_message(text), label="warning: ", colour=_YELLOW)
+            self._write(safe_message(text), label="warning:", colour=_YELLOW)
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
             self._write(safe(detail), is_raw=True)
         for problem in error.problems:
             text = f"{one_line(str(problem))} [{error.name}]"
-            self._write(safe_message(text), label="error: ", colour=_RED)
+            self._write(safe_message(text), label="error:", colour=_RED)
             if problem.hint:
-                self._write(safe(one_line(problem.hint)), label="hint: ", colour="cyan")
+                self._write(safe(one_line(problem.hint)), label="hint:", colour="cyan")
 
         self.say_end("failed", error.seconds)
 
@@ -152,12 +152,12 @@ class Console:
     ) -> None:
         """Write a safe text above what is redrawn; a label has a colour, else a state has. The
         lines of other programs, which are raw, are not broken."""
-        text = f"{label}{message}"
+        text = f"{label} {message}" if label else message
         if not is_raw:
             text = _in_width(text, sys.stderr)
         if _is_coloured(sys.stderr):
             head = click.style(label, fg=colour, bold=True) if label else ""
-            text = f"{head}{text[len(label) :]}" if label else _with_coloured_state(text)
+            text = f"{head}{text.removeprefix(label)}" if label else _with_coloured_state(text)
         if table := self._table:
             table.print(text)
             return
@@ -261,9 +261,18 @@ class Display:
                 row.done, row.total = done, total
         elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
             self._line_times[name] = time.monotonic()
-            text = _without_options(step)
-            cut = text if len(text) <= _PLAIN_WIDTH else f"{text[: _PLAIN_WIDTH - 1]}…"
-            self._console.say(f"         {name}: {cut}")
+            from envmatrix.live_table import TAIL_OF_STEP, shorten
+
+            text = shorten(_without_options(step), _PLAIN_WIDTH, TAIL_OF_STEP)
+            self._console.say(f"         {name}: {text}")
+
+    def moved(self, name: str, step: str, done: int, total: int) -> None:
+        """Show the current step of a job, and how many bytes of it are done."""
+        if self._live is not None:
+            row = self._rows[name]
+            row.step, row.done, row.total, row.unit = step, done, total, "bytes"
+        else:
+            self.step(name, f"{step} {_part_of(total, done, 'bytes', '')}", 0, 0)
 
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")

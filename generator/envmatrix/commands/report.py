@@ -66,6 +66,6 @@ def command(
     if report.left_out and not report.entries:
         console.warn(f"there is no valid result; {formats.invalid_rows_text(report)}")
     elif not report.entries:
-        console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
+        console.say("nothing has run yet: `envmatrix test`")
     if check and not report.is_good:
         raise click.exceptions.Exit(1)

@@ -24,7 +24,7 @@ from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
 from envmatrix.sessions.tasks import CompletedTask
-from envmatrix.text import number_of, one_line
+from envmatrix.text import first_line, number_of, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +258,9 @@ class Testing:
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
         paths = self.runner.host_paths
+        texts = (f"{test.name}: {first_line(test.message)}".removesuffix(": ") for test in bad)
         rows = [
-            (test.state, one_line(paths.text(f"{test.name}: {test.message}".rstrip(": "))))
-            for test in bad
+            (test.state, one_line(paths.text(text))) for test, text in zip(bad, texts, strict=True)
         ]
         return _TestsFailed(status, cause, message, hint, paths.texts(lines), failures=rows)
 

@@ -20,4 +20,4 @@ def command(*, console: Console) -> None:
     Exit with 1 if the registry lacks one, with 4 if one has other inputs than the lock.
     """
     count = check_published(Workspace.here())
-    console.say(f"{number_of(count, 'image')} published as `{FILE}` has it")
+    console.say(f"the registry has all of `{FILE}`: {number_of(count, 'image')}")
