@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from tests.images import with_package
+from tests.tools import node_packages
 
 IMAGE = "envmatrix-test/chromium"
 # It looks for nothing outside: no updates, no lists, no names that are not asked for.
@@ -20,6 +21,14 @@ _OPTIONS = (
     "--disable-background-networking --disable-component-update --disable-sync "
     "--disable-dev-shm-usage --user-data-dir=/tmp/profile"
 )
+
+_AXE_PACKAGE = "axe-core@4.10.3"
+# The rules of WCAG 2.2, levels A and AA, and others that are best practice.
+_AXE = """\
+axe.run(document, {preload: false, runOnly: [
+  'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice',
+]}).then(result => result.violations.map(row => [row.id, row.nodes.map(node => node.html)]))
+"""
 
 
 def image(base: str, archive: str) -> str:
@@ -45,3 +54,10 @@ def browse(image: str, pages: Path) -> Iterator[Browser]:
         browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
         yield browser
         browser.close()
+
+
+def violations(page: Page) -> object:
+    """Return the rules of accessibility that a page violates, each with the elements."""
+    file = node_packages(_AXE_PACKAGE) / "node_modules/axe-core/axe.min.js"
+    page.evaluate(file.read_text())
+    return page.evaluate(_AXE)

@@ -18,8 +18,9 @@ class Terminal(io.StringIO):
         self._stream = pyte.Stream(self.screen)
 
     def write(self, text: str) -> int:
+        length = super().write(text)  # which refuses bytes
         self._stream.feed(text)
-        return len(text)
+        return length
 
     def isatty(self) -> bool:
         return True

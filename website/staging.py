@@ -15,6 +15,9 @@ PAGES = ROOT / "build/site/pages"
 
 _PROJECT = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 _SUFFIXES = {".md", ".svg"}
+# The history has most words of all other pages, and answers few questions.
+_WITHOUT_SEARCH = {Path("CHANGELOG.md")}
+_EXCLUSION = "---\nsearch:\n  exclude: true\n---\n\n"
 
 
 def sources(root: Path) -> Iterator[Path]:
@@ -26,12 +29,13 @@ def sources(root: Path) -> Iterator[Path]:
 
 
 def stage(root: Path, directory: Path) -> None:
-    """Replace `directory` with copies of all pages and pictures."""
+    """Replace `directory` with copies of all pages and pictures. The search leaves out some."""
     shutil.rmtree(directory, ignore_errors=True)
     for path in sources(root):
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / path, target)
+        text = (root / path).read_text("utf-8")
+        target.write_text(f"{_EXCLUSION if path in _WITHOUT_SEARCH else ''}{text}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -49,11 +49,16 @@ class Meter(Protocol):
 
 
 def output(text: str) -> None:
-    """Print the result of a command to stdout."""
-    text = safe(text)
+    """Print the result of a command to stdout, for people: in the width of a terminal."""
+    text = _in_width(safe(text), sys.stdout)
     if _is_coloured(sys.stdout):
         text = "\n".join(map(_with_coloured_state, text.split("\n")))
     _print(text)
+
+
+def output_document(text: str) -> None:
+    """Print a script, a graph or another text of a language to stdout, as it is."""
+    _print(safe(text))
 
 
 def output_json(text: str) -> None:
@@ -72,6 +77,19 @@ def _print(text: str) -> None:
 def _is_coloured(stream: TextIO) -> bool:
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not is_plain
+
+
+def _in_width(text: str, stream: TextIO) -> str:
+    """Return a text with the lines that a terminal has room for; elsewhere, as it is."""
+    if not stream.isatty():
+        return text
+    from envmatrix.wrapping import wrap_lines
+
+    try:
+        columns, _ = os.get_terminal_size(stream.fileno())
+    except OSError:  # a terminal that is gone, or has no size
+        return text
+    return wrap_lines(text, columns) if columns else text
 
 
 def _with_coloured_state(line: str) -> str:
@@ -102,7 +120,7 @@ class Console:
 
     def detail(self, message: str) -> None:
         if self.verbosity > 0:
-            self._write(safe(message))
+            self._write(safe(message), is_raw=True)
 
     def warn(self, message: str, *, about: str = "") -> None:
         """Write a warning once, however often it is given: with what it is `about` first."""
@@ -111,16 +129,16 @@ class Console:
             self._warnings.add(message)
         if is_new and self.verbosity >= 0:
             text = f"{about}: {message}" if about else message
-            self._write(safe_message(text), label="warning: ", colour=_YELLOW)
+            self._write(safe_message(text), label="warning:", colour=_YELLOW)
 
     def error(self, error: EnvmatrixError) -> None:
         for detail in error.details:
-            self._write(safe(detail))
+            self._write(safe(detail), is_raw=True)
         for problem in error.problems:
             text = f"{one_line(str(problem))} [{error.name}]"
-            self._write(safe_message(text), label="error: ", colour=_RED)
+            self._write(safe_message(text), label="error:", colour=_RED)
             if problem.hint:
-                self._write(safe(one_line(problem.hint)), label="hint: ", colour="cyan")
+                self._write(safe(one_line(problem.hint)), label="hint:", colour="cyan")
 
         self.say_end("failed", error.seconds)
 
@@ -129,16 +147,22 @@ class Console:
         if seconds >= _LONG_SECONDS:
             self.say(f"{state:8} in {duration(seconds)}")
 
-    def _write(self, message: str, *, label: str = "", colour: str = "") -> None:
-        """Write a safe text above what is redrawn; a label has a colour, else a state has."""
+    def _write(
+        self, message: str, *, label: str = "", colour: str = "", is_raw: bool = False
+    ) -> None:
+        """Write a safe text above what is redrawn; a label has a colour, else a state has. The
+        lines of other programs, which are raw, are not broken."""
+        text = f"{label} {message}" if label else message
+        if not is_raw:
+            text = _in_width(text, sys.stderr)
         if _is_coloured(sys.stderr):
-            label = click.style(label, fg=colour, bold=True) if label else label
-            message = message if label else _with_coloured_state(message)
+            head = click.style(label, fg=colour, bold=True) if label else ""
+            text = f"{head}{text.removeprefix(label)}" if label else _with_coloured_state(text)
         if table := self._table:
-            table.print(f"{label}{message}")
+            table.print(text)
             return
         with self._writing:
-            print(f"{label}{message}", file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def display(self) -> Iterator[Display]:
@@ -237,9 +261,18 @@ class Display:
                 row.done, row.total = done, total
         elif time.monotonic() - self._line_times[name] >= _PLAIN_INTERVAL_SECONDS:
             self._line_times[name] = time.monotonic()
-            text = _without_options(step)
-            cut = text if len(text) <= _PLAIN_WIDTH else f"{text[: _PLAIN_WIDTH - 1]}…"
-            self._console.say(f"         {name}: {cut}")
+            from envmatrix.live_table import TAIL_OF_STEP, shorten
+
+            text = shorten(_without_options(step), _PLAIN_WIDTH, TAIL_OF_STEP)
+            self._console.say(f"         {name}: {text}")
+
+    def moved(self, name: str, step: str, done: int, total: int) -> None:
+        """Show the current step of a job, and how many bytes of it are done."""
+        if self._live is not None:
+            row = self._rows[name]
+            row.step, row.done, row.total, row.unit = step, done, total, "bytes"
+        else:
+            self.step(name, f"{step} {_part_of(total, done, 'bytes', '')}", 0, 0)
 
     def log(self, name: str, line: str) -> None:
         self._console.detail(f"{name}: {line}")
@@ -268,7 +301,7 @@ class Display:
     def total(self, done: int, total: int, text: str) -> None:
         """Show how much of the whole work is done, below all else; on a terminal only."""
         if self._live is not None:
-            self._live.total = f"{done}/{total} jobs: {text}"
+            self._live.total = f"{done}/{number_of(total, 'job')}: {text}"
 
 
 class JobConsole(Console):

@@ -22,7 +22,7 @@ _PATIENCE_SECONDS = 1.0
 # The width that all columns but that of the step have, if the terminal has it.
 _BESIDE_STEP = 90
 # The part of a shortened text that is from its end: steps end with the name of a file.
-_TAIL_OF_NAME, _TAIL_OF_STEP = 0.5, 0.8
+_TAIL_OF_NAME, TAIL_OF_STEP = 0.5, 0.8
 _UNITS = ((1e9, "GB", 2), (1e6, "MB", 0), (1e3, "kB", 0), (1.0, "B", 0))
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
@@ -204,7 +204,7 @@ def _aligned(rows: Sequence[Row], width: int, now: float) -> Sequence[tuple[str,
         name = set_cell_size(shorten(row.name, name_width, _TAIL_OF_NAME), name_width)
         counted = [count.rjust(count_width)] if count_width else []
         left = " ".join([name, *counted, clock.rjust(clock_width)])
-        text = shorten(step, step_width, _TAIL_OF_STEP) if step_width > 0 else ""
+        text = shorten(step, step_width, TAIL_OF_STEP) if step_width > 0 else ""
         lines.append((left, f" {text}" if text else ""))
     return lines
 

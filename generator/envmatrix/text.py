@@ -128,6 +128,11 @@ def one_line(text: str) -> str:
     return printable(text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r"))
 
 
+def first_line(text: str) -> str:
+    """Return the first line of a text that says something; "" where none does."""
+    return text.strip().partition("\n")[0].rstrip()
+
+
 def _escape_colours(text: str) -> str:
     return text.replace("\x1b", "\\x1b")
 

@@ -108,7 +108,9 @@ def runner(engine: docker.DockerClient, image: str, tmp_path: Path) -> Runner:
     return Runner(Containers(engine_of(engine)), context, Console())
 
 
-def test_bazel_builds_and_its_tests_are_told_one_by_one(runner: Runner) -> None:
+def test_bazel_builds_and_its_tests_are_told_one_by_one(
+    runner: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
     (product,) = compile_library(runner)
     assert (product.name, product.machine) == ("libplane.so", "x86_64")
 
@@ -118,6 +120,7 @@ def test_bazel_builds_and_its_tests_are_told_one_by_one(runner: Runner) -> None:
     states = {outcome.name: outcome.state for outcome in result.outcomes}
     # Bazel calls every other exit code than 0 an error; a program that ends with 1 has a verdict.
     assert states == {"//shapes:area": "passed", "//shapes:wrong": "failed"}
+    assert "\nfailed   //shapes:wrong\n" in capsys.readouterr().err
 
     for number in (1, 2):
         part = Testing(runner, tests, None).run(TestRequest((), Shard(number, 2)))

@@ -14,7 +14,6 @@ import pytest
 from playwright.sync_api import Browser, Page
 from tests import browsers
 from tests.integration.conftest import ROOT
-from tests.tools import node_packages
 from tests.unit.results.examples import record
 
 from envmatrix.machine.origins import Origins
@@ -31,13 +30,6 @@ PAGES = {
     "test": "outcome/vectorops/host_runtime.html",
     "cell": f"cell/vectorops/{CELLS[1]}.html",
 }
-AXE_PACKAGE = "axe-core@4.10.3"
-# The rules of WCAG 2.2, levels A and AA, and others that are best practice.
-AXE = """\
-axe.run(document, {preload: false, runOnly: [
-  'wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice',
-]}).then(result => result.violations.map(row => [row.id, row.nodes.map(node => node.html)]))
-"""
 SCRIPT = "<script>document.title = 'owned'</script>"
 
 
@@ -105,12 +97,6 @@ def browser(base: str, repository: Path) -> Iterator[Browser]:
     image = browsers.image(base, Origins().archive("debian")[0])
     with browsers.browse(image, repository) as chromium:
         yield chromium
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The program that checks accessibility, to be run in a page."""
-    return (node_packages(AXE_PACKAGE) / "node_modules/axe-core/axe.min.js").read_text()
 
 
 @pytest.fixture
@@ -244,7 +230,7 @@ def test_the_keyboard_goes_through_the_map(page: Page, files: Path) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 800, 1600])
 def test_every_page_is_accessible_in_every_width_and_scheme(
-    browser: Browser, files: Path, axe: str, width: int, scheme: Literal["light", "dark"]
+    browser: Browser, files: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width == 360
@@ -256,9 +242,7 @@ def test_every_page_is_accessible_in_every_width_and_scheme(
         page.goto(f"file://{files}/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
-        page.evaluate(axe)
-        violations = page.evaluate(AXE)
-        assert violations == [], path
+        assert browsers.violations(page) == [], path
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     context.close()
 

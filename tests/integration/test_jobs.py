@@ -305,7 +305,7 @@ def test_a_check_of_reused_jobs_reports_contradictions(jobs: Checkout) -> None:
     assert states(jobs, "--library", "first") == {"test first": "reused"}
     document = jobs.run("test", "--library", "first", "--shadow", "100", "--json", expect=1).stdout
     (row,) = json.loads(document)["jobs"]
-    assert row["message"].startswith("it passed before with the same inputs; 1 of 1 tests")
+    assert row["message"].startswith("it passed before with the same inputs; 1 of 1 test of")
 
 
 def test_a_source_that_changes_meanwhile_gives_a_result_that_is_not_reused(jobs: Checkout) -> None:

@@ -509,7 +509,7 @@ def test_a_changelist_runs_the_tests_that_its_files_reach(shapes: Checkout) -> N
     assert "selected square: depends on `square.cpp`" in done.stdout
     assert re.findall(r"(?m)^(?:passed|failed) +(\w+)", done.stdout) == ["square"]
     shadow = shapes.run("run", "test", CELL, "--since", "HEAD", "--shadow", expect=8)
-    assert "1 tests would have been skipped" in shadow.stderr
+    assert "1 test would have been skipped" in shadow.stderr
 
     # Its files are older than what was built of the later ones.
     file.write_text(file.read_text().replace("changelist: 8", "changelist: 7"))

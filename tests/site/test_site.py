@@ -9,11 +9,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Browser
+from tests import browsers
 from website.staging import stage
+
+from envmatrix.machine.origins import Origins
 
 ROOT = Path(__file__).parents[2]
 BUILDERS = ("mkdocs", "zensical")
@@ -47,9 +55,27 @@ QUESTIONS: Mapping[str, tuple[str, str]] = {
     "How do I skip tests without a GPU?": ("tests need gpu", "docs/how-to/first-library.md"),
     "How do I run tests in parallel?": ("jobs parallel", "docs/jobs.md"),
     "How does it compare with Nix?": ("nix spack", "docs/alternatives.md"),
+    "How do I cross-compile?": ("cross compile aarch64", "docs/explanation.md"),
+    "How do I log in to a registry?": ("registry login", "docs/how-to/publish-for-ci.md"),
+    "How do I sign images?": ("sign images", "docs/trust.md"),
+    "How do I run tests in Kubernetes?": ("kubernetes", "docs/executors.md"),
+    "How do I test with Catch2?": ("catch2", "docs/libraries.md"),
+    "How do I use Python wheels?": ("python wheel", "docs/how-to/dependencies.md"),
+    "How do I work behind a proxy?": ("proxy", "docs/lock.md"),
+    "What if the disk is full?": ("disk full", "docs/doctor.md"),
+    "What does exit code 77 mean?": ("exit code 77", "docs/reference/errors.md"),
+    "Where is the dashboard?": ("dashboard", "docs/results.md"),
+    "Which tests are flaky?": ("flaky", "docs/results.md"),
+    "How do I waive a failure?": ("waiver", "docs/results.md"),
     "How do layers share space?": ("layers share", "docs/explanation.md"),
 }
 FIRST = 3
+
+# Pages with tables, code, pictures, and many of each.
+LOOKED_AT = (
+    *("README.md", "docs/tutorial.md", "docs/jobs.md", "docs/alternatives.md", "docs/design.md"),
+    *("docs/reference/cli.md", "docs/reference/errors/lookup-failed.md"),
+)
 
 # Attributes that make a browser load something, by element.
 LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "object": "data"}
@@ -157,6 +183,43 @@ def test_the_search_answers_what_newcomers_ask(sites: Mapping[str, Path], builde
         for (question, (_, page)), first in zip(QUESTIONS.items(), hits, strict=True)
         if location(page) not in first
     } == {}
+
+
+@pytest.fixture(scope="module")
+def address(sites: Mapping[str, Path]) -> Iterator[str]:
+    """The address of the site on loopback."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    handler = partial(Handler, directory=str(sites["zensical"]))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    image = browsers.image(base, Origins().archive("debian")[0])
+    with browsers.browse(image, tmp_path_factory.mktemp("browser")) as chromium:
+        yield chromium
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 900, 1600])
+def test_pages_are_accessible_in_every_width_and_scheme(
+    browser: Browser, address: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    page = context.new_page()
+    for name in LOOKED_AT:
+        page.goto(f"{address}/{location(name)}", wait_until="load")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert browsers.violations(page) == [], name
+    context.close()
 
 
 def location(page: str) -> str:

@@ -49,7 +49,7 @@ def change(file: Path, old: str, new: str) -> None:
 def test_where_nothing_changed_nothing_is_affected(envmatrix: Prompt) -> None:
     answer = envmatrix("affected", "--since", "HEAD", "--explain")
     assert answer.out.count("left out ") == 3
-    assert answer.err == "0 of 3 libraries in cells are affected\n"
+    assert answer.err == "affected: 0 of 3 libraries in cells\n"
 
 
 def test_a_file_reaches_its_library_in_all_cells_and_no_other(

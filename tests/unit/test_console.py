@@ -6,7 +6,7 @@ import sys
 import pytest
 from tests.terminals import Terminal
 
-from envmatrix.console import Console, Display, JobConsole
+from envmatrix.console import Console, Display, JobConsole, output, output_document
 from envmatrix.errors import OutOfDate
 
 
@@ -49,6 +49,18 @@ def test_progress_is_shown_at_its_end_where_lines_are_not_redrawn(
         advance(1_000_000)
         advance(2_000_000)
     assert stderr_lines(capsys) == ["download: 3 MB of 3 MB"]
+
+
+def test_a_step_in_a_line_keeps_its_end_where_names_of_files_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("envmatrix.console._PLAIN_INTERVAL_SECONDS", 0.0)
+    with Console().display() as display, display.job("a", "build", "reason", "built"):
+        display.step("a", f"compiling {'x' * 100}/kernel.cu", 0, 0)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(" ")]
+    assert line.startswith("         a: compiling x")
+    assert line.endswith("x/kernel.cu")
+    assert len(line) == 9 + len("a: ") + 70
 
 
 def test_more_than_was_expected_is_a_larger_total(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,3 +206,42 @@ def test_a_state_and_a_label_are_coloured_and_legible_without(
     colours = [terminal.screen.buffer[row][0].fg for row in range(3)]
     assert colours == ["red", "red", "cyan"]
     assert terminal.screen.buffer[0][9].fg == "default"
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_messages_are_broken_between_words_as_the_terminal_is_wide(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Screen(terminal := Terminal(width), monkeypatch)
+    text = "CUDA 12.4: no support of driver branch R550 since 2025-04-17; replacement: CUDA 13.0"
+    Console().warn(text)
+    assert max(map(len, terminal.rows)) <= width
+    assert " ".join(row.strip() for row in terminal.rows) == f"warning: {text}"
+
+
+def test_a_label_stays_apart_from_a_name_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    Screen(terminal := Terminal(20), monkeypatch)
+    Console().warn(f"`/{'a' * 20}` is gone")
+    assert terminal.rows == ["warning:", f"  `/{'a' * 16}", "aaaa`", "  is gone"]
+
+
+def test_bytes_of_a_job_are_counted_in_a_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    Screen(terminal := Terminal(40), monkeypatch)
+    with Console().display() as display, display.job("image", "push", "registry", "pushed"):
+        display.moved("image", "pushing", 160_724_568, 211_059_999)
+        display.say("now")
+        assert terminal.rows[-1].startswith("image 161/211 MB 0:00 0:00 left pushing")
+
+
+def test_lines_of_other_programs_and_documents_are_not_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Screen(terminal := Terminal(20), monkeypatch)
+    line = "file.cpp:3: error: no such thing"
+    Console().error(OutOfDate("old", details=[line]))
+    Console(1).detail(line)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    output_document(line)
+    assert [*terminal.rows[:2], *terminal.rows[4:]] == [line[:20], line[20:]] * 3
+    output("reuse    an image of a cell")
+    assert terminal.rows[-2:] == ["reuse    an image of", "         a cell"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from envmatrix.text import (
     duration,
+    first_line,
     one_line,
     printable,
     redacted,
@@ -216,6 +217,16 @@ def test_a_document_says_the_same_without_commands(document: dict[str, str]) -> 
 )
 def test_a_duration_is_read_as_users_write_it(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", ""), ("one", "one"), ("\n  assert 1 == 2 \n  +  where 1 = f()", "assert 1 == 2")],
+)
+def test_the_first_line_of_a_message_is_the_first_one_that_says_something(
+    text: str, line: str
+) -> None:
+    assert first_line(text) == line
 
 
 @pytest.mark.parametrize(

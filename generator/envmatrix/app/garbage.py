@@ -23,6 +23,9 @@ _EXCLUDED = (
     "compiler caches that a checkout uses, which limit themselves"
 )
 
+# More checkouts than these are counted, not named.
+_MOST_NAMED = 3
+
 
 def collect_garbage(
     root: Path,
@@ -53,8 +56,8 @@ def collect_garbage(
         if not dry_run:
             sweep_names(client, cache)
         things = garbage(inventory.stored_things(cache, client), used)
-        for path in removed:
-            console.warn(f"`{path}` is gone, and what only it needed is not kept")
+        if removed:
+            console.warn(_gone_text(removed))
         show(things)
         console.say(_EXCLUDED)
         if dry_run or not things:
@@ -66,6 +69,14 @@ def collect_garbage(
     for thing, reason in zip(things, reasons, strict=True):
         if reason:
             console.warn(f"{thing.names[0]} stays: {reason}")
+
+
+def _gone_text(checkouts: Sequence[Path]) -> str:
+    names = ", ".join(f"`{path}`" for path in checkouts[:_MOST_NAMED])
+    more = len(checkouts) - _MOST_NAMED
+    others = f" and {more} more" if more > 0 else ""
+    verb = "is" if len(checkouts) == 1 else "are"
+    return f"{names}{others} {verb} gone, and what only they needed is not kept"
 
 
 def _used(roots: Iterable[Path]) -> Used:

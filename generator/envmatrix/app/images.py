@@ -16,6 +16,7 @@ from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.machine.resources import BUILDS
 from envmatrix.plan.actions import Action, Existing, Inputs, decide
 from envmatrix.store.image_records import ImageRecords
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.engine.buildx import BuildOptions
@@ -165,7 +166,7 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
             reason = "has other inputs there" if published else "is not in it"
             unpublished.append(f"{image} {reason}")
     if unpublished:
-        message = f"`{IMAGES_LOCK}` does not have {len(unpublished)} images"
+        message = f"`{IMAGES_LOCK}` does not have {number_of(len(unpublished), 'image')}"
         hint = "build and publish them: `envmatrix build`, `envmatrix push`"
         raise OutOfDate(message, details=unpublished, hint=hint)
     return references

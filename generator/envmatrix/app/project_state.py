@@ -79,14 +79,17 @@ def _images(workspace: Workspace, _today: date, console: Console) -> Part:
 
 
 def _results(workspace: Workspace, today: date, console: Console) -> Part:
+    nothing = Part("results", "nothing has run yet", "envmatrix test")
     if Location.of(workspace.root).is_empty:
-        return Part("results", "nothing has run yet", "envmatrix test")
+        return nothing
     from envmatrix.app.reports import compose_report, scope_of  # SQLAlchemy
 
     try:
         report = compose_report(workspace, scope_of(workspace, (), (), None, today), console)
     except EnvmatrixError as error:
         return Part("results", f"{error.message}; {error.hint}", "envmatrix report")
+    if not (report.entries or report.left_out or report.unreadable):
+        return nothing
     states = Counter(entry.state for entry in report.entries)
     counts = [f"{count} {state}" for state, count in sorted(states.items())]
     counts += [f"{len(report.missing)} never ran"] if report.missing else []

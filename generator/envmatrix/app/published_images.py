@@ -18,6 +18,7 @@ from envmatrix.publishing.attestations import AttestationPublisher, build_metada
 from envmatrix.publishing.cosign import Cosign
 from envmatrix.publishing.publisher import Publisher, Survey
 from envmatrix.registry.client import Registry, open_registry
+from envmatrix.text import number_of
 
 
 def check_published(workspace: Workspace) -> int:
@@ -34,7 +35,9 @@ def check_published(workspace: Workspace) -> int:
         for (environment, flavour, _), messages in zip(group, messages_of, strict=True):
             problems += (f"{environment} {flavour}: {message}" for message in messages)
     if problems:
-        message = f"{len(problems)} things of `{FILE}` are not in the registry as it names them"
+        entries = number_of(len(problems), "entry", "entries")
+        verb = "differs" if len(problems) == 1 else "differ"
+        message = f"{entries} of `{FILE}` {verb} from what the registry has"
         hint = "publish them again: `envmatrix push`"
         raise EnvmatrixError(message, details=problems, hint=hint)
     if stale := [*_stale(workspace)]:
@@ -104,6 +107,7 @@ def require_built(survey: Survey, images: Sequence[Image]) -> None:
     """Raise EnvmatrixError if any of `images` could not be published, because it is not built."""
     lacking = [f"lacking  {item.image}" for item in survey.missing if item.image in images]
     if lacking:
-        message = f"{len(lacking)} images of this machine are not built"
+        images_lacking = number_of(len(lacking), "image")
+        message = f"this machine has not built {images_lacking} of its own"
         hint = "build them, then push again: `envmatrix build`"
         raise EnvmatrixError(message, details=lacking, hint=hint)

@@ -29,7 +29,7 @@ from envmatrix.sessions.compilation import ninja_files
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.test_dependencies import Selection, files_of_library, is_ignored
 from envmatrix.sessions.testing import Testing
-from envmatrix.text import one_line
+from envmatrix.text import number_of, one_line
 from envmatrix.vcs.git import changed_files, export_files
 from envmatrix.vcs.source_trees import differing_files
 
@@ -194,7 +194,8 @@ def shadow(
     skipped = [] if tests is None else [test for test in outcomes if test.name not in tests]
     missed = [test for test in skipped if test.state in BAD]
     seconds = sum(test.seconds for test in skipped)
-    console.say(f"shadow   {len(skipped)} tests would have been skipped, {seconds:.1f} s")
+    tests_skipped = number_of(len(skipped), "test")
+    console.say(f"shadow   {tests_skipped} would have been skipped, {seconds:.1f} s")
     for outcome in missed:
         console.warn(f"`{one_line(outcome.name)}` fails and would not have been run")
     return (

@@ -20,6 +20,7 @@ from envmatrix.images.model import Image
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.plan.actions import Inputs
 from envmatrix.records import dataclass
+from envmatrix.text import number_of
 
 _SUFFIX = "-verify"
 
@@ -78,7 +79,8 @@ def require_equal(comparisons: Sequence[Comparison]) -> None:
     """Raise EnvmatrixError with the differences if an image differs from its rebuild."""
     if different := [comparison for comparison in comparisons if comparison.differences]:
         details = [f"{image.image}: {line}" for image in different for line in image.differences]
-        message = f"{len(different)} of {len(comparisons)} images differ"
+        images = number_of(len(comparisons), "image")
+        message = f"{len(different)} of {images} {'differs' if len(different) == 1 else 'differ'}"
         raise EnvmatrixError(message, details=details)
 
 

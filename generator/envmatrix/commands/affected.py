@@ -9,6 +9,7 @@ import click
 
 from envmatrix.commands import display, options
 from envmatrix.console import Console
+from envmatrix.text import number_of
 
 
 @click.command(epilog="Example: envmatrix affected --since origin/main --explain")
@@ -34,4 +35,5 @@ def command(
         lines += [f"left out {pair.library} in {pair.cell}: nothing of it changed" for pair in rest]
     display.show([asdict(pair) for pair in affected], lines, as_json=as_json)
     if not as_json:
-        console.say(f"{len(affected)} of {len(pairs)} libraries in cells are affected")
+        libraries = number_of(len(pairs), "library in a cell", "libraries in cells")
+        console.say(f"affected: {len(affected)} of {libraries}")

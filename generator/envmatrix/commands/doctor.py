@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
+from typing import get_args
 
 import click
 
 from envmatrix.app.project_health import Project, probe_project
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console, output, output_document
 from envmatrix.doctor.diagnosis import diagnose, plan_fixes
-from envmatrix.doctor.findings import HostCheck, RepairStep
+from envmatrix.doctor.findings import HostCheck, RepairStep, State
 from envmatrix.errors import EngineError
 from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
 from envmatrix.machine.readiness import note_ready
+from envmatrix.text import number_of
 
 
 @click.command(epilog="Example: envmatrix doctor --fix --dry-run")
@@ -37,10 +40,11 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     findings = diagnose(facts, project.facts if project else None)
     steps = plan_fixes(facts)
     if as_json or not quiet:
-        lines = (line for finding in findings for line in _lines(finding))
-        display.show(_document(findings, steps), lines, as_json=as_json)
+        display.show(_document(findings, steps), _lines(findings), as_json=as_json)
+        if steps and not fix and not as_json:
+            output("next      envmatrix doctor --fix")
     if fix and dry_run and not as_json:
-        output("\n".join(map(_step_text, steps)) or "nothing to do")
+        output_document("\n".join(map(_step_text, steps)) or "nothing to do")
     if not dry_run:
         _require(findings)
         if not steps:
@@ -75,9 +79,14 @@ def _require(findings: Sequence[HostCheck]) -> None:
         raise EngineError(f"this machine cannot build images: {summary}", hint=missing[0].hint)
 
 
-def _lines(finding: HostCheck) -> tuple[str, ...]:
-    row = f"{finding.state:<9} {finding.name:<23} {finding.message}"
-    return (row, f"{'':<33} hint: {finding.hint}") if finding.hint else (row,)
+def _lines(findings: Sequence[HostCheck]) -> Iterator[str]:
+    for finding in findings:
+        yield f"{finding.state:<9} {finding.name:<23} {finding.message}"
+        if finding.hint:
+            yield f"{'':<33} hint: {finding.hint}"
+    counts = Counter(finding.state for finding in findings)
+    states = ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state])
+    yield f"{number_of(len(findings), 'check')}: {states}"
 
 
 def _step_text(step: RepairStep) -> str:

@@ -135,7 +135,8 @@ def _audit_lines(result: Audit) -> Iterator[str]:
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
         yield f"not asked  {_names(keys)}: {reason}"
-    yield f"{result.audited} packages were audited, {len(result.findings)} findings"
+    findings = number_of(len(result.findings), "finding")
+    yield f"audited {number_of(result.audited, 'package')}: {findings}"
 
 
 def _names(keys: Sequence[str]) -> str:

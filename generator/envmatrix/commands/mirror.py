@@ -10,7 +10,8 @@ from envmatrix.app.mirroring import mirror_files
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_directory
-from envmatrix.console import Console
+from envmatrix.console import Console, amount_of
+from envmatrix.text import number_of
 
 
 @click.command(epilog="Example: envmatrix mirror /srv/envmatrix --select cuda12-aarch64")
@@ -30,4 +31,6 @@ def command(
     display.show(report, (), as_json=as_json)
     if not as_json:
         verb = "lacks" if dry_run else "got"
-        console.say(f"`{target}` {verb} {report['lacking']} of {report['files']} files")
+        files = number_of(report["files"], "file")
+        size = amount_of(report["lacking_bytes"], "bytes")
+        console.say(f"`{target}` {verb} {report['lacking']} of {files}, {size}")

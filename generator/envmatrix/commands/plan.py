@@ -3,6 +3,7 @@ revision."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ import click
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_library
-from envmatrix.console import Console
+from envmatrix.console import Console, output_document
 from envmatrix.jobs.model import GOALS, Verb
+from envmatrix.text import number_of
 
 if TYPE_CHECKING:
     from envmatrix.jobs.budget import Budget
@@ -121,7 +123,7 @@ def command(
             plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         if draw:
-            display.show(None, draw(plan.graph), as_json=False)
+            output_document("\n".join(draw(plan.graph)))
             return
         prospects = Reuse(workspace, plan, JobRecords.of_user()).prospects(verb)
         lines = job_plan.lines(plan, prospects, selection)
@@ -147,6 +149,10 @@ def command(
 
     actions = plan_actions(workspace, workspace.images(patterns), console)
     display.show_actions(actions, as_json=as_json)
+    if not as_json:
+        counts = Counter(action.verb for action in actions)
+        verbs = ", ".join(f"{count} to {verb}" for verb, count in counts.items())
+        console.say(f"{number_of(len(actions), 'image')}: {verbs}")
 
 
 def _show_changes(changes: Sequence[Change], revision: str, *, as_json: bool) -> None:

@@ -47,14 +47,15 @@ def command(
     workspace = Workspace.here()
     cosign = Cosign(workspace.require_signer(), workspace.root, key) if sign else None
     survey = push_images(workspace, patterns, cosign, jobs, console, dry_run=dry_run)
-    _show(survey, as_json=as_json)
+    _show(survey, as_json=as_json, dry_run=dry_run)
     if not dry_run:
         require_built(survey, workspace.images(patterns))
 
 
-def _show(survey: Survey, *, as_json: bool) -> None:
+def _show(survey: Survey, *, as_json: bool, dry_run: bool) -> None:
     groups = {"published": survey.published, "push": survey.to_push, "lacking": survey.missing}
     states = [(state, inputs) for state, group in groups.items() for inputs in group]
     rows = [display.row_of(inputs, state=state) for state, inputs in states]
-    lines = (f"{state:9} {inputs.image}" for state, inputs in states)
+    words = {} if dry_run else {"push": "pushed"}
+    lines = (f"{words.get(state, state):9} {inputs.image}" for state, inputs in states)
     display.show(rows, lines, as_json=as_json)

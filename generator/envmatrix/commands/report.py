@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from envmatrix.commands import display, options
-from envmatrix.console import Console, output
+from envmatrix.console import Console, output, output_document
 from envmatrix.text import number_of, one_line
 
 
@@ -66,13 +66,14 @@ def command(
     if style == "json":
         display.show(formats.document(report), (), as_json=True)
     else:
-        output(printers[style](report))
+        show = output if style == "text" else output_document
+        show(printers[style](report))
     for library, cell in report.unreadable:
         console.warn(f"no result of `{one_line(library)}` in `{one_line(cell)}` is valid")
     if report.left_out and not report.entries:
         console.warn(f"there is no valid result; {formats.invalid_rows_text(report)}")
     elif not report.entries:
-        console.say("nothing has run yet: `envmatrix run test CELL`, or `nox -s test-CELL`")
+        console.say("nothing has run yet: `envmatrix test`")
     if not check:
         return
     if others := report.of_other_revisions(current_revisions(workspace)):

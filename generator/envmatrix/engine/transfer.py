@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envmatrix.console import amount_of
 from envmatrix.engine.docker_client import Event, follow_events
 from envmatrix.errors import Absent, EngineError
 from envmatrix.files import write_whole
@@ -37,7 +36,7 @@ _MOVING = {"Downloading", "Pushing"}
 _THERE = {"Already exists", "Download complete", "Extracting", "Pull complete"}
 _UNPACKING_SECONDS = 1800.0
 
-# Called while layers move: text, bytes done, bytes in all.
+# Called while layers move: what is done, bytes done, bytes in all.
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -73,8 +72,7 @@ class _Layers:
     def show(self, verb: str, on_progress: OnProgress) -> None:
         done, total = sum(self.done.values()), sum(self.total.values())
         if total:
-            text = f"{verb}ing {amount_of(done, 'bytes')} of {amount_of(total, 'bytes')}"
-            on_progress(text, done, total)
+            on_progress(f"{verb}ing", done, total)
 
 
 @dataclass(frozen=True, slots=True)

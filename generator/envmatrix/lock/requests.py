@@ -57,6 +57,8 @@ _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 _DIGEST_DIGITS = 12
 # The dots of a version of cuDNN that names its build: 9.1.0.70.
 _WHOLE_CUDNN = 3
+# More differences between a lock and its matrix are counted, not listed.
+_MOST_DIFFERENCES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,22 +221,23 @@ def _missing_bases(matrix: Matrix) -> Iterator[Problem]:
 def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
     """Describe where `lock` is out of date with `matrix`; empty if it is up to date."""
     requests = all_requests(matrix, recipes)
-    differences = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
-    differences += [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
-    differences += [
+    missing = [f"`{key}` is not locked" for key in requests.keys() - lock.sets.keys()]
+    changed = [
         f"`{key}` asks for {describe(request)}, the lock has {describe(lock.sets[key].request)}"
         for key, request in requests.items()
         if key in lock.sets and lock.sets[key].request != request
     ]
-    return tuple(sorted(differences))
+    unused = [f"`{key}` is no longer used" for key in lock.sets.keys() - requests.keys()]
+    return (*sorted(missing + changed), *sorted(unused))
 
 
 def require_current(lock: Lock, matrix: Matrix, recipes: Recipes) -> None:
-    """Raise OutOfDate with all differences if a lock is out of date with the matrix."""
+    """Raise OutOfDate with the first differences if a lock is out of date with the matrix."""
     if differences := drift(lock, matrix, recipes):
+        more = len(differences) - _MOST_DIFFERENCES
         raise OutOfDate(
             f"`{FILE}` is out of date with `{MATRIX}`",
-            details=differences,
+            details=(*differences[:_MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else ())),
             hint="bring it up to date: `envmatrix lock`",
         )
 

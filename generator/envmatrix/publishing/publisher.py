@@ -86,8 +86,8 @@ class Publisher:
                 self.console.say(f"reuse    {name}: another process pushed it meanwhile")
                 return
             with display.job(name, "push", repository, "pushed"):
-                step, transfer = partial(display.step, name), Transfer(self.client, self.cache)
-                transfer.push(inputs.reference, repository, tag, step)
+                transfer = Transfer(self.client, self.cache)
+                transfer.push(inputs.reference, repository, tag, partial(display.moved, name))
 
     def _publish_index(self, index: Index) -> PublishedIndex:
         """Put the index under both its tags; the one with its fingerprint never moves."""

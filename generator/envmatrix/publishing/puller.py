@@ -49,8 +49,8 @@ class Puller:
             with display.job(name, "pull", action.reason, "pulled"):
                 if self.verify:
                     self.verify(published)
-                step, transfer = partial(display.step, name), Transfer(self.client, self.cache)
-                transfer.pull(published, inputs, step)
+                transfer = Transfer(self.client, self.cache)
+                transfer.pull(published, inputs, partial(display.moved, name))
                 self.records.keep_contents(inputs.fingerprint, build_record(inputs.contents))
                 now = image_store.digest(self.client, inputs.reference)
                 self.records.note(inputs.fingerprint, now, is_ours=before is None)

@@ -12,7 +12,7 @@ from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Graph, Job
 from envmatrix.jobs.schedule import estimate
 from envmatrix.render.job_reasons import Reason, reason_lines
-from envmatrix.text import rough_duration
+from envmatrix.text import number_of, rough_duration
 
 if TYPE_CHECKING:
     from envmatrix.jobs.budget import Choice, Selection
@@ -39,7 +39,7 @@ def lines(
     of_each = f"{machine.processors} processors and {machine.memory / 1e9:.0f} GB of memory"
     counts = Counter(prospects.values())
     yield ", ".join(f"{counts[prospect]} {prospect}" for prospect in get_args(Prospect))
-    yield f"{len(plan.graph.jobs)} jobs; expected time on machines of {of_each}:"
+    yield f"{number_of(len(plan.graph.jobs), 'job')}; expected time on machines of {of_each}:"
     for count, seconds in _times(plan).items():
         yield f"{count:10}  {rough_duration(seconds)}"
 

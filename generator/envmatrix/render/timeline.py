@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from envmatrix.jobs.execution import JobResult, Report
 from envmatrix.jobs.model import Job, Kind
-from envmatrix.text import duration, printable
+from envmatrix.text import duration, number_of, printable
 
 # Pixels.
 _WIDTH, _LANE, _MARGIN = 1200, 22, 28
@@ -40,7 +40,8 @@ def timeline(report: Report) -> Iterator[str]:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
         'font-family="sans-serif" font-size="11">'
     )
-    yield f'  <text x="4" y="18">{escape(f"{len(rows)} jobs in {duration(end)}")}</text>'
+    title = f"{number_of(len(rows), 'job')} in {duration(end)}"
+    yield f'  <text x="4" y="18">{escape(title)}</text>'
     for job, result in rows:
         x, width = result.started * scale, max(result.seconds * scale, 1.0)
         y = _MARGIN + _LANE * lanes[job.id]

@@ -13,11 +13,13 @@ from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revi
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
-from envmatrix.text import number_of, one_line
+from envmatrix.text import first_line, number_of, one_line
 
 # More libraries in cells without a result are counted, not named.
 _MOST_MISSING = 10
 
+# As much of a message as a line of a report has.
+_LONGEST_MESSAGE = 200
 _SIGNS = {"passed": "ok", "failed": "FAILED", "errored": "ERROR", "killed": "KILLED"}
 
 
@@ -68,13 +70,15 @@ HEAD = ("library", "cell", "state", "tests", "time", "size", "coverage")
 
 
 def text(report: Report) -> str:
-    """Format a report for terminals, in columns."""
-    table = [HEAD, *map(entry_row, report.entries)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
-    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+    """Format a report for terminals, in columns; without those that have no value."""
+    rows = [*map(entry_row, report.entries)]
+    columns = [column for column in range(len(HEAD)) if any(row[column] for row in rows)]
+    table = [[line[column] for column in columns] for line in (HEAD, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table if line]
     for title, items in _sections(report):
         lines += ["", f"{title}:", *(f"  {item}" for item in items)]
-    return "\n".join([*lines, "", _total(report)])
+    return "\n".join([*lines, "", _total(report)]).lstrip("\n")
 
 
 def markdown(report: Report) -> str:
@@ -127,10 +131,10 @@ def _missing_lines(places: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 def _line(failure: Failure) -> str:
     place = one_line(f"{failure.library} {failure.cell} {failure.name}")
-    message = failure.message.strip().splitlines()
+    message = first_line(failure.message)[:_LONGEST_MESSAGE]
     notes = [failure.cause or "", origin_text(failure.origin), waiver_text(failure.waiver)]
     details = "; ".join(note for note in notes if note)
-    summary = f": {message[0][:200]}" if message else ""
+    summary = f": {message}" if message else ""
     return f"{place}{summary}" + (f" ({details})" if details else "")
 
 

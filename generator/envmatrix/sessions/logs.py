@@ -103,6 +103,8 @@ _OUTPUT = re.compile(
 # `Start  3: name` of CTest, `[ RUN      ] name` of GoogleTest; behind the name of CTest are dots.
 _STARTED = re.compile(r" *Start +\d+: (.+)|\[ RUN +\] (.+)")
 _DOTS = re.compile(r" \.{3,}.*")
+# `a.py::test PASSED  [ 50%]` of pytest.
+_ENDED = re.compile(r"(\S+?::.*?) (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.* \[ *\d+%\]$")
 
 
 def progress_of(line: str) -> Progress:
@@ -117,4 +119,6 @@ def progress_of(line: str) -> Progress:
         return Progress(done, total, match["file"])
     if match := _STARTED.match(text):
         return Progress(done, total, match[1] or match[2])
+    if match := _ENDED.match(text):
+        return Progress(done, total, match[1])
     return Progress(done, total, _DOTS.sub("", text).strip())

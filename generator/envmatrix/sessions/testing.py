@@ -17,13 +17,14 @@ from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failure_causes import Judgement, judge_lacking, judge_missing
 from envmatrix.sessions.failures import StepFailed, step_hint
 from envmatrix.sessions.frameworks import FRAMEWORKS
+from envmatrix.sessions.frameworks.announcements import announcements
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
 from envmatrix.sessions.host_paths import NO_PATHS, HostPaths
 from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
 from envmatrix.sessions.tasks import CompletedTask
-from envmatrix.text import one_line
+from envmatrix.text import first_line, number_of, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,12 @@ class Testing:
         invocation = Invocation(self.runner.context, self._programs(), selected, options)
         batches = self.framework.running(invocation)
         reports_missing = reports_missing and not self.framework.narrows(options)
-        results = [self._run_batch(batch, reports_missing=reports_missing) for batch in batches]
+        results = []
+        for batch in batches:
+            result = self._run_batch(batch, reports_missing=reports_missing)
+            results.append(result)
+            if batch is not batches[-1]:
+                self._announce(batch, result.outcomes)
         tests = [outcome for result in results for outcome in result.outcomes]
         if reports_missing:
             started = {name for batch in batches for name in (batch.program, *batch.tests)}
@@ -169,6 +175,14 @@ class Testing:
             next((result.failure for result in results if result.failure), None),
             next((result.ending for result in results if result.ending), None),
         )
+
+    def _announce(self, batch: Batch, tests: Sequence[TestOutcome]) -> None:
+        """Announce the bad tests of a program that did not print them, before the next one runs."""
+        tells = self.framework.bad_test is not None
+        unprinted = [test for test in tests if not tells or test.name == batch.program]
+        with self.runner.console.display() as display:
+            for news in announcements(unprinted):
+                display.announce(news)
 
     def _missing_outcome(self, name: str) -> TestOutcome:
         message = f"did not run: {self.tests.framework} was asked for it, and reports nothing of it"
@@ -235,7 +249,8 @@ class Testing:
         context = self.runner.context
         bad = [outcome for outcome in reported if outcome.state in verdicts.BAD]
         library, cell = context.library.name, context.cell.id
-        message = f"{len(bad)} of {len(reported)} tests of `{library}` in `{cell}` failed"
+        number = number_of(len(reported), "test")
+        message = f"{len(bad)} of {number} of `{library}` in `{cell}` failed"
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = [line for outcome in errored for line in verdicts.last_words(outcome)]
         judgement = (
@@ -247,9 +262,9 @@ class Testing:
         message = ": ".join(filter(None, (message, judgement.message)))
         hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
         paths = self.runner.host_paths
+        texts = (f"{test.name}: {first_line(test.message)}".removesuffix(": ") for test in bad)
         rows = [
-            (test.state, one_line(paths.text(f"{test.name}: {test.message}".rstrip(": "))))
-            for test in bad
+            (test.state, one_line(paths.text(text))) for test, text in zip(bad, texts, strict=True)
         ]
         return _TestsFailed(status, cause, message, hint, paths.texts(lines), failures=rows)
 

@@ -41,6 +41,7 @@ from envmatrix.store.artifacts import Content, Store, sha256_of
 from envmatrix.store.excerpts import cut_ranges, is_complete, make_excerpt, missing_size
 from envmatrix.store.outages import Attempt, NoConnection, Outages
 from envmatrix.store.package_index import PackageIndexes
+from envmatrix.text import number_of
 
 # Connections of one download.
 JOBS = 6
@@ -378,7 +379,7 @@ def _absence_error(
     ]
     locations = dict.fromkeys(place for item in sorted(gone) for place in gone[item].directories)
     details += [f"looked for in {location}" for location in [*locations][:_SHOWN]]
-    message = f"no server has {len(gone)} files of the lock any more"
+    message = f"no server has {number_of(len(gone), 'file')} of the lock any more"
     return Absent(message, details=details, hint=_hint([first, *others], "versions now offered"))
 
 

@@ -20,6 +20,7 @@ from envmatrix.machine.error_texts import UNREACHABLE
 from envmatrix.machine.processes import run
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import sha256_of
+from envmatrix.text import number_of
 
 _WHOLE = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _GITLINK = re.compile(r"160000 commit (?P<commit>[0-9a-f]+)\t(?P<path>.+)", re.DOTALL)
@@ -275,7 +276,7 @@ def _fetch_large_files(repository: _Repository, commit: str, target: Path) -> No
         listing = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         if shutil.which("git-lfs") is None:
             raise LookupFailed(
-                f"{repository} keeps {len(names)} files with git LFS: {listing}",
+                f"{repository} keeps {number_of(len(names), 'file')} with git LFS: {listing}",
                 hint="install git-lfs, here and wherever this is locked or built",
             )
         try:

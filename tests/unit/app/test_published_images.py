@@ -75,7 +75,7 @@ def test_a_check_names_what_the_registry_lacks(workspace: Workspace, server: Ser
     assert index
     lost = index.images["amd64"].digest
     del server.manifests[lost]
-    with pytest.raises(EnvmatrixError, match=r"1 things of `images\.lock\.json`") as failed:
+    with pytest.raises(EnvmatrixError, match=r"1 entry of `images\.lock\.json` differs") as failed:
         check_published(workspace)
     assert failed.value.details == (f"cuda13.0-debian12 runtime: no {lost} of linux/amd64",)
 
@@ -102,6 +102,6 @@ def test_a_dry_run_of_a_push_tells_what_is_built_and_what_is_lacking(
     assert not server.manifests
     require_built(survey, built)
     lacking = survey.missing[0].image
-    with pytest.raises(EnvmatrixError, match="1 images of this machine are not built") as failed:
+    with pytest.raises(EnvmatrixError, match="not built 1 image of its own") as failed:
         require_built(survey, [*built, lacking])
     assert failed.value.details == (f"lacking  {lacking}",)

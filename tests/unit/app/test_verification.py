@@ -113,7 +113,7 @@ def test_a_rebuild_is_removed_if_a_build_fails(
 def test_differences_are_an_error_with_all_of_them() -> None:
     equal = Comparison("a", "sha256:1", "sha256:1", (), ())
     other = Comparison("b", "sha256:2", "sha256:3", (), ("layer 1", "file x"))
-    with pytest.raises(EnvmatrixError, match="1 of 2 images differ") as failed:
+    with pytest.raises(EnvmatrixError, match="1 of 2 images differs") as failed:
         require_equal([equal, other])
     assert failed.value.details == ("b: layer 1", "b: file x")
 

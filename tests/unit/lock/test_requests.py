@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.fakes import cell_of, lock_of, matrix_of, write_repository
 
+from envmatrix.errors import OutOfDate
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.model import (
@@ -22,7 +23,7 @@ from envmatrix.lock.model import (
     WheelsRequest,
     sets_below,
 )
-from envmatrix.lock.requests import all_requests, drift, requests_of, sets_of
+from envmatrix.lock.requests import all_requests, drift, requests_of, require_current, sets_of
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 
@@ -310,3 +311,15 @@ def test_drift_is_told_in_words(matrix: Matrix, tmp_path: Path) -> None:
         ),
         "`old` is no longer used",
     )
+
+
+def test_of_many_differences_the_first_are_listed(matrix: Matrix, tmp_path: Path) -> None:
+    lock = lock_of(matrix, tmp_path)
+    unused = PackageSet(ReleaseRequest("pip", "amd64", ()), ())
+    sets = {**lock.sets, **{f"old{number:02}": unused for number in range(50)}}
+    del sets["cudnn9.28-pypi-cuda13-arm64"]
+    with pytest.raises(OutOfDate) as raised:
+        require_current(Lock(lock.epoch, sets), matrix, shipped_recipes())
+    first, *others, last = raised.value.details
+    assert first == "`cudnn9.28-pypi-cuda13-arm64` is not locked"
+    assert (len(others), last) == (19, "and 31 more")

@@ -48,7 +48,7 @@ def report(database: Database) -> Report:
 
 def test_text_has_a_line_for_each_place_and_what_there_is_to_say(report: Report) -> None:
     lines = formats.text(report).splitlines()
-    assert lines[0].split() == ["library", "cell", "state", "tests", "time", "size", "coverage"]
+    assert lines[0].split() == ["library", "cell", "state", "tests", "time", "coverage"]
     assert lines[1].split()[:3] == ["lib", CELL, "FAILED"]
     assert lines[2].split()[:3] == ["other", OTHER, "ok"]
     assert lines[2].endswith("81.2 %")

@@ -89,6 +89,8 @@ def test_a_very_long_line_of_a_log_is_read_in_pieces(tmp_path: Path) -> None:
         ("      Start  3: a.b", Progress(0, 0, "a.b")),
         (" 3/20 Test  #3: a.b ......   Passed    0.01 sec", Progress(3, 20, "a.b")),
         ("[ RUN      ] Scale.Doubles", Progress(0, 0, "Scale.Doubles")),
+        ("t/a.py::T::test[x y] PASSED      [ 50%]", Progress(0, 0, "t/a.py::T::test[x y]")),
+        ("t/a.py::test SKIPPED (no GPU)    [100%]", Progress(0, 0, "t/a.py::test")),
         ("-- Detecting CXX compiler", Progress(0, 0, "-- Detecting CXX compiler")),
     ],
 )

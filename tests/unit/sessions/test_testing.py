@@ -263,6 +263,34 @@ def test_a_command_is_told_by_its_exit_code(
     assert states(run) == {"a": state}
 
 
+def test_a_command_that_fails_is_announced_before_the_next_one_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news: list[str] = []
+
+    def program(task: Task, _on_output: OnOutput) -> TaskResult:
+        news.append(capsys.readouterr().err)
+        return TaskResult(1 if "bad" in task.command else 0)
+
+    commands = LibraryTest("commands", run=("bad", "good", "last"))
+    with_program(tmp_path, program, commands).run(TestRequest())
+    assert ["failed   bad\n" in text for text in news] == [False, True, False]
+
+
+def test_a_program_without_results_is_announced_before_the_next_one_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tests = with_program(
+        tmp_path, lambda _task, _on_output: TaskResult(139), LibraryTest("googletest", run=("*",))
+    )
+    with tests.runner.context.build.opened() as build:
+        for name in ("first", "last"):
+            build.write(name, b"")
+    tests.run(TestRequest())
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("errored")]
+    assert lines == ["errored  /build/first"]
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

@@ -272,7 +272,7 @@ def test_without_git_lfs_its_files_are_named(
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/git").symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(LookupFailed, match=r"keeps 1 files with git LFS: `d/é.bin`") as caught:
+    with pytest.raises(LookupFailed, match=r"keeps 1 file with git LFS: `d/é.bin`") as caught:
         engine.check_out(str(large), engine.commit(str(large), "main"), tmp_path / "tree")
     assert "install git-lfs" in str(caught.value.hint)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from envmatrix.commands.completion_scripts import script_of
-from envmatrix.console import output
+from envmatrix.console import output_document
 
 
 @click.command("bash", epilog="Example: envmatrix completion bash")
 def command() -> None:
     """Print the script for bash."""
-    output(script_of("bash"))
+    output_document(script_of("bash"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from envmatrix.commands.completion_scripts import script_of
-from envmatrix.console import output
+from envmatrix.console import output_document
 
 
 @click.command("fish", epilog="Example: envmatrix completion fish")
 def command() -> None:
     """Print the script for fish."""
-    output(script_of("fish"))
+    output_document(script_of("fish"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from envmatrix.commands.completion_scripts import script_of
-from envmatrix.console import output
+from envmatrix.console import output_document
 
 
 @click.command("zsh", epilog="Example: envmatrix completion zsh")
 def command() -> None:
     """Print the script for zsh."""
-    output(script_of("zsh"))
+    output_document(script_of("zsh"))

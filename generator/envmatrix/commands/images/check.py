@@ -9,6 +9,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.console import Console
 from envmatrix.lock.images_lock import FILE
+from envmatrix.text import number_of
 
 
 @click.command("check", epilog="Example: envmatrix images check")
@@ -19,4 +20,4 @@ def command(*, console: Console) -> None:
     Exit with 1 if the registry lacks one, with 4 if one has other inputs than the lock.
     """
     count = check_published(Workspace.here())
-    console.say(f"{count} images are published as `{FILE}` names them")
+    console.say(f"the registry has all of `{FILE}`: {number_of(count, 'image')}")

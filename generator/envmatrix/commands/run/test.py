@@ -18,7 +18,7 @@ from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import TestRequest, TestRun
-from envmatrix.text import one_line
+from envmatrix.text import first_line, number_of, one_line
 
 
 @click.command(
@@ -66,7 +66,7 @@ def command(
 
 def _show_selection(selection: Selection, console: Console, *, every_test: bool) -> None:
     """Show how many tests are run, and with `every_test` why each is."""
-    count = "all tests" if selection.tests is None else f"{len(selection.tests)} tests"
+    count = "all tests" if selection.tests is None else number_of(len(selection.tests), "test")
     console.say(f"select   {count}: {selection.reason}")
     for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
         output(f"selected {one_line(name)}: {one_line(reason)}")
@@ -74,7 +74,8 @@ def _show_selection(selection: Selection, console: Console, *, every_test: bool)
 
 def _show_outcomes(run: TestRun) -> None:
     for outcome in run.outcomes:
-        reason = f": {run.host_paths.text(outcome.message)}" if outcome.message else ""
+        message = first_line(run.host_paths.text(outcome.message))
+        reason = f": {message}" if message else ""
         output(f"{outcome.state:8} {one_line(outcome.name)} {outcome.seconds:.2f} s{reason}")
     counts = Counter(outcome.state for outcome in run.outcomes)
     summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])

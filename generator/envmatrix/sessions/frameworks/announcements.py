@@ -1,14 +1,18 @@
-"""Tests that end badly, as soon as their framework prints it. Pure."""
+"""Tests that end badly, as soon as their framework prints it, or their program ends. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from envmatrix.matrix.library import LibraryTest
 from envmatrix.records import dataclass
+from envmatrix.sessions import verdicts
 from envmatrix.sessions.frameworks import FRAMEWORKS
 from envmatrix.sessions.frameworks.base import Framework
+from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.text import one_line
 
 # More are not announced: the results at the end have all.
@@ -26,7 +30,7 @@ class Announcer:
 
     framework: Framework | None
     excused: Sequence[str]
-    count: int = 0
+    names: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, tests: LibraryTest | None, *, has_gpu: bool) -> Announcer:
@@ -35,15 +39,30 @@ class Announcer:
         return cls(FRAMEWORKS[tests.framework], () if has_gpu else tests.gpu)
 
     def may_have_news(self, printed: bytes) -> bool:
-        is_open = self.framework is not None and self.count < _MOST
-        return is_open and any(mark in printed for mark in _MARKS)
+        return self._is_open and any(mark in printed for mark in _MARKS)
 
     def news(self, line: str) -> Iterator[str]:
-        """Yield the state and the name of a test that this line says ended badly."""
-        is_open = self.framework is not None and self.count < _MOST and len(line) < _LONGEST_LINE
-        bad = self.framework.bad_test(line) if self.framework and is_open else None
+        """Yield the state and the name of a test that this line says ended badly; once where it has
+        several ends, as of parts."""
+        parse = self.framework.bad_test if self.framework else None
+        bad = parse(line) if parse and self._is_open and len(line) < _LONGEST_LINE else None
         if bad is None or any(fnmatchcase(bad[1], glob) for glob in self.excused):
             return
         state, name = bad
-        self.count += 1
-        yield f"{state:8} {one_line(name)}"
+        if name not in self.names:
+            self.names.add(name)
+            yield _news(state, name)
+
+    @property
+    def _is_open(self) -> bool:
+        return self.framework is not None and len(self.names) < _MOST
+
+
+def announcements(tests: Iterable[TestOutcome]) -> Iterator[str]:
+    """Yield the states and the names of the first tests that ended badly."""
+    bad = (test for test in tests if test.state in verdicts.BAD)
+    return (_news(test.state, test.name) for test in islice(bad, _MOST))
+
+
+def _news(state: str, name: str) -> str:
+    return f"{state:8} {one_line(name)}"

@@ -108,13 +108,15 @@ class Framework(Protocol):
     messages in reports describe the failure; `narrowing` matches the framework's own options that
     leave out tests or end early; `environment` are variables that it needs; `tracing_command` runs
     all tests below a tool that follows processes, if one can; `parse_tests` parses from a listing
-    what tests depend on, where that tells it."""
+    what tests depend on, where that tells it; `bad_test` parses from a line of output the state and
+    the name of a test that ended badly, where tests are printed as they end: reports decide."""
 
     tells_why: bool = False
     narrowing: str = ""
     environment: Mapping[str, str] = MappingProxyType({})
     tracing_command: Sequence[str] = ()
     parse_tests: Callable[[str], tuple[Test, ...]] | None = None
+    bad_test: Callable[[str], tuple[State, str] | None] | None = None
 
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         """Return the commands that list the tests."""
@@ -133,11 +135,6 @@ class Framework(Protocol):
     def endings(self, lines: Iterable[str]) -> Mapping[str, str]:
         """Parse from the output how test programs ended abnormally, by the names of their cases."""
         return {}
-
-    def bad_test(self, line: str) -> tuple[State, str] | None:
-        """Parse from a line of output the state and the name of a test that ended badly, as far as
-        its end alone tells; what is read of reports decides."""
-        return None
 
     def status_of(self, case: Case, ending: str) -> int | None:
         """Parse the exit code of a bad case's program, where its report or its ending tells it."""

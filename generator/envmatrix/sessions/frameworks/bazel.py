@@ -9,11 +9,15 @@ from pathlib import PurePosixPath
 from envmatrix.sessions.buildsystems.bazel import BAZEL, bazel
 from envmatrix.sessions.frameworks.base import Batch, Framework, Invocation, split
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import State
 
 # Path components of the parts of a target that Bazel runs several times.
 _BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
 # Of every program that does not end with 0: Bazel calls that an error.
 _STATUS = re.compile(r"^exited with error code (\d{1,3})$")
+# `FAIL: //package:target (Exit 1) (see /build/...)`; also of a shard, and without the exit code.
+_BAD_TEST = re.compile(r"^(?:\([\d:.]+\) )?(FAIL|TIMEOUT): (//\S+) (.*)\(see .*\)$")
+_OF_SIGNAL = re.compile(r"\((?!Exit |Aborted|shard |run )")
 
 
 class BazelTest(Framework):
@@ -51,6 +55,13 @@ class BazelTest(Framework):
         *package, target = directories
         label = f"//{'/'.join(package)}:{target}"
         return label if case.name.endswith(target) else f"{label} {case.name}"
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        match = _BAD_TEST.match(line)
+        if match is None:
+            return None
+        is_verdict = match[1] == "FAIL" and not _OF_SIGNAL.search(match[3])
+        return "failed" if is_verdict else "errored", match[2]
 
     def status_of(self, case: Case, ending: str) -> int | None:
         match = _STATUS.search(case.message) if case.state == "errored" else None

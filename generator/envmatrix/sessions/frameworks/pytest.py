@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from envmatrix.sessions.buildsystems.python import PYTHON_PATH
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, split
 from envmatrix.sessions.junit import Case
+from envmatrix.sessions.outcomes import State
 
 # Without the directory that it is started in before all others: that has the sources, and what
 # was compiled of them lies elsewhere.
 _PYTEST = ("python3", "-P", "-m", "pytest", "-p", "no:cacheprovider")
+# A line for each test as it ends, from version 8.1 on; earlier ones ignore it.
+_LINES = ("-o", "verbosity_test_cases=1")
+# `a.py::test FAILED  [ 50%]`; `[gw0] [ 50%] FAILED a.py::test` of pytest-xdist.
+_BAD_TEST = re.compile(
+    r"^(?:(?P<name>\S+?::.*?) (?P<end>FAILED|ERROR) +\[ *\d+%\]"
+    r"|\[gw\d+\] \[ *\d+%\] (?P<worker_end>FAILED|ERROR) (?P<worker_name>\S+?::.*?)) *$"
+)
 
 
 class Pytest(Framework):
@@ -31,13 +40,20 @@ class Pytest(Framework):
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
         report = f"{REPORTS}/pytest.xml"
-        argv = [*_PYTEST, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1"]
+        argv = [*_PYTEST, *_LINES, f"--junitxml={BUILD}/{report}", "-o", "junit_family=xunit1"]
         options = invocation.arguments
         batch = Batch([*argv, *options], report, directory=invocation.context.tree)
         return [
             part.with_arguments(*(part.tests or invocation.run))
             for part in split(batch, invocation.selected)
         ]
+
+    def bad_test(self, line: str) -> tuple[State, str] | None:
+        match = _BAD_TEST.match(line)
+        if match is None:
+            return None
+        is_verdict = (match["end"] or match["worker_end"]) == "FAILED"
+        return "failed" if is_verdict else "errored", match["name"] or match["worker_name"]
 
     def name_of(self, batch: Batch, case: Case, file: str) -> str:
         """Return the node id: a file, classes, a function."""
