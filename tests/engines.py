@@ -20,6 +20,8 @@ from pathlib import Path
 
 _CLONE_NEWNET = 0x40000000
 _STARTED_WITHIN_SECONDS = 60.0
+# How many characters of an engine's log a failure shows.
+_SHOWN_LOG = 3_000
 
 
 @dataclass
@@ -67,11 +69,14 @@ class Engine:
         ]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `docker` with this engine."""
+        """Run `docker` with this engine; where it has to succeed, a failure shows what the two
+        said."""
         environment = {**os.environ, "DOCKER_HOST": self.address}
-        return subprocess.run(
-            ["docker", *arguments], env=environment, check=check, capture_output=True, text=True
+        done = subprocess.run(
+            ["docker", *arguments], env=environment, check=False, capture_output=True, text=True
         )
+        assert not (check and done.returncode), f"{done.stderr}\n{self.log[-_SHOWN_LOG:]}"
+        return done
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
