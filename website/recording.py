@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -89,6 +90,7 @@ def record(directory: Path) -> Recorder:
 def output(command: str, directory: Path) -> Iterator[tuple[str, float]]:
     """Yield what a command prints at a terminal, with the seconds before it."""
     parent, child = pty.openpty()
+    termios.tcsetwinsize(child, (LINES, COLUMNS))
     variables = {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
     words = [sys.executable, "-m", *command.split()]
     with subprocess.Popen(

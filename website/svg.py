@@ -188,5 +188,7 @@ def sequence(title: str, actors: Sequence[str], steps: Sequence[Step]) -> str:
             parts.append(text(Point(start, y + 2), step.words, size=11))
         else:
             parts.append(line(Point(start, y), Point(end, y)))
-            parts.append(text(Point((start + end) / 2, y - 6), step.words, size=11))
+            # Before the next lifeline, which would strike the words out.
+            middle = start + (width if end > start else -width) / 2
+            parts.append(text(Point(middle, y - 6), step.words, size=11))
     return document(middles[-1] + 75 + 16, bottom + 12, title, parts)

@@ -110,8 +110,9 @@ def _percent(time: float, duration: float) -> str:
 def _sheet(names: Mapping[str, str], duration: float) -> str:
     frames = "".join(f"@keyframes {name}{{{style}}}\n" for style, name in names.items())
     rules = "".join(f".{name}{{animation-name:{name}}}\n" for name in names.values())
-    timing = f"text{{white-space:pre;animation:{duration:.1f}s step-end infinite}}\n"
-    return f"@media (prefers-reduced-motion:no-preference){{\n{timing}{rules}{frames}}}\n"
+    timing = f"text{{animation:{duration:.1f}s step-end infinite}}\n"
+    moving = f"@media (prefers-reduced-motion:no-preference){{\n{timing}{rules}{frames}}}\n"
+    return f"text{{white-space:pre}}\n{moving}"
 
 
 def _row(each: Appearance, name: str) -> str:

@@ -31,6 +31,7 @@ _ERASED_LINE_ABOVE = "\x1b[1A\x1b[2K"
 
 # Columns and lines of a terminal.
 Size = tuple[int, int]
+_USUAL_SIZE: Size = (80, 24)
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class LiveTable:
     ) -> None:
         self.total = ""
         self._terminal = terminal
-        self._size = size or (lambda: os.get_terminal_size(terminal.fileno()))
+        self._size = size or (lambda: size_of(terminal))
         self._clock = clock
         self._dim = (_DIM, _PLAIN) if is_coloured else ("", "")
         self._began = clock()
@@ -163,6 +164,12 @@ class LiveTable:
         if text:
             self._terminal.write(text)
             self._terminal.flush()
+
+
+def size_of(terminal: TextIO) -> Size:
+    """Return the size of a terminal; one that nobody gave a size has the usual one."""
+    columns, lines = os.get_terminal_size(terminal.fileno())
+    return columns or _USUAL_SIZE[0], lines or _USUAL_SIZE[1]
 
 
 def _is_in_foreground(terminal: TextIO) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 from collections.abc import Callable
 
 import pytest
 from tests.terminals import Terminal
 
-from envmatrix.live_table import LiveTable, clock_text, shorten
+from envmatrix.live_table import LiveTable, clock_text, shorten, size_of
 
 NAME = "test a-library-with-a-long-name cuda12.4-cudnn9.10-debian12-aarch64 1/2"
 STEP = "compile: kernels/reduce.cu"
@@ -150,3 +151,10 @@ def test_a_clock_shows_minutes_and_hours() -> None:
 )
 def test_a_text_is_shortened_to_a_width(width: int, tail: float, text: str) -> None:
     assert shorten("abcdefgh", width, tail) == text
+
+
+def test_a_terminal_that_nobody_gave_a_size_has_the_usual_one() -> None:
+    parent, child = pty.openpty()
+    with open(child, "w") as terminal, open(parent):  # noqa: PTH123 -- descriptors
+        assert os.get_terminal_size(child) == (0, 0)
+        assert size_of(terminal) == (80, 24)
