@@ -25,7 +25,7 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = False
 
 
-# Two tests at a time, by the groups of tests/scheduling.py.
+# Two tests at a time, by the groups and in the order of tests/scheduling.py.
 _TWO_AT_A_TIME = "--numprocesses=2"
 
 
@@ -44,7 +44,6 @@ def tests_all(session: nox.Session) -> None:
 def _test(session: nox.Session, *options: str) -> None:
     lint(session)
     _make_room(session)
-    # In this order: unit tests are what is left for the process that is done first.
     paths = ("--no-loadscope-reorder", "tests/integration", "tests/unit")
     session.run("pytest", _TWO_AT_A_TIME, *paths, *options, *session.posargs)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from tests.scheduling import Groups
+from tests.scheduling import Groups, turn_of
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("envmatrix", deadline=None)
@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
     return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: turn_of(item.nodeid, alone=item.get_closest_marker("alone") is not None)
+    )
 
 
 @pytest.fixture

@@ -1,39 +1,59 @@
-"""Which tests run in the same process, where two run at a time."""
+"""The process and the order of tests, where two processes run tests."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 INTEGRATION = PurePosixPath("tests/integration")
 
-# Integration tests that need no checkout, which the other process makes; about half of the time.
-APART = {
-    *("bazel", "builds", "cells", "compiler_cache", "dashboard", "doctor", "finders"),
-    *(
-        "gpu_passthrough",
-        "images",
-        "measured_facts",
-        "nvidia_apt",
-        "nvidia_versions",
-        "redist",
-        "rpm_family",
-    ),
-    "targets",
-}
+# Integration tests that need no image of a cell: one process runs them while the other one builds
+# the images that all others need.
+WITHOUT_IMAGES = frozenset(
+    {"bazel", "foreign_bases", "installation", "measured_facts", "nvidia_versions"}
+)
+# Integration tests whose images have the same names.
+SAME_IMAGES = (
+    frozenset({"components", "examples", "libraries"}),
+    frozenset({"dev_containers", "image_base"}),
+)
+
+
+class Turn(IntEnum):
+    """The order in which processes take tests."""
+
+    WITHOUT_IMAGES = 1
+    WITH_IMAGES = 2
+    # The other process has unit tests left by then, which need not wait for these.
+    ALONE = 3
+    UNIT = 4
+
+
+def turn_of(nodeid: str, *, alone: bool) -> Turn:
+    """Return the turn of a test; `alone` if no other integration test may run meanwhile."""
+    if (name := _integration_name(nodeid)) is None:
+        return Turn.UNIT
+    if alone:
+        return Turn.ALONE
+    return Turn.WITHOUT_IMAGES if name in WITHOUT_IMAGES else Turn.WITH_IMAGES
 
 
 def group_of(nodeid: str) -> str:
-    """Return the name of the group that a test is of, which runs in one process and in order.
+    """Return the name of the group of a test, which runs in one process and in order: its module,
+    or several of integration tests."""
+    name = _integration_name(nodeid)
+    for names in (WITHOUT_IMAGES, *SAME_IMAGES):
+        if name in names:
+            return " ".join(sorted(names))
+    return nodeid.partition("::")[0]
 
-    The integration tests are two groups, so that each fixture of theirs is made once, and tests
-    that build images of one name, or look at them, follow each other.
-    """
+
+def _integration_name(nodeid: str) -> str | None:
+    """Return the name of a module of integration tests, or None if the test is of another one."""
     module = PurePosixPath(nodeid.partition("::")[0])
-    if module.parent != INTEGRATION:
-        return str(module)
-    return "apart" if module.stem.removeprefix("test_") in APART else "checkouts"
+    return module.stem.removeprefix("test_") if module.parent == INTEGRATION else None
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]

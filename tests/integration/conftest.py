@@ -235,18 +235,24 @@ def checkout(template: Path, tmp_path: Path) -> Checkout:
     return Checkout(shutil.copytree(template, tmp_path / "checkout"))
 
 
-@pytest.fixture
-def project(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Project]:
-    """A project without a matrix yet, whose images are removed at the end."""
-    root = tmp_path / "repository"
+@contextmanager
+def new_project(engine: docker.DockerClient, directory: Path) -> Iterator[Project]:
+    """Yield a project without a matrix yet, whose images are removed at the end."""
+    root = directory / "repository"
     for name in ("envs", "examples"):
         shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / lock_file.FILE, root)
-    variables = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "TMPDIR": str(tmp_path)}
+    variables = {"XDG_CONFIG_HOME": str(directory / "config"), "TMPDIR": str(directory)}
     yield Project(root, variables)
-    for directory in root.glob("dockerfiles/*"):
-        for image in engine.images.list(f"envmatrix/{directory.name}"):
+    for environment in root.glob("dockerfiles/*"):
+        for image in engine.images.list(f"envmatrix/{environment.name}"):
             engine.images.remove(str(image.id), force=True)
+
+
+@pytest.fixture
+def project(engine: docker.DockerClient, tmp_path: Path) -> Iterator[Project]:
+    with new_project(engine, tmp_path) as project:
+        yield project
 
 
 @pytest.fixture(scope="module")

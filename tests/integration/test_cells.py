@@ -88,6 +88,8 @@ def test_the_cross_image_shares_the_cuda_layers_of_the_native_one(
     assert runtime[-1] in devel, "the runtime's tree"
 
 
+# test_roundtrip.py verifies the same cell, with its base.
+@pytest.mark.long
 def test_an_image_is_reproduced_bit_for_bit(envmatrix: Envmatrix) -> None:
     done = envmatrix("verify", CELL, "--no-bases", "--json")
 

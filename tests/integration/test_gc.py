@@ -32,21 +32,39 @@ def package_of(root: Path) -> Artifact:
     return lock_file.load(root).sets["debian12-amd64-runtime"].artifacts[0]
 
 
+def own_cache(checkout: Checkout, other: Engine, cache: Path) -> None:
+    """Have another engine, and a cache without a file."""
+    checkout.variables |= {"DOCKER_HOST": other.address, "ENVMATRIX_CACHE": str(cache)}
+
+
+def add_old_files(checkout: Checkout) -> None:
+    """Have a file of the lock and one of no lock in the cache, in which all is old."""
+    cache = Path(checkout.variables["ENVMATRIX_CACHE"])
+    for sha256 in (package_of(checkout.root).sha256, "f" * 64):
+        file = cache / "artifacts/sha256" / sha256[:2] / sha256
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 1000)
+    age(cache)
+
+
 @pytest.fixture
 def used(checkout: Checkout, other: Engine, registry: str, tmp_path: Path) -> Checkout:
     """A checkout that has pulled its images, with an old image and old files beside them."""
     checkout.use(f"{registry}/collected")
     checkout.run("push")
-    cache = tmp_path / "cache"
-    checkout.variables |= {"DOCKER_HOST": other.address, "ENVMATRIX_CACHE": str(cache)}
+    own_cache(checkout, other, tmp_path / "cache")
     with other.reaching(int(registry.rpartition(":")[2])):
         checkout.run("pull")
-    item = package_of(checkout.root)
-    for sha256 in (item.sha256, "f" * 64):
-        file = cache / "artifacts/sha256" / sha256[:2] / sha256
-        file.parent.mkdir(parents=True)
-        file.write_bytes(b"x" * 1000)
-    age(cache)
+    add_old_files(checkout)
+    return checkout
+
+
+@pytest.fixture
+def recorded(checkout: Checkout, other: Engine, tmp_path: Path) -> Checkout:
+    """A checkout that the cache has on record, with old files, and without images."""
+    own_cache(checkout, other, tmp_path / "cache")
+    checkout.run("lock")
+    add_old_files(checkout)
     return checkout
 
 
@@ -122,30 +140,30 @@ def test_an_image_that_is_derived_from_one_is_replaced_and_never_reused(
     assert set(used.actions().values()) == {"reuse"}
 
 
-def test_what_a_revision_or_another_checkout_needs_is_kept(used: Checkout) -> None:
-    committed(used.root)
-    lock = used.root / "matrix.lock.json"
-    item = package_of(used.root)
+def test_what_a_revision_or_another_checkout_needs_is_kept(recorded: Checkout) -> None:
+    committed(recorded.root)
+    lock = recorded.root / "matrix.lock.json"
+    item = package_of(recorded.root)
     lock.write_text(lock.read_text().replace(item.sha256, item.sha256[:12] + "0" * 52))
 
     def goes(*arguments: str) -> list[str]:
-        rows = json.loads(used.run("gc", "--dry-run", "--json", *arguments).stdout)
+        rows = json.loads(recorded.run("gc", "--dry-run", "--json", *arguments).stdout)
         return sorted(Path(row["names"][0]).name for row in rows if row["kind"] == "artifact")
 
     assert goes() == sorted([item.sha256, "f" * 64])
     assert goes("--keep", "HEAD") == ["f" * 64]
-    assert "cannot be read" in used.run("gc", "--keep", "nothing", expect=2).stderr
+    assert "cannot be read" in recorded.run("gc", "--keep", "nothing", expect=2).stderr
     lock.write_text("{")
-    assert "nothing is removed" in used.run("gc", "--yes", expect=1).stderr
+    assert "nothing is removed" in recorded.run("gc", "--yes", expect=1).stderr
 
 
 def test_what_noxw_installed_for_repositories_that_are_gone_goes(
-    used: Checkout, tmp_path: Path
+    recorded: Checkout, tmp_path: Path
 ) -> None:
-    cache = Path(used.variables["ENVMATRIX_CACHE"])
-    for name, root in (("gone", tmp_path / "gone"), ("here", used.root)):
+    cache = Path(recorded.variables["ENVMATRIX_CACHE"])
+    for name, root in (("gone", tmp_path / "gone"), ("here", recorded.root)):
         (cache / f"venv-{name}").mkdir()
         (cache / f"venv-{name}/.ready").write_text(f"{root}\n")
     age(cache)
-    used.run("gc", "--yes")
+    recorded.run("gc", "--yes")
     assert [path.name for path in cache.glob("venv-*")] == ["venv-here"]

@@ -9,7 +9,7 @@ import docker
 import pytest
 from tests.images import build, pushed
 from tests.integration.conftest import CELL as CELL_OF_ALL
-from tests.integration.conftest import Project
+from tests.integration.conftest import Project, new_project
 
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock import lock_file
@@ -82,6 +82,17 @@ def ask_for(project: Project, image: str, **changes: str) -> None:
     project.ask_for(MATRIX.format(**{**values, **changes}))
 
 
+@pytest.fixture(scope="module")
+def locked(
+    engine: docker.DockerClient, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    """A project with a cell whose CUDA is in the image."""
+    with new_project(engine, tmp_path_factory.mktemp("image-source")) as project:
+        ask_for(project, image)
+        project.lock()
+        yield project
+
+
 def layers(engine: docker.DockerClient, image: str) -> list[str]:
     digests: list[str] = engine.images.get(image).attrs["RootFS"]["Layers"]
     return digests
@@ -95,17 +106,15 @@ def files_of_cuda(engine: docker.DockerClient, image: str) -> set[str]:
 
 
 def test_what_an_image_has_is_found_and_used_as_it_is(
-    engine: docker.DockerClient, image: str, project: Project
+    engine: docker.DockerClient, image: str, locked: Project
 ) -> None:
-    ask_for(project, image)
-    project.lock()
-    done = project.run("run", "compile", CELL)
+    done = locked.run("run", "compile", CELL)
 
     digits = image.partition("sha256:")[2][:12]
-    versions = lock_file.load(project.root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
+    versions = lock_file.load(locked.root).sets[f"debian12-amd64-{digits}-cuda{RELEASE}"].versions
     assert versions == {"cuda": RELEASE, "cccl": "", "cudart": "13", "nvcc": ""}
     assert "banner" not in done.stdout
-    assert project.machines(CELL) == {"x86_64"}
+    assert locked.machines(CELL) == {"x86_64"}
 
     devel = f"envmatrix/{ENVIRONMENT}:devel-amd64"
     own = layers(engine, image)
@@ -113,20 +122,16 @@ def test_what_an_image_has_is_found_and_used_as_it_is(
     assert files_of_cuda(engine, devel) == files_of_cuda(engine, image) != set()
 
 
-def test_what_is_built_on_an_image_is_known_explained_and_reproduced(
-    image: str, project: Project
-) -> None:
-    ask_for(project, image)
-    project.lock()
-    project.run("lock", "--check")
-    project.run("build")
+def test_what_is_built_on_an_image_is_known_explained_and_reproduced(locked: Project) -> None:
+    locked.run("lock", "--check")
+    locked.run("build")
 
-    rows = json.loads(project.run("plan", "--json").stdout)
-    verified = json.loads(project.run("verify", CELL, "--json").stdout)
+    rows = json.loads(locked.run("plan", "--json").stdout)
+    verified = json.loads(locked.run("verify", CELL, "--json").stdout)
 
     assert [row["action"] for row in rows] == ["reuse", "reuse"]
     assert [row["differences"] for row in verified] == [[], []]
-    assert "an image in which" in project.run("why", CELL).stdout
+    assert "an image in which" in locked.run("why", CELL).stdout
 
 
 def test_what_an_image_has_of_the_system_is_not_installed_again(

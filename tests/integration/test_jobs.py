@@ -160,7 +160,9 @@ def mirror(jobs: Checkout, tmp_path: Path) -> Iterator[type[SlowMirror]]:
         if ":runtime-" in row["image"]
     )
     cache = ImageRecords(tmp_path / "cache")
-    shutil.copytree(cache_directory() / "made", cache.cache / "made")
+    # Without what another process is just writing, whose names have a suffix.
+    ignore = shutil.ignore_patterns("*.*")
+    shutil.copytree(cache_directory() / "made", cache.cache / "made", ignore=ignore)
     cache.forget(row["fingerprint"])
     store, lock = Store.of_user(), lock_file.load(jobs.root)
     attributes = {

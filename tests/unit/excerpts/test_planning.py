@@ -75,6 +75,7 @@ FILES = (
     file_of("usr/include/deep/b.h", b"b" * 5000),
     file_of("usr/lib/other.a", library()),
 )
+DEB = deb_of(*FILES)
 
 
 @pytest.mark.parametrize(("compress", "suffix"), [(xz_of, "xz"), (zstd_of, "zst")])
@@ -89,7 +90,7 @@ def test_an_excerpt_has_the_selected_members_alone(compress: Compress, suffix: s
 
 
 def test_an_excerpt_of_ranges_is_that_of_the_whole_file() -> None:
-    content = deb_of(*FILES)
+    content = DEB
     excerpt = excerpt_of(content, HEADERS)
     assert composed(excerpt, content) == compose(excerpt, BytesReader(content))
     assert package(composed(excerpt, content), "x").sha256 == excerpt.sha256
@@ -97,9 +98,7 @@ def test_an_excerpt_of_ranges_is_that_of_the_whole_file() -> None:
 
 def test_an_excerpt_is_a_package(tmp_path: Path) -> None:
     control = tar(file_of("control", b"Package: a\nVersion: 1\nArchitecture: all\n"), mode="w:xz")
-    content = deb_of(*FILES).replace(
-        ar(control_tar_xz=b"control")[8:], ar(control_tar_xz=control)[8:]
-    )
+    content = DEB.replace(ar(control_tar_xz=b"control")[8:], ar(control_tar_xz=control)[8:])
     file = tmp_path / "a.deb"
     file.write_bytes(composed(excerpt_of(content, HEADERS), content))
     subprocess.run(["dpkg-deb", "-x", file, tmp_path], check=True)
@@ -143,7 +142,7 @@ def test_an_excerpt_of_a_wheel_has_the_selected_members_alone(method: int) -> No
 @pytest.mark.parametrize(
     ("content", "patterns", "name"),
     [
-        pytest.param(deb_of(*FILES), ("usr/*",), "a.deb", id="all of it is used"),
+        pytest.param(DEB, ("usr/*",), "a.deb", id="all of it is used"),
         pytest.param(wheel_of(), ("p/lib/*",), "a.whl", id="most of it is used"),
     ],
 )
@@ -161,8 +160,8 @@ def one_block(blocks: Sequence[bytes]) -> bytes:
     ("content", "patterns", "name", "reason"),
     [
         (deb_of(*FILES, compress=one_block), HEADERS, "a.deb", "compressed in 1 block$"),
-        (deb_of(*FILES), HEADERS, "a.rpm", "made of .deb, .whl, .zip files only"),
-        (deb_of(*FILES), ("var/*",), "a.deb", "no member is selected"),
+        (DEB, HEADERS, "a.rpm", "made of .deb, .whl, .zip files only"),
+        (DEB, ("var/*",), "a.deb", "no member is selected"),
         (wheel_of(), ("var/*",), "a.whl", "no member is selected"),
         (ar(data_tar_gz=b""), HEADERS, "a.deb", "its `data.tar.gz` is in one piece"),
         (b"no archive", HEADERS, "a.deb", "it is no Debian package"),
@@ -177,7 +176,7 @@ def test_a_file_of_which_no_excerpt_can_be_made_has_a_reason(
 
 
 def test_a_small_file_has_no_excerpt() -> None:
-    content = deb_of(*FILES)
+    content = DEB
     item = package(content, "a.deb")
     assert not is_large(item)
     assert is_large(replace(item, size=LEAST_SAVED + 1))
@@ -185,7 +184,7 @@ def test_a_small_file_has_no_excerpt() -> None:
 
 
 def test_a_package_in_several_blocks_is_promising() -> None:
-    content = deb_of(*FILES)
+    content = DEB
     assert is_promising(package(content, "a.deb"), BytesReader(content), HEADERS)
 
 
@@ -199,7 +198,7 @@ def test_a_wheel_is_promising_by_its_directory() -> None:
 
 
 def test_ranges_of_another_file_are_unsuitable() -> None:
-    content = deb_of(*FILES)
+    content = DEB
     excerpt = excerpt_of(content, HEADERS)
     other = deb_of(*FILES[::-1])
     with pytest.raises(Unsuitable):
