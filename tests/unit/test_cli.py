@@ -197,7 +197,7 @@ def gapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_impossible_cells_are_counted_and_then_explained(envmatrix: Prompt) -> None:
     state = envmatrix("status").out
     assert state == envmatrix().out
-    first = "matrix   3 cells, 1 library; 1 more cell is impossible: `envmatrix why` explains them"
+    first = "matrix   3 cells (1 more is impossible: see `envmatrix why`), 1 library"
     assert state.splitlines()[0] == first
     answer = envmatrix("why")
     assert answer.status == 0

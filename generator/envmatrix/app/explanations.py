@@ -10,8 +10,10 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.files import LOCK
 from envmatrix.matrix.selection import (
     Explanation,
+    Presence,
     candidates_named,
     explain,
+    presence_of,
     refusal,
     short_names,
 )
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from envmatrix.plan.package_reasons import Membership
 
 
+# Characters of names that may mean several cells.
+_SEVERAL = frozenset("*?[,")
+
+
 @dataclass(frozen=True, slots=True)
 class PackageExplanation:
     """A package of the lock, and the sets that contain it."""
@@ -31,23 +37,34 @@ class PackageExplanation:
     memberships: tuple[Membership, ...]
 
 
-def explain_impossible(workspace: Workspace) -> Iterator[Explanation]:
-    """Yield why each cell of the axes that is not possible is not."""
+def explain_impossible(workspace: Workspace) -> Iterator[Presence]:
+    """Yield why each cell that a compatibility rule leaves out is not in the matrix."""
     matrix = workspace.matrix
-    return (explain(matrix, exclusion.cell) for exclusion in matrix.impossible)
+    return (presence_of(matrix, exclusion.cell) for exclusion in matrix.impossible)
+
+
+def explain_name(workspace: Workspace, name: str) -> Explanation | PackageExplanation | None:
+    """Return the explanation of the cell or the locked package of a name; None for a name of
+    several cells. Raise ConfigurationError for a name of neither; one of both is a cell."""
+    if _SEVERAL.isdisjoint(name):
+        cells = candidates_named(workspace.matrix, name)
+        if not cells:
+            return _explain_package(workspace, name)
+        if not cells[1:]:
+            return explain(workspace.matrix, cells[0])
+    return None
 
 
 def explain_names(
     workspace: Workspace, names: Sequence[str]
-) -> Iterator[Explanation | PackageExplanation]:
-    """Yield the explanations of cells, by names or globs, and of locked packages. Raise
-    ConfigurationError for a name of neither; one of both is a cell."""
+) -> Iterator[Presence | PackageExplanation]:
+    """Yield the presence of each cell that names and globs mean, and the explanation of each locked
+    package, as `explain_name` does."""
     matrix = workspace.matrix
     for name in (part.strip() for text in names for part in text.split(",")):
         cells = candidates_named(matrix, name)
-        if cells:
-            yield from (explain(matrix, cell) for cell in cells)
-        else:
+        yield from (presence_of(matrix, cell) for cell in cells)
+        if not cells:
             yield _explain_package(workspace, name)
 
 

@@ -103,7 +103,8 @@ def _failure(error: Exception) -> JobResult:
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
             message = ": ".join(filter(None, (error.message, printable(_first_failure(error)))))
-            return JobResult("failed", message=message, error=error.name)
+            remedy = error.remedy if isinstance(error, StepFailed) else ""
+            return JobResult("failed", message=message, error=error.name, remedy=remedy)
         case OSError():  # as of a full disk
             return JobResult("failed", message=explained(error, cache_directory()))
     raise error

@@ -41,13 +41,12 @@ def _matrix(workspace: Workspace, _today: date, _console: Console) -> Part:
     matrix = workspace.matrix
     cells = number_of(len(matrix.cells), "cell")
     names = [library.name for library in matrix.libraries]
+    if matrix.impossible:
+        impossible = number_of(len(matrix.impossible), "more is", "more are")
+        cells += f" ({impossible} impossible: see `envmatrix why`)"
     if not names:
         return Part("matrix", f"{cells}, no library: add one to {MATRIX}", "envmatrix build")
-    text = f"{cells}, {number_of(len(names), 'library', 'libraries')}"
-    if matrix.impossible:
-        impossible = number_of(len(matrix.impossible), "more cell is", "more cells are")
-        text += f"; {impossible} impossible: `envmatrix why` explains them"
-    return Part("matrix", text)
+    return Part("matrix", f"{cells}, {number_of(len(names), 'library', 'libraries')}")
 
 
 def _lock(workspace: Workspace, _today: date, _console: Console) -> Part:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from envmatrix.app.explanations import PackageExplanation, explain_impossible, explain_names
+from envmatrix.app.explanations import (
+    PackageExplanation,
+    explain_impossible,
+    explain_name,
+    explain_names,
+)
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_cell
@@ -18,7 +23,7 @@ from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import Explanation
+from envmatrix.matrix.selection import Explanation, Presence
 from envmatrix.matrix.tiers import tiers_with
 from envmatrix.text import number_of
 
@@ -28,8 +33,6 @@ if TYPE_CHECKING:
 
 # More cells that use a set are counted, not named.
 _MOST_NAMED = 3
-# Characters of names that may mean several cells.
-_GLOB = frozenset("*?[,")
 
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
@@ -44,25 +47,54 @@ def command(*, names: Sequence[str], as_json: bool, console: Console) -> None:
     """
     workspace = Workspace.here()
     if not names:
-        rows: list[Explanation | PackageExplanation] = [*explain_impossible(workspace)]
-        if not rows:
+        _show_all([*explain_impossible(workspace)], as_json=as_json)
+        if not workspace.matrix.impossible:
             console.say("every cell of the matrix is possible")
+        return
+    row = None if names[1:] else explain_name(workspace, names[0])
+    if row is None:
+        _show_all([*explain_names(workspace, names)], as_json=as_json)
+    elif isinstance(row, PackageExplanation):
+        display.show(_package_row(row), _package_lines(row), as_json=as_json)
     else:
-        rows = [*explain_names(workspace, names)]
-        cells = [row.cell for row in rows if isinstance(row, Explanation)]
-        options.warn_of_ends(cells, workspace.matrix.facts, console)
-    is_single = len(names) == len(rows) == 1 and _GLOB.isdisjoint(names[0])
-    documents = [_document(row, workspace.matrix) for row in rows]
-    lines = (line for row in rows for line in _text(row, workspace.matrix, is_single=is_single))
-    display.show(documents[0] if is_single else documents, lines, as_json=as_json)
+        _show_cell(row, workspace.matrix, console, as_json=as_json)
 
 
-def _document(row: Explanation | PackageExplanation, matrix: Matrix) -> dict[str, object]:
-    if isinstance(row, PackageExplanation):
-        return {"package": row.package, "sets": [*map(_membership_row, row.memberships)]}
-    release = matrix.facts.release(row.cell.cuda)
-    ends = lifetimes([row.cell], matrix.facts)
-    return {**_row(row, release, ends), "tiers": tiers_with(matrix, row.cell)}
+def _show_all(rows: Sequence[Presence | PackageExplanation], *, as_json: bool) -> None:
+    """Show cells in a line each, and packages."""
+    documents = [
+        _package_row(row) if isinstance(row, PackageExplanation) else _presence_row(row)
+        for row in rows
+    ]
+    lines = (
+        line
+        for row in rows
+        for line in (_package_lines(row) if isinstance(row, PackageExplanation) else [str(row)])
+    )
+    display.show(documents, lines, as_json=as_json)
+
+
+def _show_cell(
+    explanation: Explanation, matrix: Matrix, console: Console, *, as_json: bool
+) -> None:
+    tiers = tiers_with(matrix, explanation.cell)
+    release = matrix.facts.release(explanation.cell.cuda)
+    ends = lifetimes([explanation.cell], matrix.facts)
+    options.warn_of_ends([explanation.cell], matrix.facts, console)
+    row = {**_row(explanation, release, ends), "tiers": tiers}
+    display.show(row, _lines(explanation, tiers, release, ends), as_json=as_json)
+
+
+def _presence_row(presence: Presence) -> dict[str, object]:
+    return {
+        "cell": presence.cell.id,
+        "present": presence.present,
+        "reason": presence.reason,
+    }
+
+
+def _package_row(row: PackageExplanation) -> dict[str, object]:
+    return {"package": row.package, "sets": [*map(_membership_row, row.memberships)]}
 
 
 def _membership_row(row: Membership) -> dict[str, object]:
@@ -76,18 +108,9 @@ def _membership_row(row: Membership) -> dict[str, object]:
     }
 
 
-def _text(
-    row: Explanation | PackageExplanation, matrix: Matrix, *, is_single: bool
-) -> Iterator[str]:
-    if isinstance(row, PackageExplanation):
-        for membership in row.memberships:
-            yield from _membership_lines(row.package, membership)
-    elif is_single:
-        release = matrix.facts.release(row.cell.cuda)
-        ends = lifetimes([row.cell], matrix.facts)
-        yield from _lines(row, tiers_with(matrix, row.cell), release, ends)
-    else:
-        yield _summary(row)
+def _package_lines(row: PackageExplanation) -> Iterator[str]:
+    for membership in row.memberships:
+        yield from _membership_lines(row.package, membership)
 
 
 def _membership_lines(package: str, row: Membership) -> Iterator[str]:
@@ -110,18 +133,11 @@ def _named(cells: Sequence[Cell]) -> str:
     return f"{named} and {number_of(more, 'more cell')}" if more > 0 else named
 
 
-def _summary(explanation: Explanation) -> str:
-    state = "exists" if explanation.present else "does not exist"
-    return f"{explanation.cell} {state}: {explanation.reason}"
-
-
 def _row(
     explanation: Explanation, release: CudaRelease | None, ends: Sequence[Lifetime]
 ) -> dict[str, object]:
     return {
-        "cell": explanation.cell.id,
-        "present": explanation.present,
-        "reason": explanation.reason,
+        **_presence_row(explanation),
         "rules": [asdict(verdict) for verdict in explanation.verdicts],
         "cuda": _release_row(release) if release else None,
         "end_of_life": [_lifetime_row(lifetime, options.today()) for lifetime in ends],
@@ -159,7 +175,7 @@ def _lines(
     release: CudaRelease | None,
     ends: Sequence[Lifetime],
 ) -> Iterator[str]:
-    yield _summary(explanation)
+    yield str(explanation)
     if explanation.position:
         yield f"  asked for at {explanation.position}"
     if explanation.names:

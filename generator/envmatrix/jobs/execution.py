@@ -34,7 +34,8 @@ _ENDS_OTHERS: Collection[JobState] = ("failed", "interrupted")
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """The end of a job: when it started, in seconds after the execution did, and how long it took;
-    why it ended so, its tests by state, and the name of its error in `errors`."""
+    why it ended so, and what to do about it if that is known; its tests by state, and the name of
+    its error in `errors`."""
 
     state: JobState
     started: float = 0.0
@@ -42,6 +43,7 @@ class JobResult:
     message: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
+    remedy: str = ""
 
     @property
     def is_bad(self) -> bool:

@@ -28,13 +28,21 @@ _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """The reason that a cell is in the matrix or not; `verdicts` are of all rules, passed or
-    not."""
+class Presence:
+    """Whether a cell is in the matrix, and the reason."""
 
     cell: Candidate
     present: bool
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.cell} {'exists' if self.present else 'does not exist'}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation(Presence):
+    """The same with the `verdicts` of all rules, passed or not, and what it leads to."""
+
     verdicts: tuple[Verdict, ...]
     position: Position | None
     names: tuple[str, ...] = ()
@@ -115,6 +123,13 @@ def candidates_named(matrix: Matrix, pattern: str) -> tuple[Candidate, ...]:
     )
 
 
+def presence_of(matrix: Matrix, cell: Candidate) -> Presence:
+    """Return whether a cell is in the matrix, without all that `explain` tells of it."""
+    entry = cell if isinstance(cell, Cell) else _exclusion(matrix, cell)
+    verdicts = () if entry else _trace(matrix, cell)
+    return Presence(cell, entry is cell, _reason(matrix, entry, verdicts))
+
+
 def explain(matrix: Matrix, cell: Candidate) -> Explanation:
     entry = cell if isinstance(cell, Cell) else _exclusion(matrix, cell)
     verdicts = _trace(matrix, cell)
@@ -159,7 +174,12 @@ def _absent_names(matrix: Matrix) -> Mapping[str, Candidate]:
 
 
 def _exclusion(matrix: Matrix, cell: Candidate) -> Exclusion | None:
-    return next((exclusion for exclusion in matrix.exclusions if exclusion.cell == cell), None)
+    return _exclusions(matrix).get(cell.id)
+
+
+@lru_cache(maxsize=8)
+def _exclusions(matrix: Matrix) -> Mapping[str, Exclusion]:
+    return {exclusion.cell.id: exclusion for exclusion in matrix.exclusions}
 
 
 def refusal(matrix: Matrix, name: str) -> Problem:

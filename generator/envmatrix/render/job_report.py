@@ -25,6 +25,8 @@ def lines(report: Report, verb: str) -> Iterator[str]:
     failures = [*report.in_state("failed")]
     for job, result in failures[:_MOST]:
         yield f"failed    {job}: {one_line(result.message)}"
+        if result.remedy:
+            yield f"          {result.remedy}"
         yield f"          {shlex.join(job.command)}"
     if len(failures) > _MOST:
         yield f"and {len(failures) - _MOST} more failed; --json and the JUnit file have all"
@@ -69,6 +71,7 @@ def _row(job: Job, result: JobResult) -> Mapping[str, object]:
         "seconds": result.seconds,
         "message": result.message,
         "error": result.error,
+        "remedy": result.remedy,
         "tests": result.counts,
         "command": job.command,
     }

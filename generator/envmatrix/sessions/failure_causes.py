@@ -41,13 +41,12 @@ _PACKAGE_TO_LINK = (
 
 _COPIED = "give it a copy of its source to write to: `build: {source_tree: copied}`"
 
-# What images lack: programs, shared libraries other than those of the driver, and libraries to link
-# with.
+# What images lack, in the words of shells, loaders and linkers: programs, shared libraries other
+# than those of the driver, and libraries to link with.
 _LACKING: Mapping[str, Judgement] = {
-    (
-        r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
-        r"(?:command )?not found$"
-    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    r"^\S*sh: (?:line )?(?:\d+: )?([\w+.-]+): (?:command )?not found$": Judgement(
+        "environment", NO_PROGRAM, PACKAGE
+    ),
     (
         r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
         r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
@@ -115,6 +114,10 @@ _RULES: Mapping[str, Judgement] = {
         r"|\bbad gateway\b|\bservice unavailable\b|read timed out"
     ): Judgement("infrastructure", "a server that it asks does not answer"),
     **_LACKING,
+    (
+        r"(?i)(?:^|[\s:])(?:sh|bash|env|make|/bin/sh)?[:\s\d]*\s*'?([\w+.-]+)'?: "
+        r"(?:command )?not found$"
+    ): Judgement("environment", NO_PROGRAM, PACKAGE),
 }
 
 # CMake's multi-line error for a missing program that a library requires.
@@ -191,7 +194,7 @@ def _judge(
 def _is_part_of(name: str, library: str) -> bool:
     """Return whether a program or a library is by its name one that the library builds itself."""
     plain, own = (re.sub(r"^lib|[^a-z0-9]", "", text.lower()) for text in (name, library))
-    return bool(own) and own in plain
+    return bool(own) and plain.startswith(own)
 
 
 # What programs say before they wait, to ask again what no network can answer: CMake for over a

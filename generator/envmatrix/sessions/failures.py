@@ -33,9 +33,11 @@ class StepFailed(EnvmatrixError):
         output: Sequence[str],
         *,
         failures: Sequence[tuple[str, str]] = (),
+        remedy: str = "",
     ) -> None:
         """Take the last `output`, and the `failures` in it, each a state and what has it: they are
-        repeated below the output."""
+        repeated below the output. `remedy` is the part of the hint about the cause, if it is
+        known."""
         self.output, self.failures = tuple(output[-_SHOWN_LINES:]), tuple(failures)
         repeated = [f"{state:8} {text}" for state, text in failures[:_MOST_FAILURES]]
         if (more := len(failures) - _MOST_FAILURES) > 0:
@@ -44,6 +46,7 @@ class StepFailed(EnvmatrixError):
         # The program's own, not one of ours; but what failed was never skipped.
         self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
         self.cause = cause
+        self.remedy = remedy
 
 
 class OutOfMemory(StepFailed):
@@ -108,7 +111,15 @@ def program_failed(
     message = f"{_where(context, step)} failed with {describe_status(status)}{reason}"
     hint = "; ".join(filter(None, (judgement.hint, step_hint(context, step))))
     errors = [("failed", line) for line in placed_errors(completed.lines)]
-    return StepFailed(status, judgement.cause, message, hint, completed.lines, failures=errors)
+    return StepFailed(
+        status,
+        judgement.cause,
+        message,
+        hint,
+        completed.lines,
+        failures=errors,
+        remedy=judgement.hint,
+    )
 
 
 def without_network(context: BuildContext, step: str, lines: Sequence[str]) -> StepFailed:

@@ -266,7 +266,15 @@ class Testing:
         rows = [
             (test.state, one_line(paths.text(text))) for test, text in zip(bad, texts, strict=True)
         ]
-        return _TestsFailed(status, cause, message, hint, paths.texts(lines), failures=rows)
+        return _TestsFailed(
+            status,
+            cause,
+            message,
+            hint,
+            paths.texts(lines),
+            failures=rows,
+            remedy=judgement.hint,
+        )
 
     def _read_reports(
         self, batch: Batch, report: str, lines: Sequence[str]

@@ -37,6 +37,19 @@ def test_people_see_failures_numbers_and_what_to_do_next() -> None:
     ]
 
 
+def test_a_failure_with_a_known_remedy_says_what_to_do() -> None:
+    remedy = "list its package under `packages` in envs/devel.yaml"
+    failed = JobResult("failed", message="no program `jq`", remedy=remedy)
+    report = replace(REPORT, results={"c": failed}, cells={})
+    assert [*lines(report, "test")][:3] == [
+        "failed    compile ops cell: no program `jq`",
+        f"          {remedy}",
+        "          envmatrix run compile cell",
+    ]
+    (job,) = json.loads(json.dumps(report_document(report)))["jobs"]
+    assert job["remedy"] == remedy
+
+
 def test_an_interrupted_run_can_go_on() -> None:
     results = {"c": JobResult("interrupted"), "t": JobResult("left out")}
     *_, total, following = lines(replace(REPORT, results=results, is_interrupted=True), "test")

@@ -333,7 +333,7 @@ def test_what_is_no_dashboard_is_left_as_it_is(
 def test_a_store_without_a_valid_result_is_no_success(
     repository: Path, envmatrix: Prompt, column: str
 ) -> None:
-    assert envmatrix("report", "--check").status == 0
+    assert envmatrix("report", "--check").err == ""
     with (
         connect(repository / ".envmatrix/results.sqlite") as database,
         database.engine.begin() as connection,

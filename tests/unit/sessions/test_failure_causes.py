@@ -153,6 +153,7 @@ def test_what_an_image_lacks_is_told_with_the_flavour_to_extend(
         LOADER.format("libnvidia-ml.so.1"),
         "warning: cannot find -lfmt in the list",
         "library not found: x",
+        "the user bob: not found",
     ],
 )
 def test_what_a_package_does_not_have_is_blamed_on_no_image(line: str) -> None:
