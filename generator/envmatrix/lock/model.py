@@ -243,9 +243,10 @@ def sets_below(request: Request) -> tuple[str, ...]:
 
 def asks_for_nothing(request: Request) -> bool:
     """Return whether a request is for a part of CUDA of which images have no component."""
-    if isinstance(request, SystemRequest):
-        return request.resolver == "apt-files" and not request.packages
-    return isinstance(request, ReleaseRequest | RepositoryRequest) and not request.packages
+    match request:
+        case ReleaseRequest() | RepositoryRequest() | SystemRequest(resolver="apt-files"):
+            return not request.packages
+    return False
 
 
 def helper_of(key: str, sets: Mapping[str, PackageSet], host_arch: str) -> str | None:
