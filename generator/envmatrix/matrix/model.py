@@ -231,6 +231,16 @@ class Matrix:
     def by_id(self) -> Mapping[str, Cell]:
         return {cell.id: cell for cell in self.cells}
 
+    @cached_property
+    def variants(self) -> tuple[Library, ...]:
+        """The variants of all libraries, of which each without variants is its own."""
+        return tuple(variant for library in self.libraries for variant in library.expanded)
+
+    @cached_property
+    def declared(self) -> Mapping[str, Library]:
+        """The libraries by their keys in matrix.yaml."""
+        return {library.name: library for library in self.libraries}
+
     @property
     def omitted_paths(self) -> tuple[str, ...]:
         """The patterns of files of packages that images omit, sorted."""
