@@ -24,9 +24,9 @@ _END = r"(?=$|[/=:,])"
 
 
 def write_for_host(context: BuildContext) -> None:
-    """Write the commands beside the build directory, if the build system wrote any; those of a
-    variant are for the analyser alone."""
-    if context.variant.name:
+    """Write the commands beside the build directory, if the build system wrote any; those of
+    an instrumented build are for the analyser alone."""
+    if context.instrumentation.name:
         return
     with context.build.opened() as build:
         try:

@@ -9,7 +9,7 @@ from tests.unit.sessions.contexts import context_in
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.compile_commands import FILE, for_host, write_for_host
-from envmatrix.sessions.context import Variant
+from envmatrix.sessions.context import Instrumentation
 
 PLACES = {"/src": "/home/me/my library", "/build": "/home/me/build/cell/solver/devel"}
 
@@ -55,7 +55,7 @@ def test_commands_are_beside_the_build_directory(tmp_path: Path) -> None:
     context = context_in(tmp_path)
     with context.build.opened() as build:
         build.write(FILE, b'[{"directory": "/build", "command": "cc a.c", "file": "/src/a.c"}]')
-    write_for_host(replace(context, variant=Variant("asan")))
+    write_for_host(replace(context, instrumentation=Instrumentation("asan")))
     assert not (context.directory / FILE).exists()
     write_for_host(context)
     (row,) = json.loads((context.directory / FILE).read_text())
