@@ -59,7 +59,7 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
     with context.build.opened() as build:
         for path in (product.path for product in products if not is_probe(product.path)):
             with build.open(path) as handle:
-                words = difference(device_code(handle), context.cell.toolchain.sm)
+                words = difference(device_code(handle), context.library.sm_in(context.cell))
             if words:
                 mismatches.append((path, words))
     for path, words in mismatches[:_MOST_WARNINGS]:

@@ -40,13 +40,13 @@ def scope_of(
     today: date,
 ) -> Scope:
     """Return the scope of a report; raise ConfigurationError for an unknown library."""
-    select_libraries(workspace.matrix, libraries)
+    names = {library.name for library in select_libraries(workspace.matrix, libraries)}
     cells = {cell.id for cell in workspace.cells(patterns)} if patterns else None
     return Scope(
         today=today,
         now=time.time(),
         waivers=load_waivers(workspace.root),
-        libraries=set(libraries) or None,
+        libraries=names if libraries else None,
         cells=cells,
         since=None if since is None else _moment(workspace.root, since),
         since_name=since,
@@ -87,7 +87,7 @@ def _project(workspace: Workspace) -> Project:
     """Return what the dashboard says about a repository. Only libraries that are in it have its
     commits."""
     matrix = workspace.matrix
-    url, libraries = matrix.commit_url, matrix.libraries
+    url, libraries = matrix.commit_url, matrix.variants
     return Project(
         name=workspace.root.resolve().name,
         cells=tuple(cell.id for cell in matrix.cells),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 
@@ -10,20 +10,33 @@ import click
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
-from envmatrix.commands.completions import complete_cell
+from envmatrix.commands.completions import complete_cell, complete_library
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
+from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
-from envmatrix.matrix.selection import Explanation, explain
+from envmatrix.matrix.selection import (
+    Explanation,
+    LibraryExplanation,
+    explain,
+    explain_libraries,
+)
 from envmatrix.matrix.tiers import tiers_with
 
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
 @click.argument("cell", shell_complete=complete_cell)
+@click.argument("library", required=False, shell_complete=complete_library)
 @options.reporting
-def command(*, cell: str, as_json: bool, console: Console) -> None:
-    """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs."""
+def command(*, cell: str, library: str | None, as_json: bool, console: Console) -> None:
+    """Explain why CELL exists, or why it cannot, rule by rule, and show what it needs; or why
+    LIBRARY, such as NAME@VARIANT, is built in it or not."""
     matrix = Workspace.here().matrix
+    if library is not None:
+        variants = explain_libraries(matrix, cell, library)
+        rows = [_variant_row(each) for each in variants]
+        display.show(rows, _variant_lines(variants), as_json=as_json)
+        return
     explanation = explain(matrix, cell)
     tiers = tiers_with(matrix, explanation.cell)
     release = matrix.facts.release(explanation.cell.cuda)
@@ -85,16 +98,36 @@ def _lines(
         yield f"  also called {', '.join(explanation.names)}"
     if tiers:
         yield f"  in tiers {', '.join(tiers)}"
-    for verdict in explanation.verdicts:
-        yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
-        if not verdict.passed:
-            yield f"      source: {verdict.ref}"
+    yield from _verdict_lines(explanation.verdicts)
     yield from _release_lines(release) if release else ()
     for lifetime in ends:
         lts = f", LTS until {lifetime.eol.lts}" if lifetime.eol.lts else ""
         yield f"  {lifetime.name}: {lifetime.support} until {lifetime.eol.support}{lts}"
     if explanation.nearest:
         yield f"nearest: {explanation.nearest}"
+
+
+def _variant_row(explanation: LibraryExplanation) -> Mapping[str, object]:
+    return {
+        "cell": explanation.cell.id,
+        "library": explanation.library.name,
+        "present": explanation.present,
+        "rules": [asdict(verdict) for verdict in explanation.verdicts],
+    }
+
+
+def _variant_lines(explanations: Iterable[LibraryExplanation]) -> Iterator[str]:
+    for row in explanations:
+        state = "is built" if row.present else "is not built"
+        yield f"{row.library.name} {state} in {row.cell}"
+        yield from _verdict_lines(row.verdicts)
+
+
+def _verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
+        if not verdict.passed:
+            yield f"      source: {verdict.ref}"
 
 
 def _release_lines(release: CudaRelease) -> Iterator[str]:

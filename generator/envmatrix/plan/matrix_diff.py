@@ -68,9 +68,9 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
 
 def library_change(library: Library, before: State, after: State) -> str | None:
     """Return why a library changed in all cells; None where at most the files of its source did."""
-    old = {row.name: row for row in before.matrix.libraries}.get(library.name)
+    old = {row.name: row for row in before.matrix.variants}.get(library.name)
     if old is None:
-        return "the library is new"
+        return f"the {'variant' if library.variant.name else 'library'} is new"
     was, now = replace(old, source=None), replace(library, source=None)
     if was != now or (old.source is None) != (library.source is None):
         return "its entry in matrix.yaml changed"
