@@ -140,18 +140,23 @@ def _combinations(key: str, entry: NamedVariant, default: Variant) -> Iterator[V
             environment=entry.environment,
             sm=entry.sm,
         )
-        yield replace(settings, name=_name(settings, default))
+        yield replace(settings, name=_name(settings, entry, default))
 
 
-def _name(variant: Variant, default: Variant) -> str:
-    """Return the name of a variant: the settings that differ from those of the default one."""
-    words = (
-        (f"cxx{variant.std}", variant.std != default.std),
-        (str(variant.build_type).lower(), variant.build_type != default.build_type),
-        (variant.sanitizer or "unsanitized", variant.sanitizer != default.sanitizer),
-        (variant.named, bool(variant.named)),
+def _name(variant: Variant, entry: NamedVariant, default: Variant) -> str:
+    """Return the name of a variant: those settings with several values in its entry that differ
+    from the default variant, and the key of the entry."""
+    words = {
+        "std": f"cxx{variant.std}",
+        "build_type": str(variant.build_type).lower(),
+        "sanitizer": variant.sanitizer or "unsanitized",
+    }
+    varied = (
+        word
+        for key, word in words.items()
+        if len(getattr(entry, key)) > 1 and getattr(variant, key) != getattr(default, key)
     )
-    return "-".join(word for word, differs in words if differs)
+    return "-".join(filter(None, (*varied, variant.named)))
 
 
 def _sanitizer(name: str | None) -> str | None:
