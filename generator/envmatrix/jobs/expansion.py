@@ -14,7 +14,7 @@ from envmatrix.images.model import Image
 from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
-from envmatrix.matrix.variants import PLAIN
+from envmatrix.matrix.variants import PLAIN, SEPARATOR
 from envmatrix.plan.materials import Materials
 from envmatrix.records import dataclass
 
@@ -269,10 +269,13 @@ class _Expansion:
 
     def _seconds(self, kind: Kind, library: str = "", cell: str = "") -> float:
         """Return the expected duration of a job: that of the same before, the median of the library
-        in other cells, that of the kind, or a guess."""
+        in other cells, the same of its default variant, that of the kind, or a guess."""
+        declared = library.partition(SEPARATOR)[0]
         return (
             self.basis.durations.get((kind, library, cell))
             or self.medians.get((kind, library))
+            or self.basis.durations.get((kind, declared, cell))
+            or self.medians.get((kind, declared))
             or self.medians.get((kind,))
             or _DEFAULT_SECONDS[kind]
         )

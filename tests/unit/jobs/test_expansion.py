@@ -219,7 +219,7 @@ def test_a_change_reaches_only_what_is_made_from_it(
     assert {after[key].kind for key in after.keys() - before.keys()} == kinds
 
 
-def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() -> None:
+def test_durations_are_those_of_the_cell_of_the_library_of_its_default_or_of_the_kind() -> None:
     def seconds(name: str, durations: Durations) -> float:
         run = replace(RUN, library=replace(RUN.library, name=name))
         return the("compile", graph(run, basis=replace(BASIS, durations=durations))).seconds
@@ -232,6 +232,8 @@ def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() 
     assert seconds("ops", durations) == 7
     assert seconds("other", durations) == 50
     assert seconds("third", durations) == 40
+    assert seconds("ops@cxx20", durations) == 7
+    assert seconds("other@cxx20", durations) == 50
     assert seconds("third", {}) > 0
 
 
