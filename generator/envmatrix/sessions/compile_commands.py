@@ -40,6 +40,22 @@ def write_for_host(context: BuildContext) -> None:
     write_whole(context.directory / FILE, for_host(text, places).encode())
 
 
+# Options of C++ standards, also by their names before they were published.
+_STANDARD = re.compile(r"-std[= ](?:c|gnu)\+\+(?P<name>[0-9][0-9a-z])")
+_EARLIER_NAMES = {"0x": "11", "1y": "14", "1z": "17", "2a": "20", "2b": "23", "2c": "26"}
+
+
+def standards(context: BuildContext) -> frozenset[str]:
+    """Return the C++ standards that a build compiles for by options; none where it wrote no
+    commands."""
+    with context.build.opened() as build:
+        try:
+            names = [match["name"] for match in _STANDARD.finditer(build.text(FILE))]
+        except Refused:
+            return frozenset()
+    return frozenset(_EARLIER_NAMES.get(name, name) for name in names)
+
+
 def for_host(text: str, places: Mapping[str, str]) -> str:
     """Return compile commands with directories of containers replaced by those of `places`."""
     try:
