@@ -101,7 +101,8 @@ def _contradictions(library: Library, source: Source, location: Location) -> Ite
     what envmatrix sets itself."""
     build, combinations = library.build, [*library.variants.combinations()]
     settings = _SETTINGS.get(build.system, {})
-    varied = {key for key in settings.values() if any(getattr(row, key) for row in combinations)}
+    keys = {*settings.values(), *_VARIABLES.values()}
+    varied = {key for key in keys if any(getattr(row, key) for row in combinations)}
     own_settings = {name: key for name, key in settings.items() if key in varied}
     own_variables = {name: key for name, key in _VARIABLES.items() if key in varied}
     place: Location = ("libraries", library.name, "build")

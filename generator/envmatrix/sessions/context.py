@@ -19,7 +19,7 @@ from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.variants import PLAIN
 from envmatrix.records import dataclass
-from envmatrix.sessions.flags import host_flags, joined, variant_flags
+from envmatrix.sessions.flags import host_flags, variant_flags
 
 SOURCE = "/src"
 BUILD = "/build"
@@ -96,7 +96,9 @@ class BuildSystem(Protocol):
             self.definition.format(name=name, value=value)
             for name, value in variant.definitions.items()
         ]
-        environment = joined({**build.environment, **variant.environment}, settings.environment)
+        environment = {**build.environment, **variant.environment}
+        for name, text in settings.environment.items():
+            environment[name] = f"{environment.get(name, '')} {text}".strip()
         if variant.sm:
             environment["CUDAARCHS"] = ";".join(variant.sm)
         options = (*build.options, *settings.options, *definitions)

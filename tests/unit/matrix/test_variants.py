@@ -357,6 +357,14 @@ def test_what_is_wrong_with_variants_has_its_position(variants: str, expected: s
             ),
         ),
         (
+            "{system: make, environment: {CUDAARCHS: '80'}}",
+            "named: {s: {sm: [90a]}}",
+            (
+                "8:41: `CUDAARCHS` sets what `sm` of variants sets "
+                "(write `sm` in `variants` instead)"
+            ),
+        ),
+        (
             "{system: make}",
             "named: {s: {preset: static}}",
             "10:19: a library of system `make` has no `preset`",

@@ -87,6 +87,8 @@ def test_build_systems_without_settings_get_flags(system: BuildSystemName) -> No
 def test_flags_of_a_variant_follow_those_of_the_library() -> None:
     build = configured("make", NamedVariant(std=("20",)), environment={"CXXFLAGS": "-Wall"})
     assert build.environment["CXXFLAGS"] == "-Wall -std=c++20"
+    variables = configured("make", NamedVariant(std=("20",), environment={"EMPTY": ""})).environment
+    assert variables["EMPTY"] == ""
 
 
 def test_a_wheel_is_built_with_cmake_or_with_flags() -> None:
