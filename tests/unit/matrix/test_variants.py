@@ -136,7 +136,7 @@ def test_an_exclude_applies_to_a_default_variant_without_settings() -> None:
 
 
 def test_a_declared_library_is_for_every_cell_of_its_variants() -> None:
-    """Its source and its wheels are locked for them."""
+    """Sources and wheels are locked for all of them."""
     matrix = matrix_with("named: {d: {build_type: Debug}}\nexclude: [{cells: cuda11*, reason: x}]")
     (declared,) = (library for library in matrix.libraries if library.name == "ops")
     assert is_for(declared, find_cell(matrix, OLD), matrix)
