@@ -2,10 +2,12 @@
 
 In synthetic repositories, as fresh processes with all that is remembered of the matrix:
   plan   `envmatrix plan --jobs --json`: ids of all jobs, the critical path, times on 64 machines
+  varied the same with four variants of the library
   cccl   CCCL's own planner, with its matrix and the workflow for weeks, once and as many times as
          are as many jobs: `.github/actions/workflow-build/build-workflow.py` of a checkout that
          --cccl names
-Target: 0.4 times the CPU time of CCCL's planner for as many jobs, and linear growth.
+Target: 0.4 times the CPU time of CCCL's planner for as many jobs, and linear growth; variants take
+less than as many cells.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import yaml
 from benchmarks import synthetic, timing
 
 _PLAN = (*timing.ENVMATRIX, "plan", "--jobs", "--json", "--quiet")
@@ -32,14 +35,18 @@ _COPIES = (1, 17)
 def main() -> None:
     parser = timing.arguments(__doc__, rounds=5)
     parser.add_argument("--cells", type=int, nargs="+", metavar="N", default=[300, 1250, 5000])
+    parser.add_argument("--varied", type=int, nargs="*", metavar="N", default=[1250])
     parser.add_argument("--cccl", type=Path, metavar="DIR", help="a checkout of CCCL")
     options = parser.parse_args()
     timing.announce("Planning jobs")
     with TemporaryDirectory(prefix="envmatrix-jobs-") as scratch:
-        repositories = {str(cells): Path(scratch, str(cells)) for cells in options.cells}
-        for cells, directory in repositories.items():
-            synthetic.make(directory, int(cells))
-            shutil.copytree(timing.ROOT / "examples/vectorops", directory / "examples/vectorops")
+        repositories = {f"{cells} cells": Path(scratch, str(cells)) for cells in options.cells}
+        for cells, directory in zip(options.cells, repositories.values(), strict=True):
+            _make(directory, cells)
+        for cells in options.varied:
+            directory = repositories[f"{cells} cells, varied"] = Path(scratch, f"{cells}-varied")
+            _make(directory, cells)
+            _vary(directory)
         sides: dict[str, timing.Side] = {
             cells: partial(timing.run, _PLAN, directory, _cache_of(directory))
             for cells, directory in repositories.items()
@@ -55,6 +62,20 @@ def main() -> None:
 
 
 _HEADER = ["planner", "jobs", "CPU", "CPU for 1,000 jobs", "to CCCL for as many", "peak RSS"]
+
+
+def _make(directory: Path, cells: int) -> None:
+    synthetic.make(directory, cells)
+    shutil.copytree(timing.ROOT / "examples/vectorops", directory / "examples/vectorops")
+
+
+def _vary(directory: Path) -> None:
+    """Add variants to the libraries; the lock stays as it is."""
+    file = directory / "matrix.yaml"
+    matrix = yaml.safe_load(file.read_text("utf-8"))
+    for library in matrix["libraries"].values():
+        library["variants"] = {"build_type": ["Release", "Debug"], "sanitizer": ["none", "asan"]}
+    file.write_text(yaml.safe_dump(matrix), "utf-8")
 
 
 def _cache_of(directory: Path) -> Mapping[str, str]:
@@ -101,7 +122,7 @@ def _rows(counts: Mapping[str, int], rounds: timing.Rounds) -> Sequence[Sequence
             other = min(others, key=lambda each: abs(others[each] - count))
             ratio = timing.ratio(rounds, name, other, of="cpu") * others[other] / count
             to_cccl = f"{ratio:.2f}"
-        planner = name if name in others else f"envmatrix, {name} cells"
+        planner = name if name in others else f"envmatrix, {name}"
         rows.append(
             [
                 planner,

@@ -225,6 +225,14 @@ def needs(releases: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"since {first} {', '.join(f'`{n}`' for n in names)}" for first, names in rows)
 
 
+def standards() -> str:
+    """Return the C++ standards with the compilers that have them."""
+    rows = (
+        [f"`{name}`", row.gcc, row.cuda or "none"] for name, row in load_facts().standards.items()
+    )
+    return table(["C++", "GCC since", "CUDA since"], rows)
+
+
 def flavours() -> str:
     """Return the files of the built-in flavours."""
     files = sorted((ROOT / "generator/envmatrix/matrix/defaults").glob("*.yaml"))
@@ -249,6 +257,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/design.md", "layers"): packages,
     ("docs/doctor.md", "checks"): checks,
     ("docs/images.md", "omissions"): omissions,
+    ("docs/libraries.md", "standards"): standards,
     ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

@@ -51,7 +51,7 @@ def adopted(base: str, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 
 def test_a_repository_without_a_matrix_is_tested_after_init(adopted: Checkout) -> None:
-    assert [library.name for library in load_matrix(adopted.root).libraries] == ["tiny-lib"]
+    assert [library.name for library in load_matrix(adopted.root).libraries] == ["tiny"]
     assert "next     envmatrix test" in adopted.run().stdout
     tested = adopted.run("test", "--json")
     assert '"state": "failed"' not in tested.stdout
@@ -85,9 +85,9 @@ def test_a_command_that_the_image_lacks_is_told(adopted: Checkout) -> None:
 def test_a_shell_tells_how_to_build_and_remembers_what_was_entered(adopted: Checkout) -> None:
     text = at_terminal(adopted.root, "echo $((6 * 7))", "exit 5")
     assert "cmake --build /build" in text
-    assert f"{CELL} tiny-lib" in text
+    assert f"{CELL} tiny" in text
     assert "\r42\r\n" in text
-    history = adopted.root / f"build/{CELL}/tiny-lib/shell/bash_history"
+    history = adopted.root / f"build/{CELL}/tiny/shell/bash_history"
     assert "echo $((6 * 7))" in history.read_text()
 
 

@@ -285,6 +285,24 @@ def test_what_a_cell_needs_is_told_as_text_and_as_data(envmatrix: Prompt) -> Non
     assert all(fact["ref"] for fact in cuda.values())
 
 
+def test_a_variant_that_is_left_out_is_explained(repository: Path, envmatrix: Prompt) -> None:
+    file = repository / "matrix.yaml"
+    variants = "{std: ['17', '20'], exclude: [{std: '20', reason: slow, cells: '*-x86_64'}]}"
+    axes = file.read_text().replace("[x86_64]", "[x86_64, aarch64]")
+    file.write_text(f"{axes}libraries: {{ops: {{path: ops, variants: {variants}}}}}\n")
+    assert envmatrix("why", CELL, "--library", "ops@*").out == (
+        f"ops is built in {CELL}\n"
+        "  ok  std: C++17\n"
+        f"ops@cxx20 is not built in {CELL}\n"
+        "  no  exclude: slow\n"
+        "      source: matrix.yaml\n"
+        "  ok  std: C++20\n"
+    )
+    (row,) = json.loads(envmatrix("why", CELL, "--library", "ops@cxx20", "--json").out)
+    assert (row["library"], row["present"]) == ("ops@cxx20", False)
+    assert envmatrix("why", CELL, "--library", "ops@cxx2").status == ConfigurationError.exit_code
+
+
 @pytest.mark.usefixtures("repository")
 def test_a_release_that_nobody_knows_needs_nothing(envmatrix: Prompt) -> None:
     document = json.loads(envmatrix("why", "cuda9.9-plan9-x86_64", "--json").out)

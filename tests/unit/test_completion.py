@@ -26,7 +26,7 @@ axes:
 sm: ["80"]
 libraries:
   solver: {path: solver}
-  sparse: {path: sparse}
+  sparse: {path: sparse, variants: {std: ["14", "17"]}}
 """
 # A directory whose name every shell has to quote.
 AWKWARD = "a 'b' \"c\" $(touch d) *;"
@@ -112,6 +112,12 @@ def complete(shell: str, line: str, home: Path) -> list[str]:
     return [candidate for candidate in done.stdout.splitlines() if candidate]
 
 
+@pytest.mark.usefixtures("project")
+def test_bash_splits_the_name_of_a_variant_and_replaces_its_end(home: Path) -> None:
+    for words in ("sparse @ cx", "sparse @"):
+        assert complete("bash", f"envmatrix test --library {words}", home) == ["@cxx17"]
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.usefixtures("project")
 def test_a_real_shell_offers_what_can_follow(shell: str, home: Path) -> None:
@@ -124,7 +130,8 @@ def test_a_real_shell_offers_what_can_follow(shell: str, home: Path) -> None:
         "cuda12.4-debian12-x86_64",
     ]
     assert offers("envmatrix run test cuda12-a") == ["cuda12-aarch64"]
-    assert offers("envmatrix test --library s") == ["solver", "sparse"]
+    assert offers("envmatrix test --library s") == ["solver", "sparse", "sparse@cxx17"]
+    assert offers("envmatrix why --library sparse@") == ["sparse@cxx17"]
     assert offers("envmatrix test --library solver --on ku") == ["kubernetes"]
     assert offers("envmatrix doctor --dr") == ["--dry-run"]
     assert offers("envmatrix why nothing-has-this-name") == []

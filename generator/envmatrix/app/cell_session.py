@@ -110,6 +110,9 @@ def open_analysis(
     architecture."""
     workspace = Workspace.here()
     cell, libraries = find_libraries(workspace, name, library_names)
+    if not library_names:  # analysers build with flags of their own
+        default = tuple(library for library in libraries if not library.variant.name)
+        libraries = default or libraries
     if not workspace.matrix.has_analysis(cell):
         hint = f"describe it in `envs/analysis.yaml`, as {page('analysis')} does"
         raise ConfigurationError("there is no flavour `analysis`", hint=hint)

@@ -10,6 +10,7 @@ from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
 from envmatrix.sessions.buildsystems.cmake import is_probe
 from envmatrix.sessions.compilation import cache_hits, compile_library
+from envmatrix.sessions.compile_commands import standards
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.fatbins import device_code, difference
 from envmatrix.sessions.products import Product
@@ -41,6 +42,7 @@ def compile_recorded(
         shared = context.counts_shared_hits
         recorder.journal.write(*cache_hits(directory, counts_shared=shared))
     yield Compilation(build, products)
+    warn_of_standard(runner)
     if not context.library.chooses_sm:
         warn_of_architectures(products, runner)
 
@@ -52,6 +54,17 @@ def source_state(context: BuildContext) -> str:
     return tree_state(context.source, context.root / BUILD_ROOT)
 
 
+def warn_of_standard(runner: Runner) -> None:
+    """Warn if a library is compiled for other C++ standards than its variant has."""
+    library, used = runner.context.library, standards(runner.context)
+    if library.variant.std and used and library.variant.std not in used:
+        names = ", ".join(f"C++{name}" for name in sorted(used))
+        runner.console.warn(
+            f"`{library.name}` is compiled as {names}, not as C++{library.variant.std}: "
+            "it sets its standard itself"
+        )
+
+
 def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
     """Warn of each file with code for other GPUs than `sm` of the matrix."""
     context, console = runner.context, runner.console
@@ -59,7 +72,7 @@ def warn_of_architectures(products: Sequence[Product], runner: Runner) -> None:
     with context.build.opened() as build:
         for path in (product.path for product in products if not is_probe(product.path)):
             with build.open(path) as handle:
-                words = difference(device_code(handle), context.cell.toolchain.sm)
+                words = difference(device_code(handle), context.library.sm_in(context.cell))
             if words:
                 mismatches.append((path, words))
     for path, words in mismatches[:_MOST_WARNINGS]:

@@ -34,6 +34,7 @@ from envmatrix.render.devcontainer import (
     own_settings,
 )
 from envmatrix.schema.json_schema import dumped
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.cmake import cmake_arguments
 from envmatrix.sessions.context import build_parent, source_tree
 from envmatrix.text import one_line
@@ -266,8 +267,8 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
     pairs = [
         (cell, library)
         for cell in cells
-        for library in workspace.matrix.libraries
-        if is_for(library, cell, workspace.matrix)
+        for library in workspace.matrix.variants
+        if not library.variant.name and is_for(library, cell, workspace.matrix)
     ]
     if not pairs:
         hint = "ask for it in matrix.yaml: `policy: {dev_images: on}`"
@@ -280,7 +281,9 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
             str(build_parent(Path(), cell.id, library.name)),
             None if library.source else str(library.path),
             source_tree(library),
-            cmake_arguments(library.with_sm(cell.toolchain.sm)),
+            cmake_arguments(
+                BUILD_SYSTEMS[library.build.system].configured(library, library.sm_in(cell))
+            ),
         )
         directory = f".devcontainer/{container.name}"
         banner = ConsumerRequest(request.consumer, (cell.id,), is_local=True).banner

@@ -28,6 +28,7 @@ from envmatrix.machine.resources import DOWNLOADS, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import is_for
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
@@ -78,7 +79,8 @@ def plan_jobs(
         _baselines(workspace) if is_analysis else "",
         processors(),
     )
-    sources = {library.name: source_identity(workspace, library) for library in libraries}
+    declared = {library.declared_name: library for library in libraries}
+    sources = {name: source_identity(workspace, library) for name, library in declared.items()}
     runs = _runs(workspace, images, libraries_of, sources)
     return JobPlan(job_graph(runs, basis, selection.verb), machine, left_out, sources)
 
@@ -92,8 +94,11 @@ def _baselines(workspace: Workspace) -> str:
 
 def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Library]:
     """Return the selected libraries; of those to measure, the ones with a benchmark. Raise
-    ConfigurationError for a named one without, and if there is none."""
+    ConfigurationError for a named one without, and if there is none. Without names, a tier has its
+    variants, and analyses have the default ones."""
     libraries = named_libraries(workspace.matrix, selection.libraries)
+    if not selection.libraries:
+        libraries = _unnamed(workspace.matrix, libraries, selection)
     if selection.verb != "perf":
         return libraries
     from envmatrix.sessions.benchmark import no_benchmark
@@ -103,6 +108,18 @@ def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Librar
         others = (library for library in libraries if library.benchmark is None)
         raise ConfigurationError(*map(no_benchmark, others))
     return measured
+
+
+def _unnamed(
+    matrix: Matrix, libraries: Sequence[Library], selection: JobSelection
+) -> tuple[Library, ...]:
+    """Return the libraries that a selection without names has."""
+    tier, default_only = selection.tier or "weekly", selection.verb == "analyse"
+    return tuple(
+        library
+        for library in libraries
+        if matrix.runs_in(tier, library) and not (default_only and library.variant.name)
+    )
 
 
 def _libraries_of_cells(
@@ -166,11 +183,14 @@ def _runs(
         runtime = next(iter(others), None)
         is_emulated = runtime is not None and runtime.arch != host
         arches = sorted({image.arch for image in images[cell]})
+        wheels_of: dict[str, tuple[str, ...]] = {}
         for library in libraries_of[cell]:
-            wheels = tuple(_wheels(workspace, library, cell, arches))
-            source, is_complete = sources[library.name], TARGETS[cell.arch].sdk is None
+            name = library.declared_name
+            if name not in wheels_of:
+                wheels_of[name] = tuple(_wheels(workspace, library, cell, arches))
+            source, is_complete = sources[name], TARGETS[cell.arch].sdk is None
             yield CellRun(
-                library, cell, compiler, runtime, source, wheels, is_emulated, is_complete
+                library, cell, compiler, runtime, source, wheels_of[name], is_emulated, is_complete
             )
 
 

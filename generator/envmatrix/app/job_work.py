@@ -108,7 +108,7 @@ class JobWork:
 
     @cached_property
     def _libraries(self) -> Mapping[str, Library]:
-        return {library.name: library for library in self.workspace.matrix.libraries}
+        return {library.name: library for library in self.workspace.matrix.variants}
 
     @cached_property
     def _waivers(self) -> Sequence[Waiver]:
@@ -203,9 +203,10 @@ class JobWork:
     def _is_planned(self, library: Library, state: str) -> bool:
         """Return whether a source has the planned identity; in a state in which it had, it is not
         read again."""
-        if (library.name, state) in self.planned_states:
+        name = library.declared_name
+        if (name, state) in self.planned_states:
             return True
-        return source_identity(self.workspace, library) == self.plan.sources[library.name]
+        return source_identity(self.workspace, library) == self.plan.sources[name]
 
     def _locked(self, job: Job, console: Console) -> AbstractContextManager[None]:
         wait = f"wait     for another process, which runs `{job}`"
@@ -269,7 +270,7 @@ class JobWork:
             if has_ended:
                 self.records.end_attempt(job)
             if run is not None and is_planned and source_state(context) == state:
-                self.planned_states.add((library.name, state))
+                self.planned_states.add((library.declared_name, state))
                 run.is_reusable = True
                 if has_ended:
                     self.records.keep(job, run.recorder.journal.parts, run.outputs)

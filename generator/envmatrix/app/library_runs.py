@@ -169,11 +169,11 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         source, requires = library_sources.fetch(
             session.workspace, library, cell.os, arches, session.console
         )
-    memory = _memory_limit(session.memory)
+    memory, system = _memory_limit(session.memory), BUILD_SYSTEMS[library.build.system]
     return BuildContext(
         cell=cell,
-        library=library.with_sm(cell.toolchain.sm),
-        system=BUILD_SYSTEMS[library.build.system],
+        library=system.configured(library, library.sm_in(cell)),
+        system=system,
         root=root,
         source=source,
         caches=session.workspace.trust.register(cache_directory(), root, library.trust),

@@ -37,7 +37,7 @@ def _names_of(workspace: Workspace) -> Names:
         tuple(cell.id for cell in matrix.cells),
         tuple((name, cell.id) for name, cell in short_names(matrix).items()),
         tuple(dict.fromkeys(cell.environment for cell in matrix.cells)),
-        tuple(library.name for library in matrix.libraries),
+        tuple(library.name for library in matrix.variants),
     )
 
 

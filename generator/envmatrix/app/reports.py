@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from http.server import ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import select, select_libraries
+from envmatrix.matrix.selection import is_for, select_libraries
 from envmatrix.results.journal import count_journals
 from envmatrix.results.location import Location
 from envmatrix.results.page_paths import CELLS, INDEX, RUNS, TESTS
@@ -44,14 +45,18 @@ def scope_of(
     tier: str | None = None,
 ) -> Scope:
     """Return the scope of a report; raise ConfigurationError for an unknown library."""
-    select_libraries(workspace.matrix, libraries)
+    matrix = workspace.matrix
+    selected = select_libraries(matrix, libraries)
+    if tier and not libraries:
+        selected = tuple(library for library in selected if matrix.runs_in(tier, library))
+    names = {library.name for library in selected}
     is_limited = patterns or tier
     cells = {cell.id for cell in workspace.cells(patterns, tier)} if is_limited else None
     return Scope(
         today=today,
         now=time.time(),
         waivers=load_waivers(workspace.root),
-        libraries=set(libraries) or None,
+        libraries=names if libraries or tier else None,
         cells=cells,
         since=None if since is None else _moment(workspace.root, since),
         since_name=since,
@@ -70,17 +75,17 @@ def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Repo
 
 
 def current_revisions(workspace: Workspace) -> Mapping[str, str]:
-    """Return the current revision of each library, empty without one."""
-    libraries = workspace.matrix.libraries
-    return {library.name: revision_of(workspace, library).id for library in libraries}
+    """Return the current revision of each variant of a library, empty without one."""
+    matrix = workspace.matrix
+    revisions = {library.name: revision_of(workspace, library).id for library in matrix.libraries}
+    return {library.name: revisions[library.declared_name] for library in matrix.variants}
 
 
 def _planned_places(matrix: Matrix, scope: Scope) -> Iterator[Place]:
-    """Yield the libraries in cells of the matrix within a scope."""
-    for library in matrix.libraries:
-        for cell in select(matrix, library.cells):
-            if library.suits(cell.arch) and scope.has(library.name, cell.id):
-                yield library.name, cell.id
+    """Yield the variants of libraries in cells of the matrix within a scope."""
+    for library, cell in product(matrix.variants, matrix.cells):
+        if scope.has(library.name, cell.id) and is_for(library, cell, matrix):
+            yield library.name, cell.id
 
 
 def write_dashboard(directory: Path, workspace: Workspace, scope: Scope, console: Console) -> Path:
@@ -110,7 +115,7 @@ def _project(workspace: Workspace) -> Project:
     """Return what the dashboard says about a repository. Only libraries that are in it have its
     commits."""
     matrix = workspace.matrix
-    url, libraries = matrix.commit_url, matrix.libraries
+    url, libraries = matrix.commit_url, matrix.variants
     return Project(
         name=workspace.root.resolve().name,
         cells=tuple(cell.id for cell in matrix.cells),

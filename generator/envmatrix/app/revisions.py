@@ -97,9 +97,13 @@ def pairs_since(
 ) -> Iterator[Affected]:
     """Yield every library in every selected cell, with the reason if changes affect it."""
     diff, matrix = compare_revision(workspace, since, console), workspace.matrix
-    for cell, library in product(workspace.cells(patterns), matrix.libraries):
+    own_reasons = {
+        library.name: diff.library_reason(library) or _source_reason(library, diff)
+        for library in matrix.variants
+    }
+    for cell, library in product(workspace.cells(patterns), matrix.variants):
         if is_for(library, cell, matrix):
-            reason = diff.reason_for(library, cell) or _source_reason(library, diff)
+            reason = diff.cell_reason(cell) or own_reasons[library.name]
             yield Affected(library.name, cell.id, reason)
 
 
@@ -117,9 +121,15 @@ class RevisionDiff:
 
     def reason_for(self, library: Library, cell: Cell) -> str | None:
         """Return why a library in a cell is affected apart from its own files; None if not."""
-        if self.states is None:
-            return self.unknown
-        return self.cells.get(cell.id) or library_change(library, *self.states)
+        return self.cell_reason(cell) or self.library_reason(library)
+
+    def cell_reason(self, cell: Cell) -> str | None:
+        """Return why everything in a cell is affected; None if not."""
+        return self.unknown if self.states is None else self.cells.get(cell.id)
+
+    def library_reason(self, library: Library) -> str | None:
+        """Return why a library is affected in every cell apart from its own files; None if not."""
+        return library_change(library, *self.states) if self.states else None
 
 
 def compare_revision(workspace: Workspace, since: str, console: Console) -> RevisionDiff:

@@ -10,7 +10,12 @@ from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import find_cell, is_for, select_libraries
+from envmatrix.matrix.selection import (
+    find_cell,
+    is_for,
+    library_verdicts,
+    select_libraries,
+)
 
 
 def find_libraries(
@@ -23,7 +28,7 @@ def find_libraries(
     libraries = tuple(library for library in named if is_for(library, cell, matrix))
     if names and len(libraries) < len(named):
         others = (library for library in named if library not in libraries)
-        raise ConfigurationError(*(_not_for(library, cell) for library in others))
+        raise ConfigurationError(*(_not_for(library, cell, matrix) for library in others))
     if not libraries:
         every = ", ".join(f"`{library.name}`" for library in named)
         raise ConfigurationError(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {every}")
@@ -53,10 +58,15 @@ def require_directories(root: Path, libraries: Iterable[Library]) -> None:
         raise ConfigurationError(*problems)
 
 
-def _not_for(library: Library, cell: Cell) -> Problem:
+def _not_for(library: Library, cell: Cell, matrix: Matrix) -> Problem:
     """Return why a library is not for a cell."""
-    if library.suits(cell.arch):
-        message = f"library `{library.name}` is not for `{cell.id}`"
+    verdicts = library_verdicts(library, cell, matrix)
+    failed = next(verdict for verdict in verdicts if not verdict.passed)
+    if failed.rule == "cuda":
+        hint = "if it needs none, say so in matrix.yaml: `cuda: none`"
+        return Problem(failed.explanation, hint=hint)
+    message = f"library `{library.name}` is not for `{cell.id}`"
+    if failed.rule == "cells":
         return Problem(message, hint="its `cells` in matrix.yaml say which")
-    message = f"library `{library.name}` needs CUDA, and `{cell.id}` has none"
-    return Problem(message, hint="if it needs none, say so in matrix.yaml: `cuda: none`")
+    hint = f"see all rules: `envmatrix why {cell.id} {library.name}`"
+    return Problem(f"{message}: {failed.explanation}", hint=hint)

@@ -14,6 +14,25 @@ from envmatrix.records import dataclass
 
 SHELLS = ("bash", "zsh", "fish")
 _PROGRAM = "envmatrix"
+# bash splits words at `@`, and replaces what follows the name of a library only.
+_JOIN = """local response
+
+    local words=() word previous= replaced=
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ ${#words[@]} -gt 0 && ($word == @ || $previous == @) ]]; then
+            words[-1]+=$word
+            replaced=${words[-1]%@*}
+        else
+            words+=("$word")
+            replaced=
+        fi
+        previous=$word
+    done
+    COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
+"""
+_CUT = """COMPREPLY=("${COMPREPLY[@]#"$replaced"}")
+
+    return 0"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,8 @@ def script_of(shell: str) -> str:
     completion = get_completion_class(shell)
     assert completion is not None  # noqa: S101 -- click has each of `SHELLS`
     text = completion(click.Command(_PROGRAM), {}, _PROGRAM, VARIABLE).source()
+    if shell == "bash":
+        text = text.replace("local response\n", _JOIN).replace("return 0", _CUT)
     for end in (f"={shell}_complete $1)", f"={shell}_complete {_PROGRAM})", f"{_PROGRAM});"):
         if end in text:
             return text.replace(end, end.replace(")", " 2>/dev/null)"))

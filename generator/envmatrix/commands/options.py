@@ -51,7 +51,7 @@ library = click.option(
     multiple=True,
     metavar="NAME",
     shell_complete=complete_library,
-    help="Only this library; may be given several times.",
+    help="Only this library or variant, NAME@VARIANT; may be given several times.",
 )
 tier = click.option(
     "--tier",

@@ -49,7 +49,7 @@ _MOST_REASONS = 5
     multiple=True,
     metavar="NAME",
     shell_complete=complete_library,
-    help="With --jobs: only this library; may be given several times.",
+    help="With --jobs: only this library or variant, NAME@VARIANT; may be given several times.",
 )
 @click.option(
     "--since",

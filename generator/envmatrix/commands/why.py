@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING
@@ -21,9 +21,15 @@ from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import Explanation, Presence
+from envmatrix.matrix.selection import (
+    Explanation,
+    LibraryExplanation,
+    Presence,
+    explain_libraries,
+)
 from envmatrix.matrix.tiers import tiers_with
 from envmatrix.text import number_of
 
@@ -37,15 +43,23 @@ _MOST_NAMED = 3
 
 @click.command(epilog="Example: envmatrix why cuda12.4-debian13-aarch64")
 @click.argument("names", metavar="[CELL|PACKAGE]...", nargs=-1, shell_complete=complete_cell)
+@options.library
 @options.reporting
-def command(*, names: Sequence[str], as_json: bool, console: Console) -> None:
+def command(
+    *, names: Sequence[str], libraries: Sequence[str], as_json: bool, console: Console
+) -> None:
     """Explain why a cell exists, or why it cannot; or why a package is in the lock.
 
     A single CELL is explained rule by rule, with what it needs; of several, or of a pattern such as
     'cuda13*', each gets a line. Of a PACKAGE, show the sets of the lock that contain it, what asks
-    for it there, and which cells use them. Without a name, explain all impossible cells.
+    for it there, and which cells use them. Without a name, explain all impossible cells. With
+    --library, explain why cells of the matrix build a library or a variant, or do not.
     """
     workspace = Workspace.here()
+    if libraries:
+        rows = explain_libraries(workspace.matrix, workspace.cells(names), libraries)
+        display.show([*map(_variant_row, rows)], _variant_lines(rows), as_json=as_json)
+        return
     if not names:
         _show_all([*explain_impossible(workspace)], as_json=as_json)
         if not workspace.matrix.impossible:
@@ -182,16 +196,36 @@ def _lines(
         yield f"  also called {', '.join(explanation.names)}"
     if tiers:
         yield f"  in tiers {', '.join(tiers)}"
-    for verdict in explanation.verdicts:
-        yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
-        if not verdict.passed:
-            yield f"      source: {verdict.ref}"
+    yield from _verdict_lines(explanation.verdicts)
     yield from _release_lines(release) if release else ()
     for lifetime in ends:
         lts = f", LTS until {lifetime.eol.lts}" if lifetime.eol.lts else ""
         yield f"  {lifetime.name}: {lifetime.support} until {lifetime.eol.support}{lts}"
     if explanation.nearest:
         yield f"nearest: {explanation.nearest}"
+
+
+def _variant_row(explanation: LibraryExplanation) -> Mapping[str, object]:
+    return {
+        "cell": explanation.cell.id,
+        "library": explanation.library.name,
+        "present": explanation.present,
+        "rules": [asdict(verdict) for verdict in explanation.verdicts],
+    }
+
+
+def _variant_lines(explanations: Iterable[LibraryExplanation]) -> Iterator[str]:
+    for row in explanations:
+        state = "is built" if row.present else "is not built"
+        yield f"{row.library.name} {state} in {row.cell}"
+        yield from _verdict_lines(row.verdicts)
+
+
+def _verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        yield f"  {'ok ' if verdict.passed else 'no '} {verdict.rule}: {verdict.explanation}"
+        if not verdict.passed:
+            yield f"      source: {verdict.ref}"
 
 
 def _release_lines(release: CudaRelease) -> Iterator[str]:

@@ -72,6 +72,17 @@ class CudaRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class Standard:
+    """A C++ standard: the oldest major of GCC and the oldest CUDA release that compile it. Without
+    `cuda`, no release does."""
+
+    name: Annotated[str, Mark.KEY]
+    gcc: str
+    ref: str
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """A combination whose parts each work and that fails as a whole."""
 

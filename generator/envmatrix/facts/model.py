@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from envmatrix.facts.components import Absence, Component
-from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package
+from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package, Standard
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.omissions import Omission
 from envmatrix.facts.systems import (
@@ -26,6 +26,7 @@ from envmatrix.records import dataclass
 @dataclass(frozen=True, eq=False)
 class Facts:
     cuda: Mapping[str, CudaRelease]
+    standards: Mapping[str, Standard]
     os: Mapping[str, OperatingSystem]
     distributions: Mapping[str, Distribution]
     cudnn: Cudnn
@@ -109,6 +110,7 @@ def load_facts() -> Facts:
     releases: Mapping[str, CudaRelease] = read_facts("cuda.yaml", Mapping[str, CudaRelease])
     return Facts(
         cuda={name: _with_packages(release, packages) for name, release in releases.items()},
+        standards=read_facts("standards.yaml", Mapping[str, Standard]),
         os=systems,
         distributions=read_facts("distributions.yaml", Mapping[str, Distribution]),
         cudnn=read_facts("cudnn.yaml", Cudnn),

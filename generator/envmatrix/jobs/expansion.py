@@ -14,6 +14,7 @@ from envmatrix.images.model import Image
 from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.variants import PLAIN, SEPARATOR
 from envmatrix.plan.materials import Materials
 from envmatrix.records import dataclass
 
@@ -188,7 +189,7 @@ class _Expansion:
         """Return the job that builds a source in an image, with these inputs beside."""
         subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
         compiler, source = self._image(run.compiler, run.cell), self._source(run)
-        own = (text, *run.cell.toolchain.sm, compiler.id, source.id, *run.wheels)
+        own = (text, *run.library.sm_in(run.cell), compiler.id, source.id, *run.wheels)
         return Job(
             content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
             kind,
@@ -203,9 +204,13 @@ class _Expansion:
     def _texts(self, library: Library) -> tuple[str, str]:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
-            build = replace(library, test=None, cells=(), owner=None, position=None)
+            build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
+            # A library without variants has the identity of one that cannot have any.
+            del build["variants"]
+            if library.variant == PLAIN:
+                del build["variant"]
             tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
-            self.texts[library.name] = json.dumps(asdict(build), sort_keys=True), tests
+            self.texts[library.name] = json.dumps(build, sort_keys=True), tests
         return self.texts[library.name]
 
     def _image(self, image: Image, cell: Cell) -> Job:
@@ -255,7 +260,7 @@ class _Expansion:
         return self.sets[key]
 
     def _source(self, run: CellRun) -> Job:
-        name = run.library.name
+        name = run.library.declared_name
         if name not in self.sources:
             key = content_hash("source", name, run.source)
             seconds = self._seconds("source")
@@ -264,10 +269,13 @@ class _Expansion:
 
     def _seconds(self, kind: Kind, library: str = "", cell: str = "") -> float:
         """Return the expected duration of a job: that of the same before, the median of the library
-        in other cells, that of the kind, or a guess."""
+        in other cells, the same of its default variant, that of the kind, or a guess."""
+        declared = library.partition(SEPARATOR)[0]
         return (
             self.basis.durations.get((kind, library, cell))
             or self.medians.get((kind, library))
+            or self.basis.durations.get((kind, declared, cell))
+            or self.medians.get((kind, declared))
             or self.medians.get((kind,))
             or _DEFAULT_SECONDS[kind]
         )

@@ -321,7 +321,7 @@ LIBRARY = "library-"
 
 def source_set(library: Library) -> str:
     """Return the key of the set of a library's source."""
-    return f"{LIBRARY}{library.name}"
+    return f"{LIBRARY}{library.declared_name}"
 
 
 def wheels_prefix(library: Library) -> str:

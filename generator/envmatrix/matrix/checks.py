@@ -48,7 +48,7 @@ def value_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield values that are unknown, or that are on no axis and should be."""
     contents, on_axes = source.contents, {axis: source.values(axis) for axis in AXES}
     for axis, values in on_axes.items():
-        yield from _duplicates(source, ("axes", axis), values)
+        yield from duplicate_problems(source, ("axes", axis), values)
     yield from _wrong_values(source, contents.axes, ("axes",))
     for index, include in enumerate(contents.include):
         yield from _wrong_values(source, include, ("include", index))
@@ -111,7 +111,7 @@ def component_problems(
 
 def omission_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield names in `retain` that are repeated, or of no group of files that images omit."""
-    yield from _duplicates(source, ("retain",), matrix.retained)
+    yield from duplicate_problems(source, ("retain",), matrix.retained)
     omissions = matrix.facts.omissions
     for index, name in enumerate(matrix.retained):
         if name not in omissions:
@@ -120,7 +120,7 @@ def omission_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 
 
 def sm_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    yield from _duplicates(source, ("sm",), matrix.sm)
+    yield from duplicate_problems(source, ("sm",), matrix.sm)
     facts = matrix.facts
     releases = {cell.cuda: row for cell in matrix.cells if (row := facts.release(cell.cuda))}
     supported = {sm: None for release in releases.values() for sm in release.sm}
@@ -208,7 +208,10 @@ def _room_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield source.problem(message, ("tiers", "nightly", "always"))
 
 
-def _duplicates(source: Source, location: Location, values: Sequence[str]) -> Iterator[Problem]:
+def duplicate_problems(
+    source: Source, location: Location, values: Sequence[str]
+) -> Iterator[Problem]:
+    """Yield the values of a list that it has before."""
     first: dict[str, int] = {}
     for index, value in enumerate(values):
         current, other = (*location, index), (*location, first.setdefault(value, index))

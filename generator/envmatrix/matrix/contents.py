@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeVar
 
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceRule
@@ -24,6 +24,7 @@ from envmatrix.matrix.scalars import (
     VersionOrNone,
     Word,
 )
+from envmatrix.matrix.tier_names import TierName
 from envmatrix.records import dataclass
 from envmatrix.schema.json_schema import json_schema
 
@@ -68,9 +69,6 @@ class Policy:
     require_cuda: Literal["off", "major", "release"] = "off"
     cuda_compat: Literal["off", "on"] = "off"
     dev_images: Literal["off", "on"] = "off"
-
-
-TierName: TypeAlias = Literal["pr", "nightly"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

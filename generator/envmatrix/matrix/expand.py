@@ -13,13 +13,15 @@ from envmatrix.matrix import checks
 from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
-from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier, TierName
+from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.selectors import resolve_selectors
+from envmatrix.matrix.tier_names import TierName
 from envmatrix.matrix.validation import Reading, read_document
+from envmatrix.matrix.variant_checks import variant_problems
 
 # Default budgets of tiers; `weekly` has every cell.
 _BUDGETS: Mapping[TierName, Budget] = {
@@ -32,6 +34,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     checks.source_problems,
     checks.image_problems,
     library_problems,
+    variant_problems,
     checks.sm_problems,
     checks.omission_problems,
     checks.tier_problems,

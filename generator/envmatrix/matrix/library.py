@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_ar
 
 from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.scalars import (
     Changelist,
     Count,
@@ -28,6 +29,7 @@ from envmatrix.matrix.scalars import (
     Variable,
     Word,
 )
+from envmatrix.matrix.variants import NO_VARIANTS, PLAIN, SEPARATOR, Variant, Variants
 from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Place, Shorthand
 from envmatrix.schema.key_rules import ByTag, KeyRule, OneOf, TagCase, any_of
@@ -191,7 +193,8 @@ class Library:
     of those that it is for, all without any. `sm: own` says that it is meant to have code for other
     GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
     others; `shm` is how much memory its processes may share, in MB; `owner` is who cares for its
-    failures; `position` is where a file says its `path`."""
+    failures; `position` is where a file says its `path`. A variant is a library as well: it has no
+    `variants`, and its settings are its `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -221,12 +224,36 @@ class Library:
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
+    variants: Variants = NO_VARIANTS
     cuda: Literal["toolkit", "none"] = "toolkit"
     sm: Literal["own"] | None = None
     trust: Name | None = None
     shm: Count | None = None
     owner: Text | None = field(default=None, compare=False)
+    variant: Annotated[Variant, Mark.DERIVED] = PLAIN
     position: Annotated[Position | None, Place("path")] = field(default=None, compare=False)
+
+    @property
+    def declared_name(self) -> str:
+        """The name of the library that a variant belongs to: its key in matrix.yaml."""
+        return self.name.partition(SEPARATOR)[0]
+
+    @property
+    def expanded(self) -> tuple[Library, ...]:
+        """The variants, the default one first; a library without variants is its own."""
+        if self.variants == NO_VARIANTS:
+            return (self,)
+        return tuple(map(self._as_variant, self.variants.combinations()))
+
+    def _as_variant(self, variant: Variant) -> Library:
+        name = f"{self.name}{SEPARATOR}{variant.name}" if variant.name else self.name
+        options, preset = self.build.options, variant.preset or self.build.preset
+        build = replace(self.build, preset=preset, options=(*options, *variant.options))
+        return replace(self, name=name, build=build, variants=NO_VARIANTS, variant=variant)
+
+    def sm_in(self, cell: Cell) -> tuple[str, ...]:
+        """Return the GPU architectures to compile for in a cell."""
+        return self.variant.sm or cell.toolchain.sm
 
     @property
     def chooses_sm(self) -> bool:
@@ -251,7 +278,8 @@ class Library:
     def with_sm(self, sm: Sequence[str]) -> Library:
         """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
         test = self.test and _with_sm(self.test, sm)
-        return replace(self, build=_with_sm(self.build, sm), test=test)
+        variant = self.variant if self.variant == PLAIN else _variant_with_sm(self.variant, sm)
+        return replace(self, build=_with_sm(self.build, sm), test=test, variant=variant)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -275,11 +303,27 @@ _Options = TypeVar("_Options", LibraryBuild, LibraryTest)
 
 
 def _with_sm(table: _Options, sm: Sequence[str]) -> _Options:
-    def fill(text: str) -> str:
-        return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
-
     texts: dict[str, Any] = {
-        name: tuple(map(fill, getattr(table, name))) for name in TEXTS if hasattr(table, name)
+        name: tuple(_filled(text, sm) for text in getattr(table, name))
+        for name in TEXTS
+        if hasattr(table, name)
     }
-    environment = {name: fill(text) for name, text in table.environment.items()}
-    return replace(table, environment=environment, **texts)
+    return replace(table, environment=_all_filled(table.environment, sm), **texts)
+
+
+def _variant_with_sm(variant: Variant, sm: Sequence[str]) -> Variant:
+    definitions, environment = variant.definitions, variant.environment
+    return replace(
+        variant,
+        definitions=_all_filled(definitions, sm),
+        environment=_all_filled(environment, sm),
+    )
+
+
+def _all_filled(texts: Mapping[str, str], sm: Sequence[str]) -> Mapping[str, str]:
+    return {name: _filled(text, sm) for name, text in texts.items()}
+
+
+def _filled(text: str, sm: Sequence[str]) -> str:
+    """Return a text with GPU architectures in place of `{sm}` and other placeholders."""
+    return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)

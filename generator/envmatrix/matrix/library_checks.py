@@ -98,14 +98,19 @@ def _length_problems(library: Library, source: Source, location: Location) -> It
     """Yield texts too long for an argument or a variable, after GPU architectures are filled in."""
     for table, options in (("build", library.build), ("test", library.test)):
         for place, text in _texts(options) if options else ():
-            size = len(text.encode())
-            if size > _LONGEST_TEXT:
-                message = (
-                    f"`{table}.{place[0]}` of library `{library.name}` has a text of {size} bytes; "
-                    f"programs take at most {_LONGEST_TEXT} in one piece"
-                )
-                hint = "write it into a file of the library"
-                yield source.problem(message, (*location, table, *place), hint)
+            subject = f"{table}.{place[0]}"
+            yield from text_problems(text, subject, source, (*location, table, *place))
+
+
+def text_problems(text: str, subject: str, source: Source, location: Location) -> Iterator[Problem]:
+    """Yield a text of a library if it is too long to be passed to programs."""
+    size = len(text.encode())
+    if size > _LONGEST_TEXT:
+        message = (
+            f"`{subject}` of library `{location[1]}` has a text of {size} bytes; "
+            f"programs take at most {_LONGEST_TEXT} in one piece"
+        )
+        yield source.problem(message, location, "write it into a file of the library")
 
 
 def _texts(options: LibraryBuild | LibraryTest) -> Iterator[tuple[Location, str]]:

@@ -237,6 +237,21 @@ class Matrix:
     def by_id(self) -> Mapping[str, Cell]:
         return {cell.id: cell for cell in self.cells}
 
+    @cached_property
+    def variants(self) -> tuple[Library, ...]:
+        """The variants of all libraries, of which each without variants is its own."""
+        return tuple(variant for library in self.libraries for variant in library.expanded)
+
+    @cached_property
+    def declared(self) -> Mapping[str, Library]:
+        """The libraries by their keys in matrix.yaml."""
+        return {library.name: library for library in self.libraries}
+
+    def runs_in(self, tier: str, library: Library) -> bool:
+        """Return whether a variant of a library runs in a tier."""
+        variants = self.declared[library.declared_name].variants
+        return variants.runs_in(tier, library.variant)
+
     @property
     def impossible(self) -> tuple[Exclusion, ...]:
         """The cells of the product that a compatibility rule leaves out, not an `exclude`."""

@@ -154,6 +154,14 @@ DepotPath = Annotated[
 Variable = Annotated[
     str, pattern("variable", r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")
 ]
+Definition = Annotated[
+    str,
+    pattern(
+        "definition",
+        r"^[A-Za-z_][A-Za-z0-9_.:-]*$",
+        "the name of a variable or an option of the build system, without `-D`",
+    ),
+]
 PackageName = Annotated[str, pattern("packageName", r"^[a-z0-9{][a-z0-9+.{}-]+$", "a package name")]
 # With an architecture, which `flavours` checks.
 PackageOf = Annotated[

@@ -12,16 +12,22 @@ from typing import TypeVar
 
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
 from envmatrix.facts.versions import version_key
+from envmatrix.matrix import files
 from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
+from envmatrix.matrix.variant_rules import compiler_verdicts
+from envmatrix.matrix.variants import SEPARATOR
 from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
 
 # The most names of cells in a hint.
 _MOST_EXAMPLES = 5
+
+# Characters that make a glob of a name.
+_GLOB = re.compile(r"[*?\[]")
 
 _Cell = TypeVar("_Cell", bound=Candidate)
 _Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -49,6 +55,20 @@ class Explanation(Presence):
     nearest: Cell | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LibraryExplanation:
+    """The reason that a library, or a variant, is built in a cell or not: the verdicts of all rules
+    that concern it."""
+
+    library: Library
+    cell: Cell
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def present(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
 @lru_cache(maxsize=8)
 def short_names(matrix: Matrix) -> Mapping[str, Cell]:
     return _names_of(matrix, matrix.cells)
@@ -63,21 +83,33 @@ def find_cell(matrix: Matrix, name: str) -> Cell:
 
 
 def select_libraries(matrix: Matrix, names: Collection[str]) -> tuple[Library, ...]:
-    """Return the libraries with these names, or all without names. Raise ConfigurationError for
-    each name that is unknown."""
-    by_name = {library.name: library for library in matrix.libraries}
-    every = ", ".join(f"`{name}`" for name in by_name) or "none"
-    problems = [
-        Problem(
-            f"matrix.yaml has no library `{name}`",
-            hint=did_you_mean(name, by_name) or f"it has {every}",
-        )
-        for name in dict.fromkeys(names)
-        if name not in by_name
-    ]
+    """Return the variants of libraries with these names, or all without names. A glob is compared
+    with `LIBRARY@VARIANT`, so that `LIBRARY@*` has the default variant as well. Raise
+    ConfigurationError for each name without any."""
+    chosen: set[str] = set()
+    problems = []
+    for name in dict.fromkeys(names):
+        matching = {library.name for library in matrix.variants if _is_named(library, name)}
+        chosen |= matching
+        if not matching:
+            problems.append(_no_library(matrix, name))
     if problems:
         raise ConfigurationError(*problems)
-    return tuple(library for library in matrix.libraries if not names or library.name in names)
+    return tuple(library for library in matrix.variants if not names or library.name in chosen)
+
+
+def _is_named(library: Library, name: str) -> bool:
+    full = f"{library.declared_name}{SEPARATOR}{library.variant.name}"
+    return library.name == name or (bool(_GLOB.search(name)) and fnmatch.fnmatchcase(full, name))
+
+
+def _no_library(matrix: Matrix, name: str) -> Problem:
+    by_name = {library.name: library for library in matrix.variants}
+    declared = name.partition(SEPARATOR)[0]
+    among = [each for each in by_name if each.startswith(f"{declared}{SEPARATOR}")]
+    every = ", ".join(f"`{each}`" for each in among or by_name) or "none"
+    hint = did_you_mean(name, among or by_name) or f"it has {every}"
+    return Problem(f"matrix.yaml has no library `{one_line(name)}`", hint=hint)
 
 
 def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[Cell, ...]:
@@ -91,7 +123,42 @@ def select(matrix: Matrix, patterns: Sequence[str]) -> tuple[Cell, ...]:
 
 def is_for(library: Library, cell: Cell, matrix: Matrix) -> bool:
     """Return whether a library is compiled in a cell."""
-    return library.suits(cell.arch) and (not library.cells or cell in select(matrix, library.cells))
+    return all(verdict.passed for verdict in library_verdicts(library, cell, matrix))
+
+
+def library_verdicts(library: Library, cell: Cell, matrix: Matrix) -> Iterator[Verdict]:
+    """Yield the verdicts of the rules that decide whether a library, or a variant, is compiled in a
+    cell; of those that concern it."""
+    if not library.suits(cell.arch):
+        message = f"library `{library.declared_name}` needs CUDA, and `{cell.id}` has none"
+        yield Verdict("cuda", passed=False, explanation=message, ref="targets.py")
+    yield from _cells_verdict(library.cells, cell, matrix, f"library `{library.declared_name}`")
+    declared = matrix.declared.get(library.declared_name)
+    if declared is None or declared.variants == library.variants:  # it is no variant
+        return
+    variants = declared.variants
+    if library.variant.named:
+        cells = variants.named[library.variant.named].cells
+        yield from _cells_verdict(cells, cell, matrix, f"variant `{library.variant.named}`")
+    for row in variants.exclude:
+        if row.matches(library.variant) and (not row.cells or cell in _cells(matrix, row.cells)):
+            yield Verdict("exclude", passed=False, explanation=row.reason, ref=files.MATRIX)
+    yield from compiler_verdicts(library, cell, matrix.facts)
+
+
+def _cells_verdict(
+    patterns: tuple[str, ...], cell: Cell, matrix: Matrix, subject: str
+) -> Iterator[Verdict]:
+    if patterns:
+        passed, listed = cell in _cells(matrix, patterns), ", ".join(patterns)
+        explanation = f"{subject} is for `{listed}`"
+        yield Verdict("cells", passed=passed, explanation=explanation, ref=files.MATRIX)
+
+
+# Cached, because the patterns of a library are compared with every cell.
+@lru_cache(maxsize=1024)
+def _cells(matrix: Matrix, patterns: tuple[str, ...]) -> frozenset[Cell]:
+    return frozenset(select(matrix, patterns))
 
 
 def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:
@@ -141,6 +208,16 @@ def explain(matrix: Matrix, cell: Candidate) -> Explanation:
         position=entry.position if entry else None,
         names=tuple(name for name, named in short_names(matrix).items() if named == cell),
         nearest=None if entry is cell else _nearest(matrix, cell),
+    )
+
+
+def explain_libraries(
+    matrix: Matrix, cells: Sequence[Cell], names: Sequence[str]
+) -> tuple[LibraryExplanation, ...]:
+    """Return for each library of names or globs why each cell has it or not."""
+    return tuple(
+        LibraryExplanation(library, cell, tuple(library_verdicts(library, cell, matrix)))
+        for library, cell in product(select_libraries(matrix, names), cells)
     )
 
 

@@ -30,6 +30,11 @@ class State:
         return {exclusion.cell.id: exclusion for exclusion in self.matrix.exclusions}
 
     @cached_property
+    def variants(self) -> Mapping[str, Library]:
+        """The libraries and their variants by name."""
+        return {library.name: library for library in self.matrix.variants}
+
+    @cached_property
     def axes(self) -> Mapping[str, Collection[str | None]]:
         """The values of the product: without those that only included cells have."""
         excluded = [exclusion.cell for exclusion in self.matrix.exclusions]
@@ -68,11 +73,11 @@ def changes(before: State, after: State) -> tuple[Change, ...]:
 
 def library_change(library: Library, before: State, after: State) -> str | None:
     """Return why a library changed in all cells; None where at most the files of its source did."""
-    old = {row.name: row for row in before.matrix.libraries}.get(library.name)
-    if old is None:
-        return "the library is new"
-    was, now = replace(old, source=None), replace(library, source=None)
-    if was != now or (old.source is None) != (library.source is None):
+    old, new = (state.variants.get(library.name) for state in (before, after))
+    if old is None or new is None:
+        return f"the {'variant' if library.variant.name else 'library'} is new"
+    was, now = replace(old, source=None), replace(new, source=None)
+    if was != now or (old.source is None) != (new.source is None):
         return "its entry in matrix.yaml changed"
     if _wheels(library, before.lock) != _wheels(library, after.lock):
         return "what it is built and tested with changed"

@@ -17,7 +17,7 @@ CELLS, RUNS, TESTS = "cell", "run", "outcome"
 _NAMES = 4_096
 
 # Names that are valid file names everywhere; hashed names contain a tilde.
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._+-]{0,119}", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._+@-]{0,119}", re.ASCII)
 _HASHED = re.compile(r"[A-Za-z0-9_]{0,40}~[0-9a-f]{32}", re.ASCII)
 
 

@@ -194,7 +194,8 @@ class _Decoder:
                 return text
             *others, last = (f"`{word}`" for word in shape.arguments)
             words = f"{', '.join(others)} or {last}" if others else last
-            hint = did_you_mean(str(text).lower(), map(str, shape.arguments), MISTYPED)
+            same = next((word for word in shape.arguments if word.lower() == str(text).lower()), "")
+            hint = did_you_mean(same or str(text).lower(), map(str, shape.arguments), MISTYPED)
             return self._fault(location, f"must be {words}, not {value_text(text)}", position, hint)
         scalar = shape.constraint(Scalar)
         try:

@@ -86,8 +86,8 @@ def clear_outdated(context: BuildContext, console: Console) -> None:
     source = context.source.name if library.source else ""
     requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
     launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
-    sm, variant = context.cell.toolchain.sm, context.variant
-    inputs = (source, *requires, library.build, sm, variant, launcher)
+    sm, instrumentation = library.sm_in(context.cell), context.instrumentation
+    inputs = (source, *requires, library.build, sm, instrumentation, launcher)
     forget(context.directory, context.build.name)
     text = "".join(f"{line}\n" for line in (context.names[context.compiler], *inputs))
     with context.build.opened() as build:

@@ -24,9 +24,9 @@ _END = r"(?=$|[/=:,])"
 
 
 def write_for_host(context: BuildContext) -> None:
-    """Write the commands beside the build directory, if the build system wrote any; those of a
-    variant are for the analyser alone."""
-    if context.variant.name:
+    """Write the commands beside the build directory, if the build system wrote any; those of
+    an instrumented build are for the analyser alone."""
+    if context.instrumentation.name:
         return
     with context.build.opened() as build:
         try:
@@ -38,6 +38,22 @@ def write_for_host(context: BuildContext) -> None:
     if context.copies_source:
         places[f"{BUILD}/{COPY}"] = places[SOURCE]
     write_whole(context.directory / FILE, for_host(text, places).encode())
+
+
+# Options of C++ standards, also by their names before they were published.
+_STANDARD = re.compile(r"-std[= ](?:c|gnu)\+\+(?P<name>[0-9][0-9a-z])")
+_EARLIER_NAMES = {"0x": "11", "1y": "14", "1z": "17", "2a": "20", "2b": "23", "2c": "26"}
+
+
+def standards(context: BuildContext) -> frozenset[str]:
+    """Return the C++ standards that a build compiles for by options; none where it wrote no
+    commands."""
+    with context.build.opened() as build:
+        try:
+            names = [match["name"] for match in _STANDARD.finditer(build.text(FILE))]
+        except Refused:
+            return frozenset()
+    return frozenset(_EARLIER_NAMES.get(name, name) for name in names)
 
 
 def for_host(text: str, places: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
@@ -17,7 +17,9 @@ from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.variants import PLAIN
 from envmatrix.records import dataclass
+from envmatrix.sessions.flags import host_flags, variant_flags
 
 SOURCE = "/src"
 BUILD = "/build"
@@ -28,22 +30,20 @@ COPY = "source"
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """Alternative build of a library: under its `name`, with these variables."""
+class Instrumentation:
+    """What an analyser needs in a build: a directory with its `name`, and these variables."""
 
     name: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def with_flags(cls, name: str, flags: str, **others: str) -> Variant:
-        """Return a variant with flags of the host compiler, also below nvcc, and of the linker, in
-        variables that CMake, Meson, Make and setuptools read."""
-        variables = dict.fromkeys(("CFLAGS", "CXXFLAGS", "LDFLAGS"), flags)
-        below = f"-Xcompiler={','.join(flags.split())}"
-        return cls(name, {**variables, "CUDAFLAGS": below, **others})
+    def with_flags(cls, name: str, flags: str, **others: str) -> Instrumentation:
+        """Return an instrumentation with flags of the host compiler, also below nvcc, and of the
+        linker, in variables that CMake, Meson, Make and setuptools read."""
+        return cls(name, {**host_flags(flags), **others})
 
 
-PLAIN = Variant()
+UNINSTRUMENTED = Instrumentation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,53 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of a variant as options of a build system and as variables."""
+
+    options: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class BuildSystem(Protocol):
     """A build system: how it configures and compiles a library. `copies_source` if it writes among
     the sources, so that it gets a copy of them; `products` are the patterns of what it builds where
     the library has no `artifacts`, each called a `product`; `test_environment` are variables with
-    which tests find them."""
+    which tests find them. `definition` is the format of an option that defines a value."""
 
     copies_source: bool = False
     products: Sequence[str] = ()
     product: str = "artifact"
     test_environment: Mapping[str, str] = MappingProxyType({})
+    definition: str = "{name}={value}"
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Return the commands that configure and compile a library, in order."""
+
+    def settings(self, library: Library) -> Settings:
+        """Return the settings of a variant without its definitions: by default as flags, in
+        variables."""
+        return Settings(environment=variant_flags(library.variant))
+
+    def configured(self, library: Library, sm: Sequence[str]) -> Library:
+        """Return a library for GPU architectures, with the settings of its variant as options and
+        variables of its build."""
+        library = library.with_sm(sm)
+        variant, build = library.variant, library.build
+        if variant == PLAIN:
+            return library
+        settings = self.settings(library)
+        definitions = [
+            self.definition.format(name=name, value=value)
+            for name, value in variant.definitions.items()
+        ]
+        environment = {**build.environment, **variant.environment}
+        for name, text in settings.environment.items():
+            environment[name] = f"{environment.get(name, '')} {text}".strip()
+        if variant.sm:
+            environment["CUDAARCHS"] = ";".join(variant.sm)
+        options = (*build.options, *settings.options, *definitions)
+        return replace(library, build=replace(build, options=options, environment=environment))
 
     def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
         """Return the steps and commands that people enter for the same in a shell."""
@@ -101,7 +135,7 @@ class BuildContext:
     requires: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
     borrowed: Collection[str] = ()
-    variant: Variant = PLAIN
+    instrumentation: Instrumentation = UNINSTRUMENTED
     jobs: int = 1
     memory: int | None = None
     processors: float | None = None
@@ -118,7 +152,7 @@ class BuildContext:
     @property
     def build(self) -> Area:
         """The build directory, one for each way to compile."""
-        names = (build_name(self.compiler, self.host_arch), self.variant.name)
+        names = (build_name(self.compiler, self.host_arch), self.instrumentation.name)
         return Area(self.directory / "-".join(filter(None, names)))
 
     @property
@@ -141,6 +175,13 @@ class BuildContext:
         """True if hits of the shared compiler cache are told from others, which sccache does not
         do."""
         return self.shares_cache and self.cache is not None and self.cache.name == "ccache"
+
+    @property
+    def test_image(self) -> Image | None:
+        """The image that tests run in. What a sanitizer needs at run time comes with compilers, so
+        it is the image with these, unless they are for another architecture."""
+        has_sanitizer = self.library.variant.sanitizer and not self.compiler.is_cross
+        return self.compiler if self.runtime and has_sanitizer else self.runtime
 
     @property
     def is_emulated(self) -> bool:
@@ -171,8 +212,9 @@ class BuildContext:
         return "devel" if self.compiler.is_cross else self.compiler.flavour
 
     def log(self, step: str) -> Path:
-        """Return the log of a step, beside the build directory; a variant has logs of its own."""
-        return self.directory / "-".join(filter(None, (self.variant.name, f"{step}.log")))
+        """Return the log of a step, beside the build directory; an instrumented build has logs
+        of its own."""
+        return self.directory / "-".join(filter(None, (self.instrumentation.name, f"{step}.log")))
 
     @property
     def junit(self) -> Path:

@@ -104,7 +104,7 @@ def _read(root: Path) -> tuple[Mapping[str, str], Mapping[str, Sequence[str]]]:
     matrix = load_matrix(root)
     short_ids = {name: cell.id for name, cell in short_names(matrix).items()}
     libraries = {
-        cell.id: [library.name for library in matrix.libraries if is_for(library, cell, matrix)]
+        cell.id: [library.name for library in matrix.variants if is_for(library, cell, matrix)]
         for cell in matrix.cells
     }
     return {**short_ids, **{name: name for name in libraries}}, libraries

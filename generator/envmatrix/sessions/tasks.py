@@ -21,6 +21,7 @@ from envmatrix.sessions.context import (
     BuildContext,
     Command,
 )
+from envmatrix.sessions.flags import runtime_variables
 
 CCACHE = "/ccache"
 # The gateway to the compiler cache that machines share. The launcher looks for it.
@@ -92,7 +93,7 @@ def shell(context: BuildContext, *, at_runtime: bool = False, gpus: Gpus | None 
 
 def _first_lines(context: BuildContext, *, at_runtime: bool) -> str:
     """Return what a shell begins with."""
-    image = context.runtime if at_runtime else context.compiler
+    image = context.test_image if at_runtime else context.compiler
     lines = [
         f"{context.library.name} in {context.cell.id}, in {image}",
         f"source {context.tree}, read-only unless it is below {BUILD}; outputs {BUILD}; no network",
@@ -115,7 +116,7 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
             mounts.append(Mount(context.cache_socket, CCACHE_SOCKET))
     if context.sdk:
         mounts.append(Mount(context.sdk, f"/opt/{context.target.sdk}"))
-    environment |= {**context.library.build.environment, **context.variant.environment}
+    environment |= {**context.library.build.environment, **context.instrumentation.environment}
     if version_key(context.cell.cuda) >= _WITH_OBJECT_DIRECTORY:
         environment[_FLAGS] = _with_equal_objects(environment.get(_FLAGS, ""))
     return replace(task, mounts=mounts, environment=environment)
@@ -123,11 +124,17 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
 
 def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
     """Return a task without compilers: it runs the tests or the benchmark of a library."""
-    assert context.runtime is not None  # noqa: S101 -- asked of what runs in a container alone
-    task = _task(context, context.runtime, command)
-    tests = context.library.tests
-    environment = {**task.environment, **(tests.environment if tests else {})}
-    return replace(task, environment={**environment, **context.variant.environment})
+    image, library = context.test_image, context.library
+    assert image is not None  # noqa: S101 -- asked of what runs in a container alone
+    task, tests, variant = _task(context, image, command), library.tests, library.variant
+    environment = {
+        **task.environment,
+        **runtime_variables(variant),
+        **(tests.environment if tests else {}),
+        **variant.environment,
+        **context.instrumentation.environment,
+    }
+    return replace(task, environment=environment)
 
 
 def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:

@@ -21,6 +21,17 @@ libraries:
 """
 
 
+VARIANTS = """\
+libraries:
+  ops:
+    path: one
+    variants:
+      std: ["17", "20"]
+      named: {debug: {build_type: Debug}}
+      exclude: [{named: debug, cells: cuda12*, reason: slow}]
+"""
+
+
 def workspace(root: Path, libraries: str = LIBRARIES) -> Workspace:
     write_repository(root, AXES, libraries)
     for name in ("one", "two"):
@@ -39,6 +50,23 @@ def test_all_libraries_of_a_cell_or_the_named_ones(tmp_path: Path) -> None:
     assert names(tree, OLD) == ["everywhere"]
     assert names(tree, NEW, "new") == ["new"]
     assert names(tree, NEW, "new", "everywhere", "new") == ["everywhere", "new"]
+
+
+def test_a_cell_has_the_variants_that_it_can_build(tmp_path: Path) -> None:
+    tree = workspace(tmp_path / "repository", VARIANTS)
+    assert names(tree, NEW) == ["ops", "ops@cxx20", "ops@debug"]
+    assert names(tree, OLD) == ["ops", "ops@cxx20"]
+    assert names(tree, NEW, "ops") == ["ops"]
+    assert names(tree, NEW, "ops@*", "ops") == ["ops", "ops@cxx20", "ops@debug"]
+
+
+def test_the_reason_that_a_named_variant_is_left_out_is_told(tmp_path: Path) -> None:
+    tree = workspace(tmp_path / "repository", VARIANTS)
+    with pytest.raises(ConfigurationError) as caught:
+        names(tree, OLD, "ops@debug")
+    (problem,) = caught.value.problems
+    assert problem.message == f"library `ops@debug` is not for `{OLD}`: slow"
+    assert problem.hint == f"see all rules: `envmatrix why {OLD} ops@debug`"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ FACT_FILES = [
     "nccl",
     "os",
     "sources",
+    "standards",
     "tensorrt",
 ]
 

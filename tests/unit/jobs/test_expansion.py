@@ -13,6 +13,7 @@ from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
+from envmatrix.matrix.variants import NamedVariant, Variants
 from envmatrix.plan.materials import FileSet, ImageParts, Materials
 
 MATRIX = load_matrix(Path(__file__).parents[3])
@@ -120,6 +121,28 @@ def without_tests(run: CellRun) -> CellRun:
     return replace(run, library=replace(run.library, test=LibraryTest("none")))
 
 
+def with_variants(variants: Variants) -> list[CellRun]:
+    library = replace(RUN.library, variants=variants)
+    return [replace(RUN, library=variant) for variant in library.expanded]
+
+
+def test_variants_are_compiled_and_tested_apart_from_one_source() -> None:
+    variants = Variants(std=("17", "20"), named={"hopper": NamedVariant(sm=("90a",))})
+    jobs = graph(*with_variants(variants)).jobs.values()
+    names = ["ops", "ops@cxx20", "ops@hopper"]
+    for kind in ("compile", "test"):
+        assert [job.subject[0] for job in jobs if job.kind == kind] == names
+    assert [job.subject for job in jobs if job.kind == "source"] == [("ops",)]
+    assert the("test", graph(*with_variants(variants)), "ops@cxx20").command[-1] == "ops@cxx20"
+
+
+def test_a_default_variant_without_settings_has_the_jobs_of_the_library() -> None:
+    plain, named = with_variants(Variants(named={"debug": NamedVariant(build_type=("Debug",))}))
+    assert graph(plain).jobs.keys() == graph().jobs.keys()
+    renamed = replace(named, library=replace(named.library, name="ops"))
+    assert the("compile", graph(renamed)).id != the("compile", graph()).id
+
+
 def test_the_owner_of_a_library_changes_no_job() -> None:
     owned = replace(RUN, library=replace(RUN.library, owner="ana"))
     assert graph(owned).jobs.keys() == graph().jobs.keys()
@@ -196,7 +219,7 @@ def test_a_change_reaches_only_what_is_made_from_it(
     assert {after[key].kind for key in after.keys() - before.keys()} == kinds
 
 
-def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() -> None:
+def test_durations_are_those_of_the_cell_of_the_library_of_its_default_or_of_the_kind() -> None:
     def seconds(name: str, durations: Durations) -> float:
         run = replace(RUN, library=replace(RUN.library, name=name))
         return the("compile", graph(run, basis=replace(BASIS, durations=durations))).seconds
@@ -209,6 +232,8 @@ def test_durations_are_those_of_the_cell_else_of_the_library_else_of_the_kind() 
     assert seconds("ops", durations) == 7
     assert seconds("other", durations) == 50
     assert seconds("third", durations) == 40
+    assert seconds("ops@cxx20", durations) == 7
+    assert seconds("other@cxx20", durations) == 50
     assert seconds("third", {}) > 0
 
 

@@ -21,7 +21,7 @@ from envmatrix.matrix.library import (
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.cmake import ONE_TRY, is_probe
-from envmatrix.sessions.context import BuildContext, Command, Variant, jobs_for
+from envmatrix.sessions.context import BuildContext, Command, Instrumentation, jobs_for
 from envmatrix.sessions.frameworks import FRAMEWORKS
 
 
@@ -195,7 +195,7 @@ def test_no_variable_of_a_build_configures_ccache() -> None:
 def test_flags_for_nvcc_are_combined(own: dict[str, str], expected: str) -> None:
     for of in (
         build_context(LibraryBuild(environment=own)),
-        replace(build_context(), variant=Variant("sanitized", own)),
+        replace(build_context(), instrumentation=Instrumentation("sanitized", own)),
     ):
         environment = tasks.in_compiler(of, ["true"]).environment
         assert environment["NVCC_APPEND_FLAGS"] == expected

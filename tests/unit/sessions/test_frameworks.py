@@ -221,6 +221,14 @@ def test_bazel_tests_go_by_their_labels() -> None:
     assert batch.argv[-1] == "//a:b"
 
 
+def test_bazel_lists_tests_without_options_of_compilations() -> None:
+    options = ("--config=ci", "--cxxopt=-std=c++20", "--compilation_mode=dbg", "--define=A=1")
+    context = build_context(LibraryBuild("bazel", options=options))
+    (batch,) = FRAMEWORKS["bazel"].listing(Invocation(context))
+    assert "--config=ci" in batch.argv
+    assert not {*options[1:]} & {*batch.argv}
+
+
 def test_meson_tests_are_named_on_its_command_line() -> None:
     assert listed("meson", '[{"name": "a", "suite": ["x"]}]') == ("a",)
     (run,) = argv("meson", ["a"])

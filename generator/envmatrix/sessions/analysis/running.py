@@ -1,4 +1,4 @@
-"""Analyses a library in its cell: builds the variants that analysers need, and compares their
+"""Analyses a library in its cell: makes the builds that analysers need, and compares their
 findings with the baseline."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Examinatio
 from envmatrix.sessions.analysis.baselines import Baseline, load_baseline, save_baseline
 from envmatrix.sessions.analysis.findings import Finding, compare_findings, sarif
 from envmatrix.sessions.compilation import compile_library
-from envmatrix.sessions.context import Variant
+from envmatrix.sessions.context import Instrumentation
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.runner import Runner
 
@@ -22,8 +22,8 @@ SARIF = "analysis.sarif"
 
 @dataclass
 class Analysis:
-    """Examinations of a library by kind of analysis. `runner` builds it without a variant, in the
-    image that has the analysers."""
+    """Examinations of a library by kind of analysis. `runner` builds it without instrumentation, in
+    the image that has the analysers."""
 
     runner: Runner
     gpus: Gpus | None
@@ -41,7 +41,7 @@ class Analysis:
         """Run one kind of analysis; Skipped where this machine or library does not support it."""
         analyser = ANALYSERS[kind]
         analyser.check(self.runner.context, self.gpus)
-        build = self._build(analyser.variant)
+        build = self._build(analyser.instrumentation)
         self.examinations[kind] = Examination()  # also where it fails: what it dumped is accepted
         self.examinations[kind] = analyser.examine(build)
 
@@ -71,13 +71,17 @@ class Analysis:
             analyser = ANALYSERS[kind]
             findings = () if analyser.has_own_baseline else examination.findings
             baseline = baseline.updated(findings, examination.accepted)
-            analyser.accept(self._builds[analyser.variant.name])
+            analyser.accept(self._builds[analyser.instrumentation.name])
         save_baseline(context.root, context.library.name, context.cell.id, baseline)
 
-    def _build(self, variant: Variant) -> AnalysedBuild:
-        """Build a variant once."""
-        if variant.name not in self._builds:
-            runner = replace(self.runner, context=replace(self.runner.context, variant=variant))
+    def _build(self, instrumentation: Instrumentation) -> AnalysedBuild:
+        """Build with an instrumentation once."""
+        if instrumentation.name not in self._builds:
+            runner = replace(
+                self.runner, context=replace(self.runner.context, instrumentation=instrumentation)
+            )
             products = compile_library(runner)
-            self._builds[variant.name] = AnalysedBuild(runner, products, self.gpus, self.baseline)
-        return self._builds[variant.name]
+            self._builds[instrumentation.name] = AnalysedBuild(
+                runner, products, self.gpus, self.baseline
+            )
+        return self._builds[instrumentation.name]

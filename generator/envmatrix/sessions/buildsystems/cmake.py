@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 
 from envmatrix.matrix.library import Library
-from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
+from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command, Settings
+from envmatrix.sessions.flags import sanitizer_flags
 
 # FetchContent says at once that it waits for a network, unless the project wants it quiet. A cache
 # that is loaded first warns of no variable that is not used.
@@ -43,6 +44,11 @@ _DEFAULTS = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
 
 
 class Cmake(BuildSystem):
+    definition = "-D{name}={value}"
+
+    def settings(self, library: Library) -> Settings:
+        return Settings(variant_options(library), sanitizer_flags(library.variant))
+
     def commands(self, context: BuildContext) -> Sequence[Command]:
         build = context.library.build
         targets = ["--target", *build.targets] if build.targets else []
@@ -62,9 +68,9 @@ class Cmake(BuildSystem):
 
 def _arguments(context: BuildContext) -> Sequence[str]:
     """Return the arguments of a configuration."""
-    # The flags of a variant are all that counts.
-    variant = ["-DCMAKE_BUILD_TYPE="] if context.variant.name else []
-    return ["-S", context.tree, "-B", BUILD, *cmake_arguments(context.library), *variant]
+    # The flags of an analyser are all that counts.
+    own = ["-DCMAKE_BUILD_TYPE="] if context.instrumentation.name else []
+    return ["-S", context.tree, "-B", BUILD, *cmake_arguments(context.library), *own]
 
 
 def cmake_arguments(library: Library) -> Sequence[str]:
@@ -76,6 +82,17 @@ def cmake_arguments(library: Library) -> Sequence[str]:
     base = ["--preset", build.preset] if build.preset else _DEFAULTS
     # Editors and analysers want to know how files are compiled.
     return [*base, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *build.options]
+
+
+def variant_options(library: Library) -> Sequence[str]:
+    """Return CMake's options for the settings of a variant."""
+    variant, languages = library.variant, ["CXX", *(["CUDA"] if library.cuda == "toolkit" else [])]
+    values = {
+        **{f"CMAKE_{language}_STANDARD": variant.std for language in languages},
+        "CMAKE_BUILD_TYPE": variant.build_type,
+        "CMAKE_CUDA_ARCHITECTURES": ";".join(variant.sm),
+    }
+    return [f"-D{name}={value}" for name, value in values.items() if value]
 
 
 # Compilations that check the compiler, under names that are new each time.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command
+from envmatrix.matrix.library import Library
+from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command, Settings
+from envmatrix.sessions.flags import SANITIZERS
 
 # A second `setup` of a directory is an error, and ninja reconfigures what needs it.
 _SET_UP = 'test -f build.ninja || exec meson setup "$@"'
@@ -20,7 +22,29 @@ exec meson setup "$@"
 """
 
 
+# Meson's names of CMake's build types.
+_BUILD_TYPES: Mapping[str, str] = {
+    "Release": "release",
+    "Debug": "debug",
+    "RelWithDebInfo": "debugoptimized",
+    "MinSizeRel": "minsize",
+}
+
+
 class Meson(BuildSystem):
+    definition = "-D{name}={value}"
+
+    def settings(self, library: Library) -> Settings:
+        variant, options, environment = library.variant, [], {}
+        if variant.std:
+            options.append(f"-Dcpp_std=c++{variant.std}")
+            environment["CUFLAGS"] = f"-std=c++{variant.std}"
+        if variant.build_type:
+            options.append(f"--buildtype={_BUILD_TYPES[variant.build_type]}")
+        if variant.sanitizer:
+            options.append(f"-Db_sanitize={SANITIZERS[variant.sanitizer].option}")
+        return Settings(options, environment)
+
     def commands(self, context: BuildContext) -> Sequence[Command]:
         build = context.library.build
         setup = _ACROSS if context.compiler.is_cross else _SET_UP

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from envmatrix.sessions.context import BUILD, REQUIRES, BuildContext, BuildSystem, Command
+from envmatrix.matrix.library import Library
+from envmatrix.sessions.buildsystems.cmake import variant_options
+from envmatrix.sessions.context import (
+    BUILD,
+    REQUIRES,
+    BuildContext,
+    BuildSystem,
+    Command,
+    Settings,
+)
+from envmatrix.sessions.flags import joined, variant_flags
 
 # Directory of the unpacked wheels of the build, which Python programs import from.
 SITE = "site"
@@ -50,6 +60,15 @@ class Python(BuildSystem):
     products = ("wheels/*.whl", f"{SITE}/**/*.so")
     product = "wheel"
     test_environment = PYTHON_PATH
+
+    def settings(self, library: Library) -> Settings:
+        """Return flags for setuptools, and variables of backends that call CMake."""
+        variant = library.variant
+        cmake = {
+            "CMAKE_ARGS": " ".join(variant_options(library)),
+            "SKBUILD_CMAKE_BUILD_TYPE": variant.build_type or "",
+        }
+        return Settings(environment=joined(variant_flags(variant), cmake))
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Build a wheel with the project's own backend, from the packages in `requires`."""

@@ -13,6 +13,11 @@ from envmatrix.sessions.outcomes import State
 
 # Path components of the parts of a target that Bazel runs several times.
 _BAZEL_PART = re.compile(r"(?:_?(?:shard|run)_\d+_of_\d+)+")
+# Options of compilations, which `bazel query` does not know: it compiles nothing.
+_OF_COMPILATIONS = (
+    *("--compilation_mode", "--conlyopt", "--copt", "--cxxopt", "--define", "--host_copt"),
+    *("--host_cxxopt", "--linkopt"),
+)
 # Of every program that does not end with 0: Bazel calls that an error.
 _STATUS = re.compile(r"^exited with error code (\d{1,3})$")
 # `FAIL: //package:target (Exit 1) (see /build/...)`; also of a shard, and without the exit code.
@@ -28,7 +33,9 @@ class BazelTest(Framework):
 
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         query = f"tests({' + '.join(invocation.run or ('//...',))})"
-        argv = [*BAZEL, "query", *invocation.context.library.build.options, query]
+        options = invocation.context.library.build.options
+        of_queries = [option for option in options if not option.startswith(_OF_COMPILATIONS)]
+        argv = [*BAZEL, "query", *of_queries, query]
         return (Batch(argv, None, directory=invocation.context.tree, needs_compiler=True),)
 
     def names(self, batch: Batch, text: str) -> Iterable[str]:

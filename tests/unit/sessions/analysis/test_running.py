@@ -77,7 +77,7 @@ def test_findings_are_new_until_they_are_accepted(tmp_path: Path) -> None:
     assert [item.is_new for item in second.compare_with_baseline()] == [False]
 
 
-def test_analysers_of_one_variant_share_its_build(tmp_path: Path) -> None:
+def test_analysers_with_one_instrumentation_share_its_build(tmp_path: Path) -> None:
     analysis = analysis_in(tmp_path, {}, {**COMPILE_COMMANDS, "cppcheck.xml": "<results/>"})
     analysis.examine("clang-tidy")
     analysis.examine("cppcheck")

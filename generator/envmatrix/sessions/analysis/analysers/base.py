@@ -13,7 +13,7 @@ from envmatrix.records import dataclass
 from envmatrix.sessions import tasks
 from envmatrix.sessions.analysis.baselines import NOTHING, Baseline
 from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.context import PLAIN, BuildContext, Variant
+from envmatrix.sessions.context import UNINSTRUMENTED, BuildContext, Instrumentation
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import Measurement, TestOutcome
 from envmatrix.sessions.products import Product
@@ -21,12 +21,12 @@ from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.testing import Testing, TestRequest
 
 # The build of analysers that read the sources.
-STATIC = Variant("static")
+STATIC = Instrumentation("static")
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysedBuild:
-    """A variant of a library that was built in the image with the analysers."""
+    """An instrumented build of a library, made in the image with the analysers."""
 
     runner: Runner
     products: Sequence[Product]
@@ -82,10 +82,11 @@ class Examination:
 
 
 class Analyser(Protocol):
-    """An analyser. `variant` is how the library is built for it; `is_default` if it runs where none
-    is chosen; `has_own_baseline` if its findings are compared with something else than findings."""
+    """An analyser. `instrumentation` is how the library is built for it; `is_default` if it runs
+    where none is chosen; `has_own_baseline` if its findings are compared with something else than
+    findings."""
 
-    variant: Variant = PLAIN
+    instrumentation: Instrumentation = UNINSTRUMENTED
     is_default: bool = True
     has_own_baseline: bool = False
 

@@ -13,7 +13,7 @@ from envmatrix.sessions.logs import plain, read_lines
 
 
 class ClangTidy(Analyser):
-    variant = STATIC
+    instrumentation = STATIC
 
     def examine(self, build: AnalysedBuild) -> Examination:
         build.require_compile_commands("clang-tidy")

@@ -13,7 +13,7 @@ from typing import Any
 from envmatrix.confined import Directory
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
-from envmatrix.sessions.context import BUILD, Variant, source_path
+from envmatrix.sessions.context import BUILD, Instrumentation, source_path
 from envmatrix.sessions.outcomes import COVERAGE, Measurement, parse_errors
 
 _FILE = "coverage.json"
@@ -36,7 +36,7 @@ gcovr --root "$root" "$@" --xml coverage.xml --html-details index.html
 
 
 class LineCoverage(Analyser):
-    variant = Variant.with_flags("coverage", "--coverage -O0 -g")
+    instrumentation = Instrumentation.with_flags("coverage", "--coverage -O0 -g")
 
     def examine(self, build: AnalysedBuild) -> Examination:
         context = build.context

@@ -13,7 +13,7 @@ from envmatrix.sessions.outcomes import parse_errors
 
 
 class Cppcheck(Analyser):
-    variant = STATIC
+    instrumentation = STATIC
 
     def examine(self, build: AnalysedBuild) -> Examination:
         build.require_compile_commands("cppcheck")

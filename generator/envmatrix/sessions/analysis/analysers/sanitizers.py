@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
 from envmatrix.sessions.analysis.findings import Finding, without_numbers
-from envmatrix.sessions.context import Variant, source_path
+from envmatrix.sessions.context import Instrumentation, source_path
+from envmatrix.sessions.flags import SANITIZERS
 from envmatrix.sessions.logs import plain, read_lines
 
 
 @dataclass(frozen=True)
 class Sanitizer(Analyser):
     tool: str
-    variant: Variant
+    instrumentation: Instrumentation
     is_default: bool = True
 
     def examine(self, build: AnalysedBuild) -> Examination:
@@ -26,23 +27,24 @@ class Sanitizer(Analyser):
 
 ASAN = Sanitizer(
     "AddressSanitizer",
-    Variant.with_flags(
+    Instrumentation.with_flags(
         "asan",
-        "-fsanitize=address -fno-omit-frame-pointer -O1 -g",
-        # CUDA maps memory where AddressSanitizer would not have it.
-        ASAN_OPTIONS="protect_shadow_gap=0:detect_leaks=1",
+        f"{SANITIZERS['asan'].flags} -O1 -g",
+        **SANITIZERS["asan"].environment,
     ),
 )
 UBSAN = Sanitizer(
     "UndefinedBehaviorSanitizer",
-    Variant.with_flags(
+    Instrumentation.with_flags(
         "ubsan",
-        "-fsanitize=undefined -fno-sanitize-recover=undefined -O1 -g",
-        UBSAN_OPTIONS="print_stacktrace=1",
+        f"{SANITIZERS['ubsan'].flags} -O1 -g",
+        **SANITIZERS["ubsan"].environment,
     ),
 )
 TSAN = Sanitizer(
-    "ThreadSanitizer", Variant.with_flags("tsan", "-fsanitize=thread -O1 -g"), is_default=False
+    "ThreadSanitizer",
+    Instrumentation.with_flags("tsan", f"{SANITIZERS['tsan'].flags} -O1 -g"),
+    is_default=False,
 )
 
 _SUMMARY = re.compile(
