@@ -22,6 +22,18 @@ enable_testing()
 add_executable(ops_test ops_test.cpp)
 add_test(NAME sums COMMAND ops_test)
 """,
+    "device/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(device LANGUAGES CXX CUDA)
+enable_testing()
+add_executable(device_test device_test.cu)
+add_test(NAME standard COMMAND device_test)
+""",
+    "device/device_test.cu": """\
+#include <cstdio>
+__global__ void kernel() {}
+int main() { std::printf("C++ %ld\\n", __cplusplus); }
+""",
     # The sum reads one value too many, which only a sanitizer sees.
     "ops/ops_test.cpp": """\
 #include <cstdio>
@@ -49,6 +61,9 @@ libraries:
         strict: {sanitizer: asan, std: "20", environment: {LEVEL: "2"}}
       exclude:
         - {named: slow, cells: "*-x86_64", reason: "tests it elsewhere"}
+  device:
+    path: device
+    variants: {named: {new: {std: "20", sm: ["90"]}}}
   vectorops:
     path: examples/vectorops
     build: {options: [-DBUILD_TESTING=OFF]}
@@ -86,7 +101,8 @@ def log_of(checkout: Checkout, variant: str) -> str:
 
 def test_each_variant_is_tested_by_itself_and_an_excluded_one_is_not(workshop: Checkout) -> None:
     images = workshop.run("plan", "--json").stdout
-    done = workshop.run("test", "--library", "ops@*", expect=1)
+    # Results of earlier checkouts would be reused.
+    done = workshop.run("test", "--rerun", "--library", "ops@*", expect=1)
     assert f"ops@strict {CELL}" in done.stdout
     runs = results(workshop, "ops")
     assert {name: run["state"] for name, run in runs.items()} == {
@@ -109,6 +125,11 @@ def test_results_of_variants_are_reused_by_themselves(workshop: Checkout) -> Non
     jobs = json.loads(workshop.run("plan", "--jobs", "--library", "ops@*", "--json").stdout)["jobs"]
     prospects = {job["subject"][0]: job["prospect"] for job in jobs if job["kind"] == "test"}
     assert prospects == {"ops": "reused", "ops@cxx20": "reused", "ops@strict": "to do"}
+
+
+def test_nvcc_gets_a_standard_that_is_newer_than_cmake(workshop: Checkout) -> None:
+    workshop.run("run", "test", CELL, "--library", "device@new")
+    assert "C++ 202002" in log_of(workshop, "device@new")
 
 
 def test_a_variant_takes_objects_that_it_does_not_change_from_the_compiler_cache(

@@ -16,6 +16,15 @@ from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.context import BuildContext
 
 SM = ("80", "90")
+CUDA20 = [
+    "-DCMAKE_CUDA_STANDARD=20",
+    "-DCMAKE_CUDA20_STANDARD_COMPILE_OPTION=-std=c++20",
+    "-DCMAKE_CUDA20_EXTENSION_COMPILE_OPTION=-std=c++20",
+    (
+        "-DCMAKE_TRY_COMPILE_PLATFORM_VARIABLES="
+        "CMAKE_CUDA20_STANDARD_COMPILE_OPTION;CMAKE_CUDA20_EXTENSION_COMPILE_OPTION"
+    ),
+]
 SLOW = NamedVariant(
     std=("20",),
     build_type=("RelWithDebInfo",),
@@ -48,7 +57,7 @@ def configured(system: BuildSystemName, variant: NamedVariant, **build: object) 
         (
             "cmake",
             [
-                *("-DCMAKE_CXX_STANDARD=20", "-DCMAKE_CUDA_STANDARD=20"),
+                *("-DCMAKE_CXX_STANDARD=20", *CUDA20),
                 *("-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DARCHS=80,90"),
             ],
         ),
@@ -93,9 +102,8 @@ def test_flags_of_a_variant_follow_those_of_the_library() -> None:
 
 def test_a_wheel_is_built_with_cmake_or_with_flags() -> None:
     environment = configured("python", NamedVariant(std=("20",), build_type=("Debug",))).environment
-    assert environment["CMAKE_ARGS"] == (
-        "-DCMAKE_CXX_STANDARD=20 -DCMAKE_CUDA_STANDARD=20 -DCMAKE_BUILD_TYPE=Debug"
-    )
+    options = ["-DCMAKE_CXX_STANDARD=20", *CUDA20, "-DCMAKE_BUILD_TYPE=Debug"]
+    assert environment["CMAKE_ARGS"] == " ".join(options)
     assert environment["SKBUILD_CMAKE_BUILD_TYPE"] == "Debug"
     assert environment["CXXFLAGS"] == "-std=c++20 -O0 -g"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from envmatrix.matrix.library import Library
 from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command, Settings
@@ -86,13 +86,25 @@ def cmake_arguments(library: Library) -> Sequence[str]:
 
 def variant_options(library: Library) -> Sequence[str]:
     """Return CMake's options for the settings of a variant."""
-    variant, languages = library.variant, ["CXX", *(["CUDA"] if library.cuda == "toolkit" else [])]
+    variant, has_cuda = library.variant, library.cuda == "toolkit"
     values = {
-        **{f"CMAKE_{language}_STANDARD": variant.std for language in languages},
+        "CMAKE_CXX_STANDARD": variant.std,
+        **(_cuda_standard(variant.std) if has_cuda and variant.std else {}),
         "CMAKE_BUILD_TYPE": variant.build_type,
         "CMAKE_CUDA_ARCHITECTURES": ";".join(variant.sm),
     }
     return [f"-D{name}={value}" for name, value in values.items() if value]
+
+
+def _cuda_standard(std: str) -> Mapping[str, str]:
+    """Return the variables for a C++ standard of CUDA, with nvcc's option for it: CMake refuses a
+    standard that is newer than itself, as 3.25 does C++20, also in its trial compilations."""
+    names = [f"CMAKE_CUDA{std}_{kind}_COMPILE_OPTION" for kind in ("STANDARD", "EXTENSION")]
+    return {
+        "CMAKE_CUDA_STANDARD": std,
+        **dict.fromkeys(names, f"-std=c++{std}"),
+        "CMAKE_TRY_COMPILE_PLATFORM_VARIABLES": ";".join(names),
+    }
 
 
 # Compilations that check the compiler, under names that are new each time.
