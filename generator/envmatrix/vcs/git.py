@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +10,14 @@ from pathlib import Path
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.files import readable_text
 from envmatrix.machine.disk_cache import cached_value
-from envmatrix.machine.processes import run
+from envmatrix.machine.processes import complete, run
 from envmatrix.records import dataclass
 
+# On stderr, if git leaves out a directory or a file that it cannot read, and succeeds.
+_OMISSION = re.compile(
+    r"^(?:warning: could not open directory '(.+)'|(?!warning: )(.+)): Permission denied$",
+    re.MULTILINE,
+)
 # SHA-1 or SHA-256.
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -50,6 +56,23 @@ def _git(root: Path, *arguments: str) -> str:
 def list_rows(root: Path, *arguments: str) -> list[str]:
     """Return what a command of git with `-z` lists; EnvmatrixError where git has no repository."""
     return list(filter(None, _git(root, *arguments).split("\0")))
+
+
+def list_tree(root: Path, *arguments: str) -> list[str]:
+    """Return what a command of git with `-z` lists of the working tree below `root`; raise
+    EnvmatrixError where git has no repository, and ConfigurationError for what git cannot read."""
+    command = ("git", "-C", str(root), *arguments)
+    try:
+        done = complete(command, {**os.environ, "LC_ALL": "C"})
+    except FileNotFoundError as error:
+        raise EnvmatrixError("`git` is missing") from error
+    if done.returncode:
+        raise EnvmatrixError("git has no repository", details=done.stderr.splitlines())
+    if omission := _OMISSION.search(done.stderr):
+        name = "".join(filter(None, omission.groups()))
+        hint = "permit yourself to read it, or let git ignore it"
+        raise ConfigurationError(f"git cannot read `{name}` below `{root}`", hint=hint)
+    return list(filter(None, done.stdout.split("\0")))
 
 
 def commit_of(root: Path, file: str) -> str | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from envmatrix.errors import EnvmatrixError
-from envmatrix.vcs.git import list_rows
+from envmatrix.errors import ConfigurationError, EnvmatrixError
+from envmatrix.vcs.git import list_tree
 
 # Tag of `git ls-files -v` of files that git compares with the working tree.
 _COMPARED = "H"
@@ -26,12 +26,15 @@ def tree_identity(directory: Path, left_out: Path | None = None) -> str:
     and contents of its files.
 
     It is the same before and after a commit. Files that git ignores do not count; where git has no
-    repository, all files count. Results never count.
+    repository, all files count. Results never count. Raise ConfigurationError for what counts and
+    cannot be read, as changes in it would not be seen.
     """
     try:
         unchanged, others = _known_to_git(directory, left_out)
+    except ConfigurationError:
+        raise
     except EnvmatrixError:
-        unchanged, others = {}, set(walk_files(directory, left_out))
+        unchanged, others = {}, set(walk_files(directory, left_out, _refuse))
     entries = {**unchanged, **dict(_entries(directory, others))}
     digest = hashlib.sha256()
     for name, entry in sorted(entries.items()):
@@ -82,7 +85,7 @@ def _blob(file: Path) -> str:
 
 
 def _list(directory: Path, paths: Sequence[str], *arguments: str) -> list[str]:
-    return list_rows(directory, *arguments, "-z", "--", *paths)
+    return list_tree(directory, *arguments, "-z", "--", *paths)
 
 
 def tree_state(directory: Path, left_out: Path | None = None) -> str:
@@ -97,12 +100,23 @@ def tree_state(directory: Path, left_out: Path | None = None) -> str:
     return digest.hexdigest()
 
 
-def walk_files(directory: Path, left_out: Path | None = None) -> Iterator[str]:
+def walk_files(
+    directory: Path,
+    left_out: Path | None = None,
+    on_error: Callable[[OSError], None] | None = None,
+) -> Iterator[str]:
     """Yield the names of files and links below a directory, without one of its directories, and
-    without those of version control and of results."""
-    for top, names, files in os.walk(directory):
+    without those of version control and of results. Directories that cannot be read are empty,
+    unless `on_error` raises."""
+    for top, names, files in os.walk(directory, onerror=on_error):
         place = Path(top)
         names[:] = [name for name in names if name not in _OTHERS and place / name != left_out]
         links = [name for name in names if (place / name).is_symlink()]
         for name in (*files, *links):
             yield (place / name).relative_to(directory).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        hint = "permit yourself to read it"
+        raise ConfigurationError(f"`{error.filename}` cannot be read", hint=hint) from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +141,48 @@ def test_without_git_all_files_count(tmp_path: Path) -> None:
     before = tree_identity(tmp_path)
     (tmp_path / "main.o").write_text("object")
     assert tree_identity(tmp_path) != before
+
+
+# Root reads everything, unless it gives up its capabilities.
+ORDINARY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+PROGRAM = """\
+import sys
+from pathlib import Path
+from envmatrix.errors import ConfigurationError
+from envmatrix.vcs.tree_identity import tree_identity
+try:
+    tree_identity(Path(sys.argv[1]))
+except ConfigurationError as error:
+    print(error.problems[0].message)
+"""
+
+
+@pytest.mark.parametrize("has_git", [True, False])
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_directory_that_cannot_be_read_is_refused(
+    tree: Path, *, is_committed: bool, has_git: bool
+) -> None:
+    (directory := tree / "parts").mkdir()
+    (directory / "part.cu").write_text("two\n")
+    if is_committed:
+        git(tree, "add", ".")
+    if not has_git:
+        shutil.rmtree(tree.parent / ".git")
+    directory.chmod(0)
+    try:
+        command = [*ORDINARY, sys.executable, "-c", PROGRAM, str(tree)]
+        message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    finally:
+        directory.chmod(0o755)
+    assert re.search("cannot read `.*parts|parts` cannot be read", message)
+
+
+def test_a_directory_that_git_ignores_may_be_unreadable(tree: Path) -> None:
+    (tree / ".gitignore").write_text("data/\n")
+    (directory := tree / "data").mkdir(mode=0)
+    try:
+        command = [*ORDINARY, sys.executable, "-c", PROGRAM, str(tree)]
+        message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    finally:
+        directory.chmod(0o755)
+    assert message == ""
