@@ -19,8 +19,9 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import open_regular, readable_text, write_whole
-from envmatrix.images.model import SCRIPTS
+from envmatrix.images.model import SCRIPTS, images_of
 from envmatrix.lock import images_lock
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.model import DEV
 from envmatrix.matrix.selection import is_for
@@ -308,10 +309,9 @@ def _own_settings(root: Path, path: str) -> Mapping[str, Any]:
 def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
     cells = workspace.cells(request.patterns, request.tier)
     registry = workspace.matrix.registry
-    published = {name for name, _, _ in workspace.published}
-    if missing := [cell.id for cell in cells if cell.environment not in published]:
-        raise _unpublished(missing)
     host = "amd64" if registry is None or "amd64" in registry.platforms else registry.platforms[0]
+    if missing := [cell.id for cell in cells if not _is_published(workspace, cell, host)]:
+        raise _unpublished(missing)
     emulated = {cell.id: TARGETS[cell.arch].machine not in (None, host) for cell in cells}
     place = next(index.repository for _, _, index in workspace.published).partition("/")[0]
     signed = workspace.signer is not None
@@ -319,6 +319,12 @@ def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
     program = github.NOXW if has_noxw else github.installed(__version__)
     text = github.workflow(emulated, host, place, request.banner, program, signed=signed)
     return {github.FILE: text}
+
+
+def _is_published(workspace: Workspace, cell: Cell, host: str) -> bool:
+    """Return whether all images are published that a machine of `host` needs for a cell."""
+    find = workspace.published.find_image
+    return all(find(row.environment, row.flavour, row.arch) for row in images_of(cell, host))
 
 
 def _unpublished(names: Sequence[str]) -> OutOfDate:

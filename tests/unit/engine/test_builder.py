@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -305,8 +306,8 @@ def test_a_base_of_another_architecture_waits_for_the_one_that_helps_to_make_it(
     order = order_of(replace(lock_and_environment[1], bases=bases), "runtime", arch="arm64")
     with pytest.raises(EngineError, match="`mmdebstrap` failed"):
         replace(make_builder({}), lock=lock).build([order], 2)
-    (command,) = (docker / "mmdebstrap.log").read_text().splitlines()
-    assert "--architectures=amd64" in command
+    commands = (docker / "mmdebstrap.log").read_text()
+    assert re.findall("--architectures=(\\w+)", commands) == ["amd64"]
 
 
 def test_all_files_that_are_gone_are_named_whichever_image_needs_them(

@@ -11,3 +11,14 @@ getent passwd | while IFS=: read -r name _ number _; do
   esac
 done
 useradd --create-home --uid 1000 --shell /bin/bash dev
+mkdir --parents /home/dev/.config/clangd
+cat >/home/dev/.config/clangd/config.yaml <<'END'
+If:
+  PathMatch: .*[.]cuh?
+CompileFlags:
+  Remove: [-forward-unknown-to-host-compiler, -forward-unknown-to-host-linker, -ccbin*,
+    --compiler-bindir*, --generate-code*, -gencode*, -arch*, -Xcompiler*, -Xcudafe*, -Xptxas*,
+    --objdir-as-tempdir, --frandom-seed*, --expt-*, --extended-lambda, -rdc*]
+  Add: [-Wno-unknown-cuda-version]
+END
+chown --recursive dev: /home/dev/.config
