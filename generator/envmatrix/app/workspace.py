@@ -315,7 +315,8 @@ class Workspace:
 def nearest_repository() -> Path | None:
     """Return the nearest directory with a matrix.yaml, from here upwards; None without one."""
     current = Path.cwd()
-    roots = (path for path in (current, *current.parents) if (path / MATRIX).exists())
+    # A link to nothing is reported when it is read.
+    roots = (path for path in (current, *current.parents) if os.path.lexists(path / MATRIX))
     root = next(roots, None)
     if root is not None:
         require_directories(root)

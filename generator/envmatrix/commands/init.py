@@ -18,7 +18,10 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 
 def _words(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    return _split(text or "")
+    words = _split(text or "")
+    if text is not None and not words:
+        raise click.BadParameter("it names nothing; leave it out for the proposed values")
+    return words
 
 
 def _split(text: str) -> tuple[str, ...]:
