@@ -1231,17 +1231,32 @@ def test_a_link_to_nothing_instead_of_a_directory_of_the_matrix_is_named(
     ]
 
 
+def test_a_link_to_nothing_is_no_absent_matrix(
+    envmatrix: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "matrix.yaml").symlink_to("nothing")
+    assert "`matrix.yaml` does not exist" in envmatrix("plan").err
+
+
+def test_an_empty_option_of_init_is_refused(
+    envmatrix: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "'--cuda': it names nothing" in envmatrix("init", "--cuda", "").err
+
+
 def test_the_repository_of_the_state_is_looked_for_once(
     envmatrix: Prompt, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths: list[Path] = []
-    exists = Path.exists
+    exists = os.path.lexists
 
-    def note(path: Path, **options: bool) -> bool:
+    def note(path: Path) -> bool:
         paths.append(path)
-        return exists(path, **options)
+        return exists(path)
 
-    monkeypatch.setattr(Path, "exists", note)
+    monkeypatch.setattr(os.path, "lexists", note)
     envmatrix()
     assert paths.count(repository / "matrix.yaml") == 1
 
