@@ -49,10 +49,11 @@ _DPKG_OPTIONS = (
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/man/*",
 )
-# Of these, what mmdebstrap would filter every package by, with a process of Python each, when it
-# first extracts them. dpkg, which does that again, filters as it unpacks.
+# Those about paths reach dpkg's file once mmdebstrap has extracted the essential packages, which it
+# would filter by a process of Python for each. dpkg unpacks all of them again, and filters.
 _PATH_OPTIONS = tuple(line for line in _DPKG_OPTIONS if line.startswith("path-"))
 _FILTER_HOOK = f"""
+set -eu
 printf '%s\\n' {shlex.join(_PATH_OPTIONS)} >> "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
 cd "$1"/usr/share
 for name in doc info locale man; do
