@@ -16,21 +16,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import timing
 from tests.integration.test_consumers import CLI
+from tests.integration.test_dev_containers import CELL, CONFIG, MATRIX
 from tests.tools import node_packages
 
-CELL = "cuda13.5-debian12-x86_64"
 LIBRARY = "vectorops"
-MATRIX = """\
-version: "1"
-axes:
-  cuda: ["13.5"]
-  os: [debian12]
-  arch: [x86_64]
-sm: ["90"]
-policy: {dev_images: on}
-libraries:
-  vectorops: {path: examples/vectorops, build: {preset: default}}
-"""
 
 
 def main() -> None:
@@ -82,7 +71,7 @@ def _image(root: Path) -> str:
 
 def _open_container(root: Path, environment: dict[str, str]) -> timing.Usage:
     """Create the container; remove it, which is not measured."""
-    config = root / f".devcontainer/{CELL}-{LIBRARY}/devcontainer.json"
+    config = root / CONFIG
     program = node_packages(CLI) / "node_modules/.bin/devcontainer"
     command = [str(program), "up", f"--workspace-folder={root}", f"--config={config}"]
     usage = timing.run(command, root, environment)

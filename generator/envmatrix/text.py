@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _REDACTED = "***"
 
@@ -57,6 +58,24 @@ _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 def number_of(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 cell`, `2 cells`."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def leading_names(names: Sequence[str], most: int, noun: str = "") -> str:
+    """Return the first `most` names and the number of the others: `a, b and 3 more cells`."""
+    more = _number_left(names, most, noun)
+    return f"{', '.join(names[:most])}{more and f' {more}'}"
+
+
+def leading_lines(lines: Sequence[str], most: int, noun: str = "") -> tuple[str, ...]:
+    """Return the first `most` lines, and one with the number of the others: `and 3 more cells`."""
+    more = _number_left(lines, most, noun)
+    return (*lines[:most], *([more] if more else []))
+
+
+def _number_left(items: Sequence[str], most: int, noun: str) -> str:
+    left = len(items) - most
+    noun, plural = (f"more {noun}", None) if noun else ("more", "more")
+    return f"and {number_of(left, noun, plural)}" if left > 0 else ""
 
 
 def safe(text: str) -> str:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from envmatrix.text import (
     duration,
     first_line,
+    leading_lines,
+    leading_names,
     one_line,
     printable,
     redacted,
@@ -243,3 +245,13 @@ def test_an_estimate_of_a_duration_has_few_digits(seconds: float, text: str) -> 
 @given(st.floats(0, 1e6))
 def test_a_duration_is_read_as_it_is_printed(seconds: float) -> None:
     assert seconds_of(duration(seconds)) == pytest.approx(seconds, rel=0.02, abs=0.01)
+
+
+def test_names_and_lines_after_the_first_ones_are_counted() -> None:
+    assert leading_names([], 2) == ""
+    assert leading_names(["a", "b"], 2) == "a, b"
+    assert leading_names(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert leading_names(["a", "b", "c"], 1, "cell") == "a and 2 more cells"
+    assert leading_lines(["a", "b"], 2) == ("a", "b")
+    assert leading_lines(["a", "b", "c"], 1) == ("a", "and 2 more")
+    assert leading_lines(["a", "b"], 1, "change") == ("a", "and 1 more change")

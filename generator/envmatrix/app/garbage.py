@@ -17,6 +17,7 @@ from envmatrix.lock.model import Lock
 from envmatrix.machine.cache import cache_directory, forget_checkout, recorded_checkouts
 from envmatrix.plan.garbage import Thing, Used, garbage, images_made_of, planned_images, used_by
 from envmatrix.store.image_records import ImageRecords
+from envmatrix.text import leading_names
 
 _EXCLUDED = (
     "left alone: images that this cache did not make, BuildKit's cache (`docker buildx prune`), "
@@ -72,11 +73,9 @@ def collect_garbage(
 
 
 def _gone_text(checkouts: Sequence[Path]) -> str:
-    names = ", ".join(f"`{path}`" for path in checkouts[:_MOST_NAMED])
-    more = len(checkouts) - _MOST_NAMED
-    others = f" and {more} more" if more > 0 else ""
+    names = leading_names([f"`{path}`" for path in checkouts], _MOST_NAMED)
     verb = "is" if len(checkouts) == 1 else "are"
-    return f"{names}{others} {verb} gone, and what only they needed is not kept"
+    return f"{names} {verb} gone, and what only they needed is not kept"
 
 
 def _used(roots: Iterable[Path]) -> Used:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import click
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.matrix.files import MATRIX
-from envmatrix.text import number_of
+from envmatrix.text import leading_lines, leading_names, number_of
 
 if TYPE_CHECKING:
     from envmatrix.lock.audit import Audit
@@ -84,8 +84,9 @@ def command(
         if keys := sets_without_excerpts(lock, matrix, recipes):
             verb = "was" if len(keys) == 1 else "were"
             console.say(
-                f"{_names(keys)} {verb} not inspected for excerpts: builds download whole files of "
-                "such sets until `envmatrix lock` finds what images use of them"
+                f"{leading_names(keys, _MOST_NAMED)} {verb} not inspected for excerpts: builds "
+                "download whole files of such sets until `envmatrix lock` finds what images use "
+                "of them"
             )
     else:
         new = resolve_lock(root, matrix, names if upgrade else None, console)
@@ -110,9 +111,7 @@ def _check_options(names: tuple[str, ...], *, check: bool, upgrade: bool, audit:
 def _change_lines(changes: LockChanges) -> Iterator[str]:
     """Yield what changes: at most `_MOST_CHANGES` lines, then the number of the others."""
     lines = [*_all_changes(changes)] or ["no package changes"]
-    yield from lines[:_MOST_CHANGES]
-    if (more := len(lines) - _MOST_CHANGES) > 0:
-        yield f"and {number_of(more, 'more change')}"
+    yield from leading_lines(lines, _MOST_CHANGES, "change")
 
 
 def _all_changes(changes: LockChanges) -> Iterator[str]:
@@ -120,8 +119,7 @@ def _all_changes(changes: LockChanges) -> Iterator[str]:
         before, after = (datetime.fromtimestamp(epoch, UTC) for epoch in changes.epochs)
         yield f"epoch {before:%Y-%m-%d %H:%M} -> {after:%Y-%m-%d %H:%M}, in every image"
     for change in changes.packages:
-        more = f" and {number_of(len(change.sets) - 1, 'more set')}" if change.sets[1:] else ""
-        yield f"{change}, in {change.sets[0]}{more}"
+        yield f"{change}, in {leading_names(change.sets, 1, 'set')}"
     yield from (f"new set {key}" for key in changes.new_sets)
     yield from (f"no more set {key}" for key in changes.gone_sets)
 
@@ -134,11 +132,6 @@ def _audit_lines(result: Audit) -> Iterator[str]:
     for key, reason in result.not_audited.items():
         reasons.setdefault(reason, []).append(key)
     for reason, keys in reasons.items():
-        yield f"not asked  {_names(keys)}: {reason}"
+        yield f"not asked  {leading_names(keys, _MOST_NAMED)}: {reason}"
     findings = number_of(len(result.findings), "finding")
     yield f"audited {number_of(result.audited, 'package')}: {findings}"
-
-
-def _names(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
-    return f"{', '.join(keys[:_MOST_NAMED])}{more}"

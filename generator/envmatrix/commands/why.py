@@ -20,7 +20,6 @@ from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
-from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.model import Matrix
@@ -31,7 +30,7 @@ from envmatrix.matrix.selection import (
     explain_libraries,
 )
 from envmatrix.matrix.tiers import tiers_with
-from envmatrix.text import number_of
+from envmatrix.text import leading_names
 
 if TYPE_CHECKING:
     from envmatrix.plan.package_reasons import Membership
@@ -138,13 +137,7 @@ def _membership_lines(package: str, row: Membership) -> Iterator[str]:
         yield f"  comes with a package that the set requests: {', '.join(row.requests)}"
     else:
         yield f"  comes with {''.join(row.requests)}, which the set requests"
-    yield f"  used by {_named(row.cells)}"
-
-
-def _named(cells: Sequence[Cell]) -> str:
-    named = ", ".join(cell.id for cell in cells[:_MOST_NAMED])
-    more = len(cells) - _MOST_NAMED
-    return f"{named} and {number_of(more, 'more cell')}" if more > 0 else named
+    yield f"  used by {leading_names([cell.id for cell in row.cells], _MOST_NAMED, 'cell')}"
 
 
 def _row(

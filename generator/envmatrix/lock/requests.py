@@ -32,6 +32,7 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.matrix.selection import is_for
 from envmatrix.records import dataclass
+from envmatrix.text import leading_lines
 
 if TYPE_CHECKING:
     from envmatrix.facts.recipes import Recipe, Recipes
@@ -234,10 +235,9 @@ def drift(lock: Lock, matrix: Matrix, recipes: Recipes) -> tuple[str, ...]:
 def require_current(lock: Lock, matrix: Matrix, recipes: Recipes) -> None:
     """Raise OutOfDate with the first differences if a lock is out of date with the matrix."""
     if differences := drift(lock, matrix, recipes):
-        more = len(differences) - _MOST_DIFFERENCES
         raise OutOfDate(
             f"`{FILE}` is out of date with `{MATRIX}`",
-            details=(*differences[:_MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else ())),
+            details=leading_lines(differences, _MOST_DIFFERENCES),
             hint="bring it up to date: `envmatrix lock`",
         )
 

@@ -13,7 +13,7 @@ from envmatrix.results.summary import Failure, Origin, Report, ReportEntry, revi
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.junit import xml_safe
 from envmatrix.sessions.outcomes import COUNTED
-from envmatrix.text import first_line, number_of, one_line
+from envmatrix.text import first_line, leading_lines, number_of, one_line
 
 # More libraries in cells without a result are counted, not named.
 _MOST_MISSING = 10
@@ -109,7 +109,9 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
             f"{item.library} {item.cell} {item.verb}: {item.now:.1f} s, usually {item.before:.1f} s"
             for item in report.slower
         ),
-        "Never ran": _missing_lines(report.missing),
+        "Never ran": leading_lines(
+            [one_line(f"{library} {cell}") for library, cell in report.missing], _MOST_MISSING
+        ),
         "Waivers that have expired": (
             f"{item.position}: `{item.test}`, {item.expires}, {item.owner}"
             for item in report.expired
@@ -121,12 +123,6 @@ def _sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
     for title, lines in sections.items():
         if items := tuple(lines):
             yield title, items
-
-
-def _missing_lines(places: Sequence[tuple[str, str]]) -> Iterator[str]:
-    yield from (one_line(f"{library} {cell}") for library, cell in places[:_MOST_MISSING])
-    if (more := len(places) - _MOST_MISSING) > 0:
-        yield f"and {more} more"
 
 
 def _line(failure: Failure) -> str:
