@@ -68,5 +68,5 @@ def _not_for(library: Library, cell: Cell, matrix: Matrix) -> Problem:
     message = f"library `{library.name}` is not for `{cell.id}`"
     if failed.rule == "cells":
         return Problem(message, hint="its `cells` in matrix.yaml say which")
-    hint = f"see all rules: `envmatrix why {cell.id} {library.name}`"
+    hint = f"see all rules: `envmatrix why {cell.id} --library {library.name}`"
     return Problem(f"{message}: {failed.explanation}", hint=hint)

@@ -66,7 +66,7 @@ def test_the_reason_that_a_named_variant_is_left_out_is_told(tmp_path: Path) -> 
         names(tree, OLD, "ops@debug")
     (problem,) = caught.value.problems
     assert problem.message == f"library `ops@debug` is not for `{OLD}`: slow"
-    assert problem.hint == f"see all rules: `envmatrix why {OLD} ops@debug`"
+    assert problem.hint == f"see all rules: `envmatrix why {OLD} --library ops@debug`"
 
 
 @pytest.mark.parametrize(
