@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from envmatrix.facts.components import Absence, Component
-from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package, Standard
+from envmatrix.facts.cuda import Clang, Conflict, CudaRelease, Cudnn, Package, Standard
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.omissions import Omission
 from envmatrix.facts.systems import (
@@ -27,6 +27,7 @@ from envmatrix.records import dataclass
 class Facts:
     cuda: Mapping[str, CudaRelease]
     standards: Mapping[str, Standard]
+    clang: Mapping[str, Clang]
     os: Mapping[str, OperatingSystem]
     distributions: Mapping[str, Distribution]
     cudnn: Cudnn
@@ -111,6 +112,7 @@ def load_facts() -> Facts:
     return Facts(
         cuda={name: _with_packages(release, packages) for name, release in releases.items()},
         standards=read_facts("standards.yaml", Mapping[str, Standard]),
+        clang=read_facts("clang.yaml", Mapping[str, Clang]),
         os=systems,
         distributions=read_facts("distributions.yaml", Mapping[str, Distribution]),
         cudnn=read_facts("cudnn.yaml", Cudnn),

@@ -110,6 +110,8 @@ class OperatingSystem:
     gcc: tuple[str, ...]
     cross_gcc: Mapping[str, tuple[str, ...]]
     ref: str
+    clang: tuple[str, ...] = ()
+    cross_clang: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     eol: EndOfLife | None = None
     nvidia_repository: NvidiaRepository | None = None
@@ -119,3 +121,13 @@ class OperatingSystem:
     python: str | None = None
     base_packages: tuple[str, ...] = ()
     has_dpkg_root: bool = False
+
+    def majors(self, kind: str) -> tuple[str, ...]:
+        """Return the majors that it has of `gcc` or `clang`."""
+        return self.clang if kind == "clang" else self.gcc
+
+    def cross_majors(self, kind: str, processor: str) -> tuple[str, ...]:
+        """Return the majors that it has of `gcc` or `clang` and that compile for a target from
+        another architecture; all if it crosses to none."""
+        crossed = self.cross_clang if kind == "clang" else self.cross_gcc
+        return crossed.get(processor, self.majors(kind))
