@@ -183,7 +183,8 @@ def request_fields() -> set[str]:
 
 def rules() -> set[str]:
     """Return the names of the compatibility rules."""
-    cell = Candidate("12.4", "9.10", "debian12", "x86_64")
+    compilers = {"compiler": "clang-16", "cuda_compiler": "clang"}
+    cell = Candidate("12.4", "9.10", "debian12", "x86_64", **compilers)
     rules = ", ".join(verdict.rule for verdict in trace(cell, load_facts()))
     return {"cuda", "os", *rules.split(", ")}
 
