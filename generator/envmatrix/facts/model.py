@@ -90,6 +90,12 @@ class Facts:
         assert compiler is not None  # noqa: S101 -- every row of distributions.yaml has one
         return compiler.of(gcc)
 
+    def clang_compiler(self, os: str, clang: str) -> Compiler:
+        """Return the Clang of a major that `os` has."""
+        compiler = self.distributions[self.os[os].distribution].clang
+        assert compiler is not None  # noqa: S101 -- distributions whose systems have Clang have one
+        return compiler.of(clang)
+
     @property
     def nvidia_repositories(self) -> Mapping[str, NvidiaRepository]:
         repositories = (system.nvidia_repository for system in self.os.values())

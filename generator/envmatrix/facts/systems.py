@@ -23,14 +23,15 @@ class EndOfLife:
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """The package of a GCC with its C++ compiler, and its programs. Texts hold `{gcc}`, a major."""
+    """The package of a compiler with its C++ compiler, and its programs. Texts hold `{gcc}` or
+    `{clang}`, a major."""
 
     package: str
     cc: str
     cxx: str
 
-    def of(self, gcc: str) -> Compiler:
-        return Compiler(*(word.format(gcc=gcc) for word in astuple(self)))
+    def of(self, major: str) -> Compiler:
+        return Compiler(*(word.format(gcc=major, clang=major) for word in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Distribution:
     ref: str = ""
     compiler: Compiler | None = None
     own_compiler: Compiler | None = None
+    clang: Compiler | None = None
     sections: tuple[str, ...] = ()
     keyring: str = ""
     keyring_package: str = ""

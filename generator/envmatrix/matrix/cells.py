@@ -49,6 +49,11 @@ class HostCompiler:
         return f"{self.kind}-{self.major}"
 
     @property
+    def word(self) -> str:
+        """Return its name in ids: `gcc12`."""
+        return f"{self.kind}{self.major}"
+
+    @property
     def title(self) -> str:
         return f"{TITLES[self.kind]} {self.major}"
 
@@ -89,6 +94,11 @@ class Candidate:
             return ""
         cuda = f"cuda{self.cuda_compiler}" if self.cuda_compiler else ""
         return "-".join(filter(None, ((self.compiler or "").replace("-", ""), cuda)))
+
+    @property
+    def with_default_compilers(self) -> Candidate:
+        """The candidate that shares its environment and its architecture."""
+        return Candidate(self.cuda, self.cudnn, self.os, self.arch)
 
     @property
     def id(self) -> str:
