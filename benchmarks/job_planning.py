@@ -22,9 +22,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import yaml
 from benchmarks import synthetic, timing
+
+from envmatrix.matrix.variants import BuildType
 
 _PLAN = (*timing.ENVMATRIX, "plan", "--jobs", "--json", "--quiet")
 _PLANNER = ".github/actions/workflow-build/build-workflow.py"
@@ -80,7 +83,7 @@ def _vary(directory: Path) -> None:
     file = directory / "matrix.yaml"
     matrix = yaml.safe_load(file.read_text("utf-8"))
     for library in matrix["libraries"].values():
-        library["variants"] = {"build_type": ["Release", "Debug"], "sanitizer": ["none", "asan"]}
+        library["variants"] = {"build_type": [*get_args(BuildType)]}
     file.write_text(yaml.safe_dump(matrix), "utf-8")
 
 

@@ -29,8 +29,8 @@ packages: [ccache, "g++-{gcc}", "gfortran-{gcc}"]
 """
 CUDA_CLANG = """\
 include:
-  - {cuda: "12.4", os: debian12, compiler: clang-22, cuda_compiler: clang, arch: x86_64}
-  - {cuda: "12.4", os: debian12, compiler: clang-22, cuda_compiler: clang, arch: aarch64}
+  - {cuda: "12.4", os: debian12, compiler: clang-19, cuda_compiler: clang, arch: x86_64}
+  - {cuda: "12.4", os: debian12, compiler: clang-19, cuda_compiler: clang, arch: aarch64}
 """
 
 
@@ -72,13 +72,13 @@ def test_another_compiler_adds_its_own_sets_and_changes_no_other(
     }
     assert sorted(after.keys() - before.keys()) == [
         "debian12-amd64-cross-gcc12-arm64-clang16",
-        "debian12-amd64-cross-gcc12-arm64-clang22",
+        "debian12-amd64-cross-gcc12-arm64-clang19",
         "debian12-amd64-cross-gcc12-arm64-gcc11",
         "debian12-amd64-devel-gcc12-clang16",
-        "debian12-amd64-devel-gcc12-clang22",
+        "debian12-amd64-devel-gcc12-clang19",
         "debian12-amd64-devel-gcc12-gcc11",
         "debian12-arm64-devel-gcc12-clang16",
-        "debian12-arm64-devel-gcc12-clang22",
+        "debian12-arm64-devel-gcc12-clang19",
         "debian12-arm64-devel-gcc12-gcc11",
     ]
     assert drift(state[1], state[0], shipped_recipes()) == ()
@@ -126,7 +126,7 @@ def test_the_images_of_cells_with_other_compilers(state: tuple[Matrix, Lock]) ->
         "": ["cross-amd64", "runtime-arm64"],
         "gcc11": ["cross-gcc11-amd64", "runtime-arm64"],
         "clang16": ["cross-clang16-amd64", "runtime-arm64"],
-        "clang22-cudaclang": ["cross-clang22-cudaclang-amd64", "runtime-arm64"],
+        "clang19-cudaclang": ["cross-clang19-cudaclang-amd64", "runtime-arm64"],
     }
     images_of_environment = set(definition(state).environment.images)
     for cell in matrix.cells:
@@ -144,8 +144,8 @@ def test_compilers_are_what_build_systems_find(state: tuple[Matrix, Lock]) -> No
     }
     assert rows["cross-clang16"]["CXX"] == "aarch64-linux-gnu-clang++-16"
     assert rows["cross-clang16"]["NVCC_CCBIN"] == "aarch64-linux-gnu-clang++-16"
-    clang = rows["cross-clang22-cudaclang"]
-    assert (clang["CUDACXX"], clang["CUDAHOSTCXX"]) == ("aarch64-linux-gnu-clang++-22", "")
+    clang = rows["cross-clang19-cudaclang"]
+    assert (clang["CUDACXX"], clang["CUDAHOSTCXX"]) == ("aarch64-linux-gnu-clang++-19", "")
     assert clang["CUDAFLAGS"] == "--cuda-path=/usr/local/cuda"
 
 
@@ -167,7 +167,7 @@ def test_each_compiler_has_its_own_objects_in_the_compiler_cache(
     cells = [cell for cell in matrix.cells if cell.arch == "x86_64"]
     caches = [compiler_cache(cell, images_of(cell, "amd64")[0], lock) for cell in cells]
     assert len({cache.toolchain for cache in caches if cache}) == len(cells)
-    cell = find_cell(matrix, "cuda12-clang22-cudaclang-x86_64")
+    cell = find_cell(matrix, "cuda12-clang19-cudaclang-x86_64")
     cache = compiler_cache(cell, images_of(cell, "amd64")[0], lock)
     assert cache
     assert cache.languages == ("C", "CXX")

@@ -1,10 +1,10 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
-set(CMAKE_C_COMPILER aarch64-linux-gnu-clang-22)
-set(CMAKE_CXX_COMPILER aarch64-linux-gnu-clang++-22)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-clang-19)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-clang++-19)
 set(CMAKE_C_COMPILER_TARGET aarch64-linux-gnu)
 set(CMAKE_CXX_COMPILER_TARGET aarch64-linux-gnu)
-set(CMAKE_CUDA_COMPILER aarch64-linux-gnu-clang++-22)
+set(CMAKE_CUDA_COMPILER aarch64-linux-gnu-clang++-19)
 set(CMAKE_CUDA_COMPILER_TARGET aarch64-linux-gnu)
 # FindCUDA does not search for a toolkit when it crosses.
 set(CUDA_TOOLKIT_ROOT_DIR /usr/local/cuda)
