@@ -211,7 +211,10 @@ COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
         name for name in get_args(library.TestFrameworkName) if name != "none"
     ),
     ("docs/analysis.md", "analyses"): lambda: ANALYSERS,
-    ("docs/images.md", "flavours"): lambda: [*IMAGES, "cross-<target>", "runtime-<target>"],
+    ("docs/images.md", "flavours"): lambda: [
+        *(*IMAGES, "cross-<target>", "runtime-<target>"),
+        *("devel-<compilers>", "cross-<compilers>"),
+    ],
 }
 
 
