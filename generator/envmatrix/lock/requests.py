@@ -339,6 +339,9 @@ def requesters_of(
     own, host = os_sets(cell, cell.arch), os_sets(cell, CROSS_HOST)
     if key in (own.base, own.unpackers, host.base, host.unpackers):
         return
+    if cell.compiler and key in (own.compiler, os_sets(cell, CROSS_HOST, cell.arch).compiler):
+        yield f"compiler `{cell.compiler}`"
+        return
     os, words = matrix.facts.os[cell.os], _flavour_words(cell, matrix, cell.arch)
     for name, flavour in matrix.flavours.items():
         if package in {text.partition(":")[0] for text in flavour.packages_for(os, words)}:

@@ -14,7 +14,7 @@ from envmatrix.images.environments import environments
 from envmatrix.images.model import images_of
 from envmatrix.images.variables import compiler_variables
 from envmatrix.lock.model import Lock, SystemRequest
-from envmatrix.lock.requests import all_requests, drift, requests_of
+from envmatrix.lock.requests import all_requests, drift, requesters_of, requests_of
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import find_cell
@@ -89,6 +89,14 @@ def test_a_gcc_has_the_packages_with_its_major_in_their_names(state: tuple[Matri
     assert packages(state, "debian12-amd64-cross-gcc12-arm64-gcc11") == {"g++-11-aarch64-linux-gnu"}
     for key in ("devel-gcc12", "cross-gcc12-arm64"):
         assert packages(state, f"debian12-amd64-{key}-clang16") == {"clang-16"}
+
+
+def test_a_compiler_is_what_asks_for_its_packages(state: tuple[Matrix, Lock]) -> None:
+    matrix = state[0]
+    cell = find_cell(matrix, "cuda12-clang16-aarch64")
+    for key in ("debian12-amd64-cross-gcc12-arm64-clang16", "debian12-arm64-devel-gcc12-clang16"):
+        requesters = requesters_of("clang-16", key, cell, matrix, shipped_recipes())
+        assert [*requesters] == ["compiler `clang-16`"]
 
 
 def test_sanitizers_of_clang_come_with_a_variant_that_has_one(tmp_path: Path) -> None:
