@@ -47,8 +47,8 @@ _DEPENDENCIES = 40
 
 # Compilers of the project's systems and CUDA releases: about six for each cell.
 _COMPILERS = (
-    *("default", "gcc-11", "gcc-12", "clang-13", "clang-14", "clang-16"),
-    *("clang-17", "clang-18", "clang-19", "clang-newest"),
+    *("default", "gcc-11", "gcc-12", "clang-13", "clang-14"),
+    *("clang-15", "clang-16", "clang-17", "clang-18", "clang-19", "clang-newest"),
 )
 
 
