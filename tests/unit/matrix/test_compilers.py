@@ -185,7 +185,7 @@ def test_clang_compiles_cuda_as_its_own_host_compiler() -> None:
         (
             "cuda12.4-ubuntu20.04-clangnewest-x86_64",
             "compiler",
-            "ubuntu20.04 has Clang none; nvcc of CUDA 12.4 takes Clang 7 to 17",
+            "no Clang is known of ubuntu20.04; nvcc of CUDA 12.4 takes Clang 7 to 17",
         ),
     ],
 )
