@@ -13,7 +13,7 @@ from envmatrix.images.contents import content_hash
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, LibraryStep, LibraryTest
 from envmatrix.matrix.variants import PLAIN, SEPARATOR
 from envmatrix.plan.materials import Materials
 from envmatrix.records import dataclass
@@ -205,11 +205,13 @@ class _Expansion:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
-            # A library without variants has the identity of one that cannot have any.
-            del build["variants"]
+            build["benchmark"] = library.benchmark and library.benchmark.program
+            # What a compilation does not depend on. A library without variants has the identity of
+            # one that cannot have any.
+            del build["variants"], build["steps"], build["variant"]["steps"]
             if library.variant == PLAIN:
                 del build["variant"]
-            tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
+            tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
             self.texts[library.name] = json.dumps(build, sort_keys=True), tests
         return self.texts[library.name]
 
@@ -279,6 +281,14 @@ class _Expansion:
             or self.medians.get((kind,))
             or _DEFAULT_SECONDS[kind]
         )
+
+
+def _identity(table: LibraryTest | LibraryStep) -> dict[str, object]:
+    """Return what results of tests or a step depend on, without the machines that they run on."""
+    fields = asdict(table)
+    for name in ("runs_on", "cells", "tier"):
+        fields.pop(name, None)
+    return fields
 
 
 def _shards(count: int) -> Iterator[tuple[str, ...]]:

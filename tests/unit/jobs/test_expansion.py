@@ -10,7 +10,7 @@ from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.jobs.schedule import estimate
-from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.library import Library, LibraryBenchmark, LibraryBuild, LibraryTest
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.variants import NamedVariant, Variants
@@ -253,7 +253,7 @@ def test_no_more_images_are_built_at_once_than_their_builder_has_processors(
 
 
 def measured(run: CellRun) -> CellRun:
-    return replace(run, library=replace(run.library, benchmark="bench"))
+    return replace(run, library=replace(run.library, benchmark=LibraryBenchmark("bench")))
 
 
 def measurements(*runs: CellRun, basis: Basis = BASIS) -> Graph:
