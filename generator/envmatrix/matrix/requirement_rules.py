@@ -12,7 +12,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.requirements import Requirement, is_within
+from envmatrix.matrix.requirements import Requirement, bounds_of, is_within
 
 _SM = re.compile(r"([0-9]+)([af]?)")
 # By NVIDIA's guide to compatibility; the driver's own libraries are left to it.
@@ -105,9 +105,9 @@ def _of_driver(
     release = matrix.facts.release(cell.cuda)
     assert release is not None  # noqa: S101 -- a cell has one
     least = int(release.driver.minimum.split(".")[0])
-    branch = int(str(requirement.driver).removeprefix(">="))
+    branch, is_least = bounds_of(str(requirement.driver))
     text, ref = f"CUDA {cell.cuda} needs branch {least} or later", release.driver.ref
-    if branch >= least or str(requirement.driver).startswith(">="):
+    if branch >= least or is_least:
         return Verdict("driver", passed=True, explanation=text, ref=ref)
     if not uses_compat(requirement, matrix):
         hint = "" if matrix.cuda_compat else "; `policy: {cuda_compat: on}` is off"

@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import re
+from dataclasses import field
 from typing import Annotated, Literal
 
 from envmatrix.errors import Position
@@ -31,7 +32,7 @@ class Requirement:
     compat: Literal["on", "off"] | None = None
     cells: OneOrMore[Text] = ()
     tier: Occasion = "pr"
-    position: Annotated[Position | None, Place()] = None
+    position: Annotated[Position | None, Place()] = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -45,6 +46,11 @@ class Requirement:
             f"compat-{self.compat}" if self.compat else "",
         ]
         return "-".join(filter(None, words)) or "gpu"
+
+    @property
+    def place(self) -> str:
+        """The words for the machine in names of jobs, logs and results: `on-h100`."""
+        return f"on-{self.label}"
 
     def __str__(self) -> str:
         """Return what it requires, for messages."""
@@ -67,12 +73,17 @@ class Requirement:
 RunsOn = OneOrMore[Annotated[Requirement, Shorthand(None, "gpu", "")]]
 
 
+def bounds_of(bound: str) -> tuple[int, bool]:
+    """Return the number of a bound, and whether it is the least one: `>=80`."""
+    return int(bound.removeprefix(_AT_LEAST)), bound.startswith(_AT_LEAST)
+
+
 def is_within(bound: str | None, value: int) -> bool:
     """Return whether a number is the one of a bound, or at least that of one with `>=`."""
     if bound is None:
         return True
-    least = int(bound.removeprefix(_AT_LEAST))
-    return value >= least if bound.startswith(_AT_LEAST) else value == least
+    least, is_least = bounds_of(bound)
+    return value >= least if is_least else value == least
 
 
 def _word(name: str) -> str:
@@ -82,12 +93,12 @@ def _word(name: str) -> str:
 def _bound_label(prefix: str, bound: str | None) -> str:
     if bound is None:
         return ""
-    least = bound.removeprefix(_AT_LEAST)
-    return f"{prefix}{least}-up" if bound.startswith(_AT_LEAST) else f"{prefix}{least}"
+    least, is_least = bounds_of(bound)
+    return f"{prefix}{least}-up" if is_least else f"{prefix}{least}"
 
 
 def _bound_text(prefix: str, bound: str | None) -> str:
     if bound is None:
         return ""
-    least = bound.removeprefix(_AT_LEAST)
-    return f"{prefix} {least}{' or later' if bound.startswith(_AT_LEAST) else ''}"
+    least, is_least = bounds_of(bound)
+    return f"{prefix} {least}{' or later' if is_least else ''}"
