@@ -106,7 +106,7 @@ def command(
         raise click.UsageError("--graph and --json are two languages; give one of them")
     workspace = Workspace.here()
     if shows_jobs:
-        from envmatrix.app.job_plan import JobSelection, plan_jobs
+        from envmatrix.app.job_plan import JobSelection, plan_jobs, with_unmet
         from envmatrix.app.job_reuse import Reuse
         from envmatrix.app.places import THIS_MACHINE
         from envmatrix.render import job_plan
@@ -114,6 +114,7 @@ def command(
 
         of_verb = JobSelection(verb, patterns, tier, libraries, since, shards)
         plan = plan_jobs(workspace, of_verb, THIS_MACHINE.resources(), console)
+        plan = with_unmet(plan, workspace.matrix, THIS_MACHINE)
         selection = None
         if budget.is_limited:
             from envmatrix.app.job_budget import plan_within

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import date
 from operator import attrgetter
@@ -167,14 +167,35 @@ def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[Sto
 def _counting(runs_of_place: Sequence[StoredRun]) -> Iterable[StoredRun]:
     verbs = grouped((stored.run.verb, stored) for stored in runs_of_place)
     started = {verb: max(map(_started, runs)) for verb, runs in verbs.items()}
-    if started.get("test", 0.0) >= started.get("compile", 0.0):
-        outdated = "compile"
+    last: dict[str, float] = {}
+    for verb, moment in started.items():
+        last[_word(verb)] = max(moment, last.get(_word(verb), 0.0))
+    if max(last.get("test", 0.0), last.get("step", 0.0)) >= last.get("compile", 0.0):
+        outdated: Collection[str] = ("compile",)
     else:
         is_broken = any(stored.end.state in BAD for stored in verbs["compile"])
-        outdated = "test" if is_broken else ""
+        outdated = ("test", "step") if is_broken else ()
     for verb, runs in sorted(verbs.items()):
-        if verb != outdated:
+        if _word(verb) not in outdated and not _is_replaced(verb, started):
             yield from _current(runs)
+
+
+def _word(verb: str) -> str:
+    """Return the verb of a run without what tells it from others of the library in the cell."""
+    return verb.partition(" ")[0]
+
+
+def _is_replaced(verb: str, started: Mapping[str, float]) -> bool:
+    """Return whether a later run on other machines replaces one: with a requirement there is no run
+    on any machine, and without one none on a machine of it."""
+    before, is_placed, _ = verb.partition(" on-")
+    others = (
+        moment
+        for other, moment in started.items()
+        if (other.startswith(f"{before} on-") if not is_placed else other == before)
+        and other != verb
+    )
+    return max(others, default=0.0) > started[verb]
 
 
 def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
@@ -203,7 +224,9 @@ def _count_shards(total: str) -> int:
 
 def is_layered(runs: Sequence[StoredRun]) -> bool:
     """Return True if some of the runs ran a part of the tests that others ran too."""
-    kinds = {(stored.run.extent, _shards(stored)) for stored in runs if stored.run.verb == "test"}
+    kinds = {
+        (stored.run.extent, _shards(stored)) for stored in runs if _word(stored.run.verb) == "test"
+    }
     return len(kinds) > 1 or any(extent for extent, _ in kinds)
 
 
@@ -216,7 +239,7 @@ def layer_runs(
     outcomes_of_runs: dict[str, Sequence[TestOutcome]] = {}
     layered_runs: list[StoredRun] = []
     for stored in sorted(runs, key=_started, reverse=True):
-        if stored.run.verb != "test":
+        if _word(stored.run.verb) != "test":
             layered_runs.append(stored)
             continue
         outcomes = tests.get(stored.run.id, ())

@@ -31,7 +31,7 @@ def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measu
     runner.check(completed)
     stdout = completed.result.stdout
     results = measurements(stdout)
-    (context.directory / "perf.json").write_text(stdout, encoding="utf-8")
+    context.log("perf").with_suffix(".json").write_text(stdout, encoding="utf-8")
     return results
 
 

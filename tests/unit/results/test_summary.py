@@ -45,6 +45,34 @@ def test_tests_of_before_it_no_longer_compiled_do_not_count() -> None:
     assert rows == [("compile", "", 2.0)]
 
 
+def test_tests_on_each_machine_and_steps_count_for_themselves() -> None:
+    rows = counting(
+        record(2, verb="test on-t4"),
+        record(3, verb="step nvrtc"),
+        record(4, verb="test on-h100", state="failed"),
+    )
+    assert [(verb, moment) for verb, _, moment in rows] == [
+        ("step nvrtc", 3.0),
+        ("test on-h100", 4.0),
+        ("test on-t4", 2.0),
+    ]
+
+
+def test_tests_of_before_a_machine_was_required_do_not_count_nor_the_other_way_round() -> None:
+    plain, placed = record(1), record(2, verb="test on-h100")
+    assert counting(plain, placed) == [("test on-h100", "", 2.0)]
+    assert counting(record(3), placed) == [("test", "", 3.0)]
+
+
+def test_tests_on_machines_and_steps_of_before_it_no_longer_compiled_do_not_count() -> None:
+    rows = counting(
+        record(3, verb="compile", state="failed"),
+        record(1, verb="test on-h100"),
+        record(2, verb="step nvrtc"),
+    )
+    assert rows == [("compile", "", 3.0)]
+
+
 def test_the_shards_of_the_newest_partition_count_together() -> None:
     rows = counting(
         record(1),
