@@ -120,7 +120,7 @@ def command(
             from envmatrix.app.job_budget import plan_within
             from envmatrix.jobs.execution import goals_of
 
-            goals = goals_of(plan.graph, verb)
+            goals = [key for key in goals_of(plan.graph, verb) if key not in plan.unmet]
             plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         if draw:

@@ -196,14 +196,15 @@ class _Expansion:
         image = run.compiler if step.image == "devel" else run.runtime
         if image is None:
             return
-        place = self._image(image, run.cell)
+        image_job = self._image(image, run.cell)
         if step.after == "compile":
             base = self._building(run, "compile")
             yield base
-            inputs: tuple[str, ...] = (base.id, place.id)
+            inputs: tuple[str, ...] = (base.id, image_job.id)
         else:
             base = self._source(run)
-            inputs = (base.id, place.id, self.basis.version, run.cell.id, build_text, *run.wheels)
+            own = (self.basis.version, run.cell.id, build_text, *run.wheels)
+            inputs = (base.id, image_job.id, *own)
         text = json.dumps(_identity(step), sort_keys=True)
         takes = _testing(self.basis.machine, is_emulated=image.arch != run.compiler.arch)
         subject = (library.name, run.cell.id, step.name, *_words(machine))
@@ -211,7 +212,7 @@ class _Expansion:
             content_hash("step", text, _place(machine), *inputs),
             "step",
             subject,
-            _ids([base, place]),
+            _ids([base, image_job]),
             self._with_gpus(takes, machine) if machine else takes._replace(gpus=0),
             self._seconds("step", *subject),
             ("envmatrix", "run", "step", step.name, run.cell.id, "--library", library.name),
@@ -222,8 +223,8 @@ class _Expansion:
 
     def _with_gpus(self, takes: Resources, machine: Requirement | None) -> Resources:
         """Return what a job takes that requires a machine: in a cluster, only its own GPUs."""
-        is_own = machine is not None and self.basis.assigns_gpus
-        return takes._replace(gpus=machine.gpus) if machine and is_own else takes
+        assigns_gpus = machine is not None and self.basis.assigns_gpus
+        return takes._replace(gpus=machine.gpus) if machine and assigns_gpus else takes
 
     def measurement(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and measure a library in a cell, if it has a benchmark. Every
