@@ -48,7 +48,7 @@ libraries:
           - cmake --build consumer
           - ./consumer/consumer
       docs:
-        commands: ["test ! -e CMakeCache.txt", "! touch /src/x", "echo $LEVEL > page.html"]
+        commands: ["test ! -e /build/CMakeCache.txt", "! touch x", "cat ops.h > /build/page.html"]
         after: nothing
         environment: {LEVEL: "{sm}"}
       broken: {commands: ["true", "echo wrong >&2; exit 3", "touch later"], tier: nightly}

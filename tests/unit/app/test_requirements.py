@@ -177,6 +177,7 @@ def test_steps_run_beside_the_tests_each_as_a_job(engine: Workspace, tmp_path: P
     assert commands["make docs"].gpus is None
     builds = {mount.target: mount.source for mount in commands["make docs"].mounts}
     assert str(builds["/build"]).endswith("devel-docs")
+    assert (commands["make docs"].directory, commands["./one"].directory) == ("/src", "/build")
     assert "runtime" in commands["ls"].image
     assert "devel" in commands["./one"].image
     assert states(done(engine, place, tmp_path)) == dict.fromkeys(

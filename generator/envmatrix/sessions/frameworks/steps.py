@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from envmatrix.matrix.library import LibraryStep
+from envmatrix.sessions.context import BUILD, source_tree
 from envmatrix.sessions.frameworks.base import Batch, Invocation
 from envmatrix.sessions.frameworks.commands import Commands
 
@@ -21,12 +22,14 @@ class StepCommands(Commands):
         self.environment = step.environment
 
     def running(self, invocation: Invocation) -> Sequence[Batch]:
-        commands = self._step.commands
+        commands, is_apart = self._step.commands, self._step.after == "nothing"
+        directory = source_tree(invocation.context.library) if is_apart else BUILD
         return [
             Batch(
                 ["bash", "-euo", "pipefail", "-c", command],
                 self._step.junit if command == commands[-1] else None,
                 command,
+                directory,
                 needs_compiler=self._step.image == "devel",
                 step=self.step_of(command),
             )
