@@ -105,10 +105,10 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _position(text: str, file: str, steps: Sequence[str | int]) -> Position | None:
+def _position(text: str, file: str, steps: Sequence[str | int]) -> Position:
     """Return the position of a value, or of the nearest value around it."""
     document = _document(text, file)
-    return document.position(*steps) if document else None
+    return document.position(*steps) if document else Position(file, 1, 1)
 
 
 def _document(text: str, file: str) -> Document | None:

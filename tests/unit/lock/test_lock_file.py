@@ -432,6 +432,12 @@ def test_what_is_no_lock_is_refused_with_the_reason(text: str, why: str) -> None
     assert why in problem.message
 
 
+@pytest.mark.parametrize("text", ["null", "7", "[]"])
+def test_what_is_no_mapping_is_refused_at_its_begin(text: str) -> None:
+    (problem,) = refusal(text).problems
+    assert str(problem).startswith(f"{FILE}:1:1: not a lock: the document must be a mapping, not")
+
+
 def test_an_invalid_field_has_its_line_and_column() -> None:
     text = dumps(TINY).replace('"pool/n_1.0_amd64.deb", 4', '"pool/n_1.0_amd64.deb", -4', 1)
     (problem,) = refusal(text).problems
