@@ -59,6 +59,20 @@ def example(verb: str) -> str:
     return line[0]
 
 
+def gpus() -> str:
+    """Return the models of GPUs, by their names in `runs_on`."""
+    rows = (
+        [
+            ", ".join(f"`{name}`" for name in (model.name, *model.aliases)),
+            f"`{model.sm}`",
+            f"{model.memory // 1000} GB" if model.memory else "",
+            ", ".join(model.arches) if len(model.arches) == 1 else "",
+        ]
+        for model in load_facts().gpus.values()
+    )
+    return table(["model", "`sm`", "memory, at least", "only in machines of"], rows)
+
+
 def sessions() -> str:
     """Return the sessions of noxfile.py that are not of cells."""
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
@@ -270,6 +284,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/images.md", "omissions"): omissions,
     ("docs/libraries.md", "standards"): standards,
     ("docs/matrix.md", "clangs"): clangs,
+    ("docs/machines.md", "gpus"): gpus,
     ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

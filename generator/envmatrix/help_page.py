@@ -26,6 +26,7 @@ VERBS = {
     "shell": "Open a shell in the container of a cell.",
     "test": "Compile and test libraries in many cells, in parallel.",
     "serve": "Show the dashboard of results on loopback.",
+    "step": "Run steps of libraries in many cells, in parallel.",
     "status": "Show the state of the repository and the next step.",
     "verify": "Rebuild images without a cache, and compare bit for bit.",
     "why": "Explain why a cell exists or cannot, or why a package is locked.",

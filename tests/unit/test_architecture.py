@@ -411,6 +411,7 @@ SHARED = {
     "commands.display",
     "commands.job_verbs",
     "commands.options",
+    "commands.outcomes",
     "commands.state",
     "commands.verbs",
 }

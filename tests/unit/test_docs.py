@@ -33,6 +33,7 @@ from envmatrix.matrix.compatibility import trace
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, SourceName
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.selection import short_names
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.schema.shapes import Shape, shape_of, table_of
@@ -210,6 +211,8 @@ COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("docs/libraries.md", "test frameworks"): lambda: (
         name for name in get_args(library.TestFrameworkName) if name != "none"
     ),
+    ("docs/libraries.md", "step keys"): lambda: table_of(library.LibraryStep).shapes,
+    ("docs/machines.md", "requirement keys"): lambda: table_of(Requirement).shapes,
     ("docs/analysis.md", "analyses"): lambda: ANALYSERS,
     ("docs/images.md", "flavours"): lambda: [
         *(*IMAGES, "cross-<target>", "runtime-<target>"),
@@ -253,7 +256,7 @@ KEYS = {key for kind in FILES_OF_USERS for key in keys_below(shape_of(kind))}
 
 @pytest.mark.parametrize("key", sorted(KEYS))
 def test_every_key_of_the_matrix_is_documented(key: str) -> None:
-    pages = (Path("docs/matrix.md"), Path("docs/libraries.md"))
+    pages = (Path("docs/matrix.md"), Path("docs/libraries.md"), Path("docs/machines.md"))
     assert any(re.search(rf"`(\w+\.)?{key}\b[^`]*`", text_of(page)) for page in pages)
 
 

@@ -76,6 +76,7 @@ def noxfile(tmp_path: Path) -> Path:
         ("matrix", "test"),
         ("matrix-pr", "test --tier pr"),
         ("matrix-perf", "perf"),
+        ("matrix-step", "step"),
         ("pull", "pull"),
     ],
 )

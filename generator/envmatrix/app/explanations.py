@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.files import LOCK
+from envmatrix.matrix.compatibility import Verdict
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.requirement_rules import requirement_verdicts
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.selection import (
     Explanation,
+    LibraryExplanation,
     Presence,
     candidates_named,
     explain,
+    machines_of,
     presence_of,
     refusal,
     short_names,
 )
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
@@ -35,6 +42,33 @@ class PackageExplanation:
 
     package: str
     memberships: tuple[Membership, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineExplanation:
+    """What a library requires of a machine in a cell, for its tests, its benchmark or a step: the
+    verdicts of rules, and why this machine does not have it; None if it does."""
+
+    purpose: str
+    requirement: Requirement
+    verdicts: tuple[Verdict, ...]
+    unmet: str | None
+
+
+def explain_machines(matrix: Matrix, row: LibraryExplanation) -> Iterator[MachineExplanation]:
+    """Yield what a library in a cell requires of machines."""
+    if not row.library.requirements:
+        return
+    from envmatrix.app.places import THIS_MACHINE
+    from envmatrix.app.requirements import unmet
+
+    for keys, requirements in row.library.requirements.items() if row.present else ():
+        for requirement in machines_of(requirements, row.cell, matrix, TIERS[-1]):
+            if requirement is None:
+                continue
+            verdicts = tuple(requirement_verdicts(requirement, row.library, row.cell, matrix))
+            reason = unmet(requirement, row.library, row.cell, matrix, THIS_MACHINE.choose_gpu)
+            yield MachineExplanation(" ".join(keys), requirement, verdicts, reason)
 
 
 def explain_impossible(workspace: Workspace) -> Iterator[Presence]:

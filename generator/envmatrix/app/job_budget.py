@@ -26,11 +26,13 @@ _DAY = 24 * 60 * 60
 _VERBS: Mapping[Kind, Sequence[str]] = {
     "compile": ("compile", "test"),
     "test": ("test",),
+    "step": ("step",),
     "analyse": ("analyse",),
     "measure": ("perf",),
 }
 
-# Earlier runs of jobs by kind, library and cell.
+# Earlier runs of jobs by kind, library and cell, to which the words that tell the job from others
+# there are added.
 Histories = Mapping[tuple[Kind, str, str], History]
 
 
@@ -43,8 +45,10 @@ def plan_within(
     candidates = []
     for key in goals:
         job = plan.graph.jobs[key]
-        library, cell, *_ = job.subject
-        history = histories.get((job.kind, library, cell), History())
+        library, cell, *words = job.subject
+        if job.shard:
+            del words[-1]
+        history = histories.get((job.kind, library, " ".join((cell, *words))), History())
         candidates.append(Goal(job, workspace.matrix.by_id[cell], history))
     selection = select_goals(plan.graph, candidates, plan.machine, budget)
     return replace(plan, graph=selection.graph), selection
@@ -73,9 +77,10 @@ def histories_of(runs: Iterable[StoredRun], now: float) -> Histories:
         run = stored.run
         for kind, verbs in _VERBS.items():
             if run.verb in verbs:
-                key = (kind, run.library, run.cell)
+                part = "" if kind == "compile" else run.part
+                key = (kind, run.library, f"{run.cell} {part}".rstrip())
                 newest.setdefault(key, run.started)
-                shards[key][(run.verb, run.shard)].append(stored.end.state in BAD)
+                shards[key][(run.work, run.shard)].append(stored.end.state in BAD)
     return {
         key: History(
             max(0, int((now - started) // _DAY)),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from operator import attrgetter
 
 from envmatrix import __version__
-from envmatrix.app.selected_libraries import named_libraries, require_directories
+from envmatrix.app.places import Place
+from envmatrix.app.requirements import unmet
+from envmatrix.app.selected_libraries import named_libraries, require_directories, require_steps
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
@@ -22,14 +26,14 @@ from envmatrix.images.model import (
     runs_natively_on,
 )
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
-from envmatrix.jobs.model import GOALS, Kind, Resources, Verb
+from envmatrix.jobs.model import VERB_OF, Kind, Resources, Verb
 from envmatrix.lock.model import source_set, wheels_set
 from envmatrix.machine.resources import DOWNLOADS, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import is_for
+from envmatrix.matrix.selection import is_for, machines_of, steps_of
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.vcs.tree_identity import tree_identity
@@ -37,13 +41,14 @@ from envmatrix.vcs.tree_identity import tree_identity
 # Steps that compile, of runs that do something else afterwards.
 _COMPILING = ("configure", "compile")
 # The kinds of jobs by the verbs of recorded runs.
-_KINDS: Mapping[str, Kind] = {str(verb): kind for verb, kind in GOALS.items()}
+_KINDS: Mapping[str, Kind] = {str(verb): kind for kind, verb in VERB_OF.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class JobSelection:
     """The jobs to plan: those of a `verb` in cells by patterns and tier; of the named `libraries`,
-    or of all without a name; those that changes `since` a revision affect; in how many `shards`."""
+    or of all without a name; those that changes `since` a revision affect; in how many `shards`.
+    With names of `steps`, they are those alone."""
 
     verb: Verb = "test"
     patterns: Sequence[str] = ()
@@ -51,13 +56,19 @@ class JobSelection:
     libraries: Sequence[str] = ()
     since: str | None = None
     shards: int = 1
+    steps: Sequence[str] = ()
 
 
 def plan_jobs(
-    workspace: Workspace, selection: JobSelection, machine: Resources, console: Console
+    workspace: Workspace,
+    selection: JobSelection,
+    machine: Resources,
+    console: Console,
+    *,
+    assigns_gpus: bool = False,
 ) -> JobPlan:
     """Return the jobs of the selected libraries in the selected cells, for a machine with these
-    resources; images are built on this one."""
+    resources; images are built on this one. A cluster `assigns_gpus` to each job."""
     is_analysis = selection.verb == "analyse"
     libraries = _libraries(workspace, selection)
     require_directories(workspace.root, libraries)
@@ -78,11 +89,44 @@ def plan_jobs(
         selection.shards,
         _baselines(workspace) if is_analysis else "",
         processors(),
+        assigns_gpus,
     )
     declared = {library.declared_name: library for library in libraries}
     sources = {name: source_identity(workspace, library) for name, library in declared.items()}
-    runs = _runs(workspace, images, libraries_of, sources)
+    runs = (
+        _with_machines(run, workspace.matrix, selection)
+        for run in _runs(workspace, images, libraries_of, sources)
+    )
     return JobPlan(job_graph(runs, basis, selection.verb), machine, left_out, sources)
+
+
+def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> CellRun:
+    """Return a library in a cell with its steps, and the machines that it runs on, in a tier."""
+    library, cell, tier = run.library, run.cell, selection.tier or "weekly"
+    machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
+    return replace(
+        run,
+        tested_on=machines(library.tests.runs_on if library.tests else ()),
+        measured_on=machines(library.benchmark.runs_on if library.benchmark else ()),
+        steps=tuple(
+            (step, machines(step.runs_on))
+            for step in steps_of(library, cell, matrix, tier)
+            if not selection.steps or step.name in selection.steps
+        ),
+    )
+
+
+def with_unmet(plan: JobPlan, matrix: Matrix, place: Place) -> JobPlan:
+    """Return a plan with the reasons for which jobs that require a machine cannot run in a
+    place."""
+    libraries = {library.name: library for library in matrix.variants}
+    choose, reasons = cache(place.choose_gpu), {}
+    for job in plan.graph.jobs.values():
+        if job.requirement:
+            name, cell_id, *_ = job.subject
+            library, cell = libraries[name], matrix.by_id[cell_id]
+            reasons[job.id] = unmet(job.requirement, library, cell, matrix, choose)
+    return replace(plan, unmet={key: reason for key, reason in reasons.items() if reason})
 
 
 def _baselines(workspace: Workspace) -> str:
@@ -99,6 +143,8 @@ def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Librar
     libraries = named_libraries(workspace.matrix, selection.libraries)
     if not selection.libraries:
         libraries = _unnamed(workspace.matrix, libraries, selection)
+    if selection.verb == "step":
+        return _with_steps(workspace.matrix, libraries, selection)
     if selection.verb != "perf":
         return libraries
     from envmatrix.sessions.benchmark import no_benchmark
@@ -108,6 +154,23 @@ def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Librar
         others = (library for library in libraries if library.benchmark is None)
         raise ConfigurationError(*map(no_benchmark, others))
     return measured
+
+
+def _with_steps(
+    matrix: Matrix, libraries: Sequence[Library], selection: JobSelection
+) -> Sequence[Library]:
+    """Return the libraries that have steps, or the named ones. Raise ConfigurationError if there
+    are none, and for a name of no step."""
+    require_steps(matrix, selection.steps)
+    rows = [
+        library
+        for library in libraries
+        if any(name in library.steps for name in selection.steps or library.steps)
+    ]
+    if not rows:
+        message = "no selected library has such a step"
+        raise ConfigurationError(message, hint="declare it under `steps` of the library")
+    return rows
 
 
 def _unnamed(
@@ -238,7 +301,9 @@ def _stored_durations(location: Location, console: Console) -> Durations:
         totals: defaultdict[Kind, float] = defaultdict(float)
         for step in steps.get(run.id, ()):
             totals[_kind_of(run.verb, step.name)] += step.seconds
-        seconds |= {(kind, run.library, run.cell): total for kind, total in totals.items()}
+        for kind, total in totals.items():
+            part = "" if kind == "compile" else run.part
+            seconds[kind, run.library, f"{run.cell} {part}".rstrip()] = total
     return seconds
 
 

@@ -31,8 +31,10 @@ class Reuse:
         and images it has, so these are to do unless nothing needs them."""
         goals = goals_of(self.plan.graph, verb)
         reused = {key for key, _ in self.results(goals)}
-        compiled = self.compiled(key for key in goals if key not in reused)
-        return prospects(self.plan.graph, goals, reused | compiled, {*self.own_sources()})
+        unmet = self.plan.unmet.keys() - reused
+        compiled = self.compiled(key for key in goals if key not in reused | unmet)
+        present = {*self.own_sources()}
+        return prospects(self.plan.graph, goals, reused | compiled, present, unmet)
 
     def results(self, goals: Iterable[str]) -> Iterator[tuple[str, JobResult]]:
         """Yield the goals that succeeded with the same inputs, and their results; of compilations,

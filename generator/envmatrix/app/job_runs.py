@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import date
@@ -15,7 +15,7 @@ from typing import Literal
 from envmatrix.app.job_budget import plan_within
 from envmatrix.app.job_execution import Observer, execute
 from envmatrix.app.job_materials import without_present
-from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs
+from envmatrix.app.job_plan import JobSelection, job_images, plan_jobs, with_unmet
 from envmatrix.app.job_reuse import Reuse
 from envmatrix.app.job_work import JobWork
 from envmatrix.app.library_runs import keep_results
@@ -85,7 +85,7 @@ class JobRuns:
         checked = _sample([*results], options.checked)
         for key in checked:
             del results[key]
-        results |= self._unmeasurable(goals)
+        results |= self._impossible(goals, results)
         anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
         present = {*self.reuse.own_sources(), *(self.reuse.compiled(goals) - anew)}
         left = remaining(self.plan.graph, goals, {*results, *present})
@@ -115,8 +115,9 @@ class JobRuns:
         """Yield the tests of each job, by its name; the job itself where no tests are known."""
         for key, result in results.items():
             job = self.plan.graph.jobs[key]
-            stored = self.records.find(job) if job.kind == "test" else None
+            stored = self.records.find(job) if job.kind in ("test", "step") else None
             is_known = result.state not in ("left out", "interrupted", "postponed")
+            is_known = is_known and key not in self.plan.unmet
             outcomes = stored.record.outcomes if stored and is_known else ()
             yield str(job), outcomes or (_outcome_of(job, result),)
 
@@ -174,14 +175,20 @@ class JobRuns:
             passed.record(records)
             keep_results(self.workspace.root, console)
 
-    def _unmeasurable(self, goals: Iterable[str]) -> Mapping[str, JobResult]:
-        """Return the results of measurements in a place without a GPU: they are skipped, before
-        anything is built for them."""
-        measurements = [key for key in goals if self.plan.graph.jobs[key].kind == "measure"]
-        gpu = self.place.choose_gpu() if measurements else None
-        if gpu is None or isinstance(gpu, Gpus):
-            return {}
-        return dict.fromkeys(measurements, JobResult("skipped", message=gpu.reason))
+    def _impossible(
+        self, goals: Iterable[str], results: Collection[str]
+    ) -> Mapping[str, JobResult]:
+        """Return the results of jobs for which the place lacks what they require, and of
+        measurements without a GPU: they are skipped, before anything is built for them."""
+        jobs, left = self.plan.graph.jobs, [key for key in goals if key not in results]
+        reasons = {key: self.plan.unmet[key] for key in left if key in self.plan.unmet}
+        unplaced = [
+            key for key in left if jobs[key].kind == "measure" and not jobs[key].requirement
+        ]
+        gpu = self.place.choose_gpu() if unplaced else None
+        if gpu is not None and not isinstance(gpu, Gpus):
+            reasons |= dict.fromkeys(unplaced, gpu.reason)
+        return {key: JobResult("skipped", message=reason) for key, reason in reasons.items()}
 
     def _completed(self, key: str, result: JobResult, *, is_checked: bool) -> JobResult:
         """Return a result with the numbers of failed tests, and with the contradiction if the job
@@ -215,7 +222,10 @@ def run_jobs(
     """Do the selected jobs, and write their JUnit file."""
     started = time.monotonic()
     with open_place(options.place) as place:
-        plan = plan_jobs(workspace, selection, place.resources(), console)
+        plan = plan_jobs(
+            workspace, selection, place.resources(), console, assigns_gpus=place.assigns_gpus
+        )
+        plan = with_unmet(plan, workspace.matrix, place)
         runs = JobRuns(workspace, plan, JobRecords.of_user(), place)
         results, is_interrupted = runs.run(selection.verb, options, today, console, observe)
     goals = goals_of(plan.graph, selection.verb)

@@ -21,6 +21,7 @@ from envmatrix.app.job_reuse import reused_result
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
 from envmatrix.app.measurement import measure_recorded
 from envmatrix.app.places import Images, Place
+from envmatrix.app.steps import step_recorded
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -46,7 +47,7 @@ from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
-from envmatrix.sessions.testing import TestRequest
+from envmatrix.sessions.testing import TestRequest, TestRun
 
 T = TypeVar("T")
 
@@ -97,6 +98,8 @@ class JobWork:
                 return self._compile(job, console)
             case "test":
                 return self._test(job, console)
+            case "step":
+                return self._step(job, console)
             case "analyse":
                 return self._analyse(job, console)
             case "measure":
@@ -157,8 +160,8 @@ class JobWork:
 
     def _test(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
-        shard = Shard.parse(job.subject[2]) if len(job.subject) > 2 else None
-        part = Part(str(shard or ""))
+        shard = Shard.parse(job.shard) if job.shard else None
+        part = Part(job.shard, requirement=job.requirement)
         with (
             self._locked(job, console),
             locked_build(session, session.libraries[0], "test") as context,
@@ -170,15 +173,30 @@ class JobWork:
                 run.test(TestOptions(TestRequest(shard=shard)), self._waivers, self.today)
         return run.result
 
+    def _step(self, job: Job, console: Console) -> JobResult:
+        session = self._session(job, console)
+        (library,) = session.libraries
+        step = library.steps[job.step]
+        part = Part(step=job.step, requirement=job.requirement)
+        with self._locked(job, console), locked_build(session, library, "step") as context:
+            if job.id not in self.anew and (result := self.records.good(job)):
+                return reused_result(result.record)
+            with self._recorded(job, session, context, part) as run:
+                if step.after == "compile":
+                    self._compile_again(job, context, run)
+                run.step(job.step, self._waivers, self.today)
+        return run.result
+
     def _measure(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
-        gpu = self.place.choose_gpu()
+        gpu = self.place.choose_gpu(job.requirement)
         if not isinstance(gpu, Gpus):
             raise Skipped(gpu.reason)
+        part = Part(requirement=job.requirement)
         with (
             self.place.measuring(console),
             locked_build(session, session.libraries[0], VERB_OF[job.kind]) as context,
-            self._recorded(job, session, context) as run,
+            self._recorded(job, session, context, part) as run,
         ):
             self._compile_again(job, context, run)
             measure_recorded(run.runner, run.recorder, gpu)
@@ -297,8 +315,16 @@ class _JobRun:
 
     def test(self, options: TestOptions, waivers: Sequence[Waiver], today: date) -> None:
         tests = _result_of(test_recorded(self.session, options, None, self.runner, self.recorder))
-        self.counts = Counter(outcome.state for outcome in tests.outcomes)
-        judge(tests, self.runner, waivers, today)
+        self._judge(tests, waivers, today)
+
+    def step(self, name: str, waivers: Sequence[Waiver], today: date) -> None:
+        step = self.runner.context.library.steps[name]
+        run = _result_of(step_recorded(self.session, step, self.runner, self.recorder))
+        self._judge(run, waivers, today)
+
+    def _judge(self, run: TestRun, waivers: Sequence[Waiver], today: date) -> None:
+        self.counts = Counter(outcome.state for outcome in run.outcomes)
+        judge(run, self.runner, waivers, today)
 
     @property
     def result(self) -> JobResult:

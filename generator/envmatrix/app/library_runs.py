@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.places import Place
+from envmatrix.app.requirements import unmet
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
@@ -26,6 +27,9 @@ from envmatrix.machine.resources import available_memory, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.selection import machines_of
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
@@ -45,10 +49,19 @@ _SPARED_MEMORY = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The part of the tests to run, as records have it; all tests by default."""
+    """The part of a library's work to do, as records have it: all tests by default, on any
+    machine."""
 
     shard: str = ""
     extent: str = ""
+    step: str = ""
+    requirement: Requirement | None = None
+
+    @property
+    def words(self) -> str:
+        """Words that tell it from others of a verb in the records of a library in a cell."""
+        machine = self.requirement.place if self.requirement else ""
+        return " ".join(filter(None, (self.step, machine)))
 
 
 WHOLE = Part()
@@ -59,14 +72,15 @@ def run_each_library(
     verb: str,
     work: Callable[[Runner, Recorder], Iterable[T]],
     show: Callable[[T], None],
-    part: Part = WHOLE,
+    parts_of: Callable[[Library], Sequence[Part]] = lambda _library: (WHOLE,),
 ) -> int:
-    """Do and record `work` for every library, even if one fails, and show each of its results when
-    it is there; return the exit code. Of several libraries each failure is shown; that of a single
-    one is raised."""
+    """Do and record `work` for every part of every library, even if one fails, and show each of its
+    results when it is there; return the exit code. Of several parts each failure is shown; that of
+    a single one is raised."""
     failures: list[EnvmatrixError] = []
     skipped: list[Skipped] = []
-    for library in session.libraries:
+    parts = [(library, part) for library in session.libraries for part in parts_of(library)]
+    for library, part in parts:
         try:
             with (
                 locked_build(session, library, verb) as context,
@@ -78,14 +92,14 @@ def run_each_library(
             skipped.append(error)
         except EnvmatrixError as error:
             failures.append(error)
-            if len(session.libraries) > 1:
+            if len(parts) > 1:
                 session.console.error(error)
     keep_results(session.workspace.root, session.console)
-    if failures and len(session.libraries) == 1:
+    if failures and len(parts) == 1:
         raise failures[0]
     if failures:
         return failures[0].exit_code
-    if len(skipped) == len(session.libraries):
+    if len(skipped) == len(parts):
         return skip("; ".join(error.message for error in skipped))
     for reason in skipped:
         session.console.say(f"skipped: {reason.message}")
@@ -129,6 +143,7 @@ def recorded_run(
         host=platform.node(),
         shard=part.shard,
         extent=part.extent,
+        part=part.words,
     )
     absent = partial(git.absent_submodules, root, root / library.path)
     # The gateway ends with this process.
@@ -143,7 +158,7 @@ def recorded_run(
     ):
         runner = Runner(
             executor,
-            replace(context, shares_cache=shares_cache),
+            replace(context, shares_cache=shares_cache, requirement=part.requirement),
             session.console,
             on_step=recorder.journal.write,
             component_of=partial(_missing_component, session.workspace.matrix, session.cell),
@@ -219,9 +234,32 @@ def revision_of(workspace: Workspace, library: Library) -> Revision:
 
 
 def gpus_of(place: Place, context: BuildContext) -> Gpus | None:
-    """Return the GPUs for tests, if there are any in a place and the tests run natively."""
-    gpus = None if context.is_emulated else place.choose_gpu()
+    """Return the GPUs for tests, those that are required or all, if there are any in a place and
+    the tests run natively. Raise Skipped where they are required, and there are none."""
+    gpus = None if context.is_emulated else place.choose_gpu(context.requirement)
+    if context.requirement and not isinstance(gpus, Gpus):
+        raise Skipped(gpus.reason if gpus else f"needs {context.requirement}: it is emulated here")
     return gpus if isinstance(gpus, Gpus) else None
+
+
+def require_machine(session: CellSession, context: BuildContext) -> None:
+    """Raise Skipped if this place, or every machine, lacks what is required in a cell."""
+    requirement, matrix = context.requirement, session.workspace.matrix
+    if requirement is None:
+        return
+    choose = session.place.choose_gpu
+    if reason := unmet(requirement, context.library, context.cell, matrix, choose):
+        raise Skipped(reason)
+
+
+def parts_on(
+    session: CellSession, requirements: Sequence[Requirement], part: Part = WHOLE
+) -> Sequence[Part]:
+    """Return a part of a library's work for each machine that it requires in a cell; for any where
+    there is none."""
+    matrix = session.workspace.matrix
+    machines = machines_of(requirements, session.cell, matrix, TIERS[-1])
+    return [replace(part, requirement=row) for row in machines or (None,)]
 
 
 def _sdk(name: str | None) -> Path | None:

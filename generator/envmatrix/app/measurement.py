@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
-from envmatrix.app.library_runs import Part, run_each_library
+from envmatrix.app.library_runs import Part, gpus_of, parts_on, require_machine, run_each_library
+from envmatrix.app.testing import placed_name
 from envmatrix.engine.tasks import Gpus
+from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS
 from envmatrix.sessions.benchmark import FOREIGN, measure
@@ -30,18 +33,27 @@ def measure_libraries(
     ) -> Iterator[Compilation | Sequence[Measurement]]:
         if runner.context.is_emulated:
             raise Skipped(f"`{session.cell.id}` {FOREIGN}")
+        require_machine(session, runner.context)
         yield from compile_recorded(runner, recorder)
-        yield measure_recorded(runner, recorder, gpus, arguments)
+        required = gpus_of(session.place, runner.context) if runner.context.requirement else gpus
+        yield measure_recorded(runner, recorder, required or gpus, arguments)
 
     part = Part(extent=ARGUMENTS if arguments else "")
+
+    def parts(library: Library) -> Sequence[Part]:
+        return parts_on(session, library.benchmark.runs_on if library.benchmark else (), part)
+
     with session.place.measuring(session.console):
-        return run_each_library(session, "perf", measure_library, show, part)
+        return run_each_library(session, "perf", measure_library, show, parts)
 
 
 def measure_recorded(
     runner: Runner, recorder: Recorder, gpus: Gpus, arguments: Sequence[str] = ()
 ) -> Sequence[Measurement]:
     """Run the benchmark of a compiled library; record its measurements, and return them."""
-    measurements = measure(runner, gpus, arguments)
+    measurements = [
+        replace(item, name=placed_name(item.name, runner.context))
+        for item in measure(runner, gpus, arguments)
+    ]
     recorder.journal.write(*measurements)
     return measurements

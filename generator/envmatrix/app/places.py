@@ -13,6 +13,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine import docker_client
 from envmatrix.errors import EngineError
+from envmatrix.facts.model import load_facts
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import Resources
 from envmatrix.machine import resources
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from envmatrix.engine.gpu import NoGpu
     from envmatrix.engine.tasks import Executor, Gpus
     from envmatrix.executors.remote_containers import RemoteContainers
+    from envmatrix.matrix.requirements import Requirement
     from envmatrix.plan.actions import Action
 
 # The word of the command line for a cluster; other words are Docker contexts.
@@ -42,9 +44,11 @@ class Images:
 
 class Place(Protocol):
     """Where containers run. An interruption stops all of them. Where it `keeps_tasks`, they go on
-    when this process is killed, and the next one adopts them."""
+    when this process is killed, and the next one adopts them. Where it `assigns_gpus`, tasks get
+    only as many as they require."""
 
     keeps_tasks: bool
+    assigns_gpus: bool
 
     def open_executor(self) -> AbstractContextManager[Executor]:
         """Return an executor for the tasks of one run."""
@@ -58,8 +62,9 @@ class Place(Protocol):
     def resources(self) -> Resources:
         """Return what jobs there may take together."""
 
-    def choose_gpu(self) -> Gpus | NoGpu:
-        """Return how to pass GPUs to tests, or why there are none."""
+    def choose_gpu(self, requirement: Requirement | None = None) -> Gpus | NoGpu:
+        """Return how to pass GPUs to tests, those that fulfil a requirement or any, or why there
+        are none."""
 
     def measuring(self, console: Console, /) -> AbstractContextManager[None]:
         """Return the context of a measurement: it waits for the end of others on the GPUs there,
@@ -70,6 +75,7 @@ class ThisMachine:
     """The engine of this machine. Containers that killed processes left behind are removed."""
 
     keeps_tasks = False
+    assigns_gpus = False
 
     @contextmanager
     def open_executor(self) -> Iterator[Executor]:
@@ -107,12 +113,20 @@ class ThisMachine:
 
         return 0 if isinstance(self.choose_gpu(), NoGpu) else count
 
-    def choose_gpu(self, device: str | None = None) -> Gpus | NoGpu:
-        """Return how to pass the named GPU, or any; or why there is none."""
+    def choose_gpu(
+        self, requirement: Requirement | None = None, *, device: str | None = None
+    ) -> Gpus | NoGpu:
+        """Return how to pass the named GPU, those that fulfil a requirement, or any; or why there
+        are none."""
         from envmatrix.engine import gpu
 
+        if requirement and not gpu.has_driver():
+            return gpu.NoGpu(f"needs {requirement}: {gpu.NO_DRIVER}")
         with docker_client.connect() as client:
-            return gpu.choose(gpu.probe_gpu(client), device)
+            facts = gpu.probe_gpu(client)
+        if requirement:
+            return gpu.choose_for(requirement, facts, load_facts(), device)
+        return gpu.choose(facts, device)
 
     def measuring(self, console: Console) -> AbstractContextManager[None]:
         return _measuring_alone("this machine", console)
@@ -122,6 +136,7 @@ class _Elsewhere:
     """An executor that all runs share."""
 
     keeps_tasks = True
+    assigns_gpus = False
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -155,9 +170,11 @@ class _OtherEngine(_Elsewhere):
         memory = self._info["MemTotal"] - self._info["MemTotal"] // _SPARED_PART
         return Resources(self._info["NCPU"], memory, gpu.count_elsewhere(self._info))
 
-    def choose_gpu(self) -> Gpus | NoGpu:
+    def choose_gpu(self, requirement: Requirement | None = None) -> Gpus | NoGpu:
         from envmatrix.engine import gpu
 
+        if requirement:
+            return gpu.choose_elsewhere_for(requirement, self._info, load_facts())
         return gpu.choose_elsewhere(self._info)
 
     def measuring(self, console: Console) -> AbstractContextManager[None]:
@@ -165,11 +182,17 @@ class _OtherEngine(_Elsewhere):
 
 
 class _Cluster(_Elsewhere):
-    """A cluster, which pulls published images. Jobs there may take `total` together."""
+    """A cluster, which pulls published images. Jobs there may take `total` together; nodes have the
+    models of GPUs `models`, any where that is None."""
 
-    def __init__(self, executor: Executor, total: Resources) -> None:
+    assigns_gpus = True
+
+    def __init__(
+        self, executor: Executor, total: Resources, models: Sequence[str] | None = None
+    ) -> None:
         super().__init__(executor)
         self._total = total
+        self._models = models
 
     def digest(self, image: str) -> str:
         return image.partition("@")[2]
@@ -183,10 +206,12 @@ class _Cluster(_Elsewhere):
     def resources(self) -> Resources:
         return self._total
 
-    def choose_gpu(self) -> Gpus | NoGpu:
-        from envmatrix.engine.gpu import NoGpu
+    def choose_gpu(self, requirement: Requirement | None = None) -> Gpus | NoGpu:
+        from envmatrix.engine.gpu import NoGpu, choose_in_cluster
         from envmatrix.engine.tasks import Gpus
 
+        if requirement:
+            return choose_in_cluster(requirement, self._total.gpus, load_facts(), self._models)
         reason = "`[kubernetes]` of the user's configuration has no `gpus`"
         return Gpus() if self._total.gpus else NoGpu(reason)
 
@@ -234,12 +259,13 @@ def _open_cluster() -> Iterator[Place]:
     settings = {name: settings[name] for name in settings if name not in ("processors", "memory")}
     context, repository = settings.pop("context", None), settings["repository"]
     settings["repository"] = settings.pop("repository_in_pods", repository)
+    models = settings.pop("gpu_models", None)
     cluster = Cluster(**settings)
     with (
         open_registry(repository) as registry,
         kubernetes.connect(cluster, registry, str, context) as executor,
     ):
-        yield _Cluster(executor, total)
+        yield _Cluster(executor, total, models)
 
 
 def resources_of_cluster(settings: Mapping[str, Any]) -> Resources:

@@ -16,6 +16,8 @@ from envmatrix.matrix.selection import (
     library_verdicts,
     select_libraries,
 )
+from envmatrix.suggestions import did_you_mean
+from envmatrix.text import one_line
 
 
 def find_libraries(
@@ -44,6 +46,21 @@ def named_libraries(matrix: Matrix, names: Sequence[str]) -> tuple[Library, ...]
         hint = "add one under `libraries:`"
         raise ConfigurationError("matrix.yaml lists no libraries", hint=hint)
     return libraries
+
+
+def require_steps(matrix: Matrix, names: Iterable[str]) -> None:
+    """Raise ConfigurationError for each name of a step that no library has."""
+    steps = sorted({step for library in matrix.libraries for step in library.steps})
+    listed = f"there are {', '.join(steps) or 'none'}"
+    problems = [
+        Problem(
+            f"no library has a step `{one_line(name)}`", hint=did_you_mean(name, steps) or listed
+        )
+        for name in names
+        if name not in steps
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
 
 
 def require_directories(root: Path, libraries: Iterable[Library]) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
-from envmatrix.app.library_runs import Part, gpus_of, revision_of, run_each_library
+from envmatrix.app.library_runs import (
+    Part,
+    gpus_of,
+    parts_on,
+    require_machine,
+    revision_of,
+    run_each_library,
+)
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.library import Library
 from envmatrix.records import dataclass
@@ -18,7 +25,9 @@ from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.results.waivers import Waiver, load_waivers, waiver_of
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.outcomes import TestOutcome
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import Testing, TestRequest, TestRun
@@ -56,10 +65,14 @@ def test_libraries(
 
     def test(runner: Runner, recorder: Recorder) -> Iterator[TestResult]:
         context = runner.context
+        require_machine(session, context)
         yield from compile_recorded(runner, recorder)
         if context.library.is_only_compiled:
             context.junit.unlink(missing_ok=True)
             yield f"no tests: `{context.library.name}` has `test: none`"
+            return
+        if context.requirement is None and context.library.tests and context.library.tests.runs_on:
+            yield f"no tests: `runs_on` has no machine for `{context.cell.id}`"
             return
         run = yield from test_recorded(session, options, diff, runner, recorder)
         judge(run, runner, waivers(), today)
@@ -67,7 +80,23 @@ def test_libraries(
     is_selected = options.since is not None and not options.shadow
     extent = ARGUMENTS if request.arguments else SINCE if is_selected else ""
     part = Part(str(request.shard or ""), extent)
-    return run_each_library(session, "test", test, show, part)
+
+    def parts(library: Library) -> Sequence[Part]:
+        return parts_on(session, library.tests.runs_on if library.tests else (), part)
+
+    return run_each_library(session, "test", test, show, parts)
+
+
+def placed(outcomes: Sequence[TestOutcome], context: BuildContext) -> Iterator[TestOutcome]:
+    """Yield tests with the machine that they are required to run on in their names: each machine
+    has results of its own."""
+    for outcome in outcomes:
+        yield replace(outcome, name=placed_name(outcome.name, context))
+
+
+def placed_name(name: str, context: BuildContext) -> str:
+    """Return a name with the machine that a requirement means, if there is one."""
+    return f"{name} on {context.requirement.label}" if context.requirement else name
 
 
 def _require_tests(libraries: Sequence[Library]) -> None:
@@ -100,7 +129,7 @@ def test_recorded(
         raise Skipped(f"library `{context.library.name}` has no `test` in matrix.yaml")
     if context.runtime is None:
         raise Skipped(f"`{context.cell.id}` is compiled; its tests run on hardware of its own only")
-    durations = _durations(session, context.library) if options.request.shard else {}
+    durations = _durations(session, context) if options.request.shard else {}
     testing = Testing(runner, context.library.tests, gpus_of(session.place, context))
     selection = None
     if diff is not None:
@@ -111,6 +140,7 @@ def test_recorded(
     tests = None if selection is None or options.shadow else selection.tests
     only = None if tests is None else tuple(tests)
     run = testing.run(replace(options.request, durations=durations, only=only))
+    run = replace(run, outcomes=tuple(placed(run.outcomes, context)))
     recorder.add_tests(run.outcomes)
     yield run
     if selection is not None and options.shadow:
@@ -120,17 +150,24 @@ def test_recorded(
     return run
 
 
-def _durations(session: CellSession, library: Library) -> Mapping[str, float]:
+def _durations(session: CellSession, context: BuildContext) -> Mapping[str, float]:
     """Return the durations of a library's tests, in seconds, from runs before the revision was
     committed: so shards that run one after the other use the same."""
     from envmatrix.results import queries  # SQLAlchemy
 
+    library = context.library
     root, warn = session.workspace.root, session.console.warn
     checkout = git.checkout_of(root)
     own = revision_of(session.workspace, library).committed
     before = own or (checkout.committed if checkout else 0.0)
     with Location.of(root).open_store(warn) as database, database.reading() as connection:
-        return queries.durations(connection, library.name, session.cell.id, before)
+        stored = queries.durations(connection, library.name, session.cell.id, before)
+    suffix = placed_name("", context)
+    return {
+        name.removesuffix(suffix): seconds
+        for name, seconds in stored.items()
+        if name.endswith(suffix)
+    }
 
 
 def judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:

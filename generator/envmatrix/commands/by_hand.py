@@ -20,7 +20,7 @@ def run_for_one_library(
     """Run a command, or a shell without one, in the container of a cell; return its exit code."""
     if len(set(cell["libraries"])) > 1:
         raise click.UsageError("this is for one library; give --library once")
-    gpu = THIS_MACHINE.choose_gpu(None) if has_gpu else None
+    gpu = THIS_MACHINE.choose_gpu() if has_gpu else None
     if isinstance(gpu, NoGpu):
         raise EnvmatrixError(f"there is no GPU to pass: {gpu.reason}", hint="leave out --gpu")
     session = open_session(console, purpose, **cell)

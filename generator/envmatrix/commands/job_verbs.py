@@ -34,7 +34,7 @@ class JobArguments(TypedDict):
     console: Console
 
 
-def run_verb(verb: Verb, **arguments: Unpack[JobArguments]) -> int:
+def run_verb(verb: Verb, steps: Sequence[str] = (), **arguments: Unpack[JobArguments]) -> int:
     """Run the jobs of a verb, show their progress and what became of them; return the exit code."""
     # 0.2 s that help and completion never pay.
     from envmatrix.app.job_plan import JobSelection
@@ -52,6 +52,7 @@ def run_verb(verb: Verb, **arguments: Unpack[JobArguments]) -> int:
         arguments["tier"],
         arguments["libraries"],
         arguments["since"],
+        steps=steps,
     )
     chosen = JobOptions(
         arguments["most"],

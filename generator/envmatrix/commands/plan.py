@@ -106,7 +106,7 @@ def command(
         raise click.UsageError("--graph and --json are two languages; give one of them")
     workspace = Workspace.here()
     if shows_jobs:
-        from envmatrix.app.job_plan import JobSelection, plan_jobs
+        from envmatrix.app.job_plan import JobSelection, plan_jobs, with_unmet
         from envmatrix.app.job_reuse import Reuse
         from envmatrix.app.places import THIS_MACHINE
         from envmatrix.render import job_plan
@@ -114,12 +114,13 @@ def command(
 
         of_verb = JobSelection(verb, patterns, tier, libraries, since, shards)
         plan = plan_jobs(workspace, of_verb, THIS_MACHINE.resources(), console)
+        plan = with_unmet(plan, workspace.matrix, THIS_MACHINE)
         selection = None
         if budget.is_limited:
             from envmatrix.app.job_budget import plan_within
             from envmatrix.jobs.execution import goals_of
 
-            goals = goals_of(plan.graph, verb)
+            goals = [key for key in goals_of(plan.graph, verb) if key not in plan.unmet]
             plan, selection = plan_within(budget, plan, goals, workspace, console)
         draw = {"mermaid": job_plan.mermaid, "graphviz": job_plan.graphviz, None: None}[language]
         if draw:

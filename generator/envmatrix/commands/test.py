@@ -13,7 +13,7 @@ from envmatrix.commands.job_verbs import JobArguments, run_verb
 @click.command("test", epilog="Example: envmatrix test 'cuda13*' --library vectorops")
 @options.jobs_of_cells
 def command(**arguments: Unpack[JobArguments]) -> int:
-    """Compile and test libraries in the named cells or in all, in parallel.
+    """Compile and test libraries in the named cells or in all, and run their steps, in parallel.
 
     Jobs that succeeded with the same inputs are not done again.
     """

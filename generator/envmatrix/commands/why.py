@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from envmatrix.app.explanations import (
+    MachineExplanation,
     PackageExplanation,
     explain_impossible,
+    explain_machines,
     explain_name,
     explain_names,
 )
@@ -20,6 +22,7 @@ from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_cell
 from envmatrix.console import Console
 from envmatrix.facts.cuda import CudaRelease
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.lifetime import Lifetime, lifetimes
 from envmatrix.matrix.model import Matrix
@@ -57,7 +60,11 @@ def command(
     workspace = Workspace.here()
     if libraries:
         rows = explain_libraries(workspace.matrix, workspace.cells(names), libraries)
-        display.show([*map(_variant_row, rows)], _variant_lines(rows), as_json=as_json)
+        machines = {
+            (row.library.name, row.cell): [*explain_machines(workspace.matrix, row)] for row in rows
+        }
+        documents = [_variant_row(row, machines[row.library.name, row.cell]) for row in rows]
+        display.show(documents, _variant_lines(rows, machines), as_json=as_json)
         return
     if not names:
         _show_all([*explain_impossible(workspace)], as_json=as_json)
@@ -198,20 +205,39 @@ def _lines(
         yield f"nearest: {explanation.nearest}"
 
 
-def _variant_row(explanation: LibraryExplanation) -> Mapping[str, object]:
+def _variant_row(
+    explanation: LibraryExplanation, machines: Sequence[MachineExplanation]
+) -> Mapping[str, object]:
     return {
         "cell": explanation.cell.id,
         "library": explanation.library.name,
         "present": explanation.present,
         "rules": [asdict(verdict) for verdict in explanation.verdicts],
+        "machines": [
+            {
+                "for": row.purpose,
+                "requires": str(row.requirement),
+                "rules": [asdict(verdict) for verdict in row.verdicts],
+                "unmet": row.unmet,
+            }
+            for row in machines
+        ],
     }
 
 
-def _variant_lines(explanations: Iterable[LibraryExplanation]) -> Iterator[str]:
+def _variant_lines(
+    explanations: Iterable[LibraryExplanation],
+    machines: Mapping[tuple[str, Cell], Sequence[MachineExplanation]],
+) -> Iterator[str]:
     for row in explanations:
         state = "is built" if row.present else "is not built"
         yield f"{row.library.name} {state} in {row.cell}"
         yield from _verdict_lines(row.verdicts)
+        for machine in machines[row.library.name, row.cell]:
+            yield f"  {machine.purpose} needs {machine.requirement}"
+            yield from (f"  {line}" for line in _verdict_lines(machine.verdicts))
+            unmet = machine.unmet.partition(": ")[2] if machine.unmet else ""
+            yield f"    {'no ' if unmet else 'ok '} this machine{f': {unmet}' if unmet else ''}"
 
 
 def _verdict_lines(verdicts: Iterable[Verdict]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from envmatrix.confined import Area
 from envmatrix.errors import Cancelled, EngineError
@@ -61,12 +61,25 @@ class Limits:
         return "disk" if self.free_disk is not None and free_disk < self.free_disk else None
 
 
+class NodeLabel(NamedTuple):
+    """A condition for the label of a node in a cluster, such as `("Gt", ("7",))`: the operators are
+    those of Kubernetes."""
+
+    name: str
+    operator: Literal["In", "Gt"]
+    values: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Gpus:
     """GPUs for a program: those of a qualified CDI device, such as `nvidia.com/gpu=0`, or all that
-    there are."""
+    there are, or of these the ones with the indices `chosen`. In a cluster, it gets `count`, on a
+    node that fulfils all conditions of one of the `nodes`."""
 
     device: str | None = None
+    chosen: tuple[str, ...] = ()
+    count: int | None = None
+    nodes: tuple[tuple[NodeLabel, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

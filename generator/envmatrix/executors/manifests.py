@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import Any, TypeAlias
 
 from envmatrix.confined import Area
-from envmatrix.engine.tasks import Mount, Task
+from envmatrix.engine.tasks import Mount, NodeLabel, Task
 from envmatrix.errors import ConfigurationError
 from envmatrix.executors.agent import CONTROL, INPUTS, LOGIN, OUTPUTS, WORK
 from envmatrix.records import dataclass
@@ -145,6 +145,7 @@ def _pod(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) -
         "hostname": "envmatrix",
         "terminationGracePeriodSeconds": 1,
         "nodeSelector": {**selector, **(cluster.gpu_selector if task.gpus else {})},
+        **({"affinity": _affinity(task.gpus.nodes)} if task.gpus and task.gpus.nodes else {}),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": cluster.user,
@@ -167,6 +168,21 @@ def _pod(cluster: Cluster, key: str, task: Task, inputs: Inputs, program: str) -
     return pod
 
 
+def _affinity(nodes: Sequence[Sequence[NodeLabel]]) -> Document:
+    """Return the condition for nodes that fulfil all of one of some lists of conditions."""
+    terms = [
+        {
+            "matchExpressions": [
+                {"key": name, "operator": operator, "values": [*values]}
+                for name, operator, values in labels
+            ]
+        }
+        for labels in nodes
+    ]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"nodeAffinity": required}
+
+
 _CONFINED: Mapping[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -182,7 +198,7 @@ def _task_container(cluster: Cluster, task: Task, inputs: Inputs) -> Document:
         rest = round(task.limits.processors * 1000) - _TOOL_MILLICPUS
         resources["requests"]["cpu"] = f"{max(rest, _TOOL_MILLICPUS)}m"
     if task.gpus:
-        resources["limits"][_GPU] = str(cluster.gpus)
+        resources["limits"][_GPU] = str(task.gpus.count or cluster.gpus)
     return {
         "name": "task",
         "image": _by_digest(task.image),

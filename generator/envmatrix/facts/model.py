@@ -8,6 +8,7 @@ from functools import cache
 
 from envmatrix.facts.components import Absence, Component
 from envmatrix.facts.cuda import Clang, Conflict, CudaRelease, Cudnn, Package, Standard
+from envmatrix.facts.gpus import GpuModel
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.omissions import Omission
 from envmatrix.facts.systems import (
@@ -35,6 +36,7 @@ class Facts:
     components: Mapping[str, Component]
     absences: tuple[Absence, ...]
     omissions: Mapping[str, Omission]
+    gpus: Mapping[str, GpuModel]
 
     @property
     def listable(self) -> list[str]:
@@ -126,6 +128,7 @@ def load_facts() -> Facts:
         components=read_facts("component_names.yaml", Mapping[str, Component]),
         absences=read_facts("absences.yaml", tuple[Absence, ...]),
         omissions=read_facts("omissions.yaml", Mapping[str, Omission]),
+        gpus=read_facts("gpus.yaml", Mapping[str, GpuModel]),
     )
 
 

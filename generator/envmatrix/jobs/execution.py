@@ -23,8 +23,9 @@ JobState = Literal[
     "left out",
     "interrupted",
 ]
-# What would become of a job: its result is reused, nothing that is done needs it, or it is done.
-Prospect = Literal["reused", "not needed", "to do"]
+# What would become of a job: its result is reused, this machine cannot do it, nothing that is done
+# needs it, or it is done.
+Prospect = Literal["reused", "skipped", "not needed", "to do"]
 # In the order in which people read them.
 STATES: tuple[JobState, ...] = get_args(JobState)
 # A job that depends on one that ends so cannot start.
@@ -64,15 +65,21 @@ def remaining(graph: Graph, goals: Iterable[str], done: Collection[str]) -> Grap
 
 
 def prospects(
-    graph: Graph, goals: Iterable[str], reused: Collection[str], present: Collection[str]
+    graph: Graph,
+    goals: Iterable[str],
+    reused: Collection[str],
+    present: Collection[str],
+    skipped: Collection[str] = (),
 ) -> Mapping[str, Prospect]:
-    """Return what would become of each job if the results of some are reused, and what others make
-    is present."""
-    left = {*graph.needed_for(goals, {*reused, *present})}
-    return {
-        key: "reused" if key in reused else "to do" if key in left else "not needed"
-        for key in graph.jobs
+    """Return what would become of each job if the results of some are reused, what others make is
+    present, and others are skipped."""
+    left = {*graph.needed_for(goals, {*reused, *present, *skipped})}
+    ends: dict[str, Prospect] = {
+        **dict.fromkeys(left, "to do"),
+        **dict.fromkeys(skipped, "skipped"),
+        **dict.fromkeys(reused, "reused"),
     }
+    return {key: ends.get(key, "not needed") for key in graph.jobs}
 
 
 class Execution:
@@ -151,7 +158,7 @@ def goals_of(graph: Graph, verb: Verb) -> tuple[str, ...]:
     return tuple(
         job.id
         for job in graph.jobs.values()
-        if job.kind == GOALS[verb] or (job.kind == "compile" and not graph.dependents[job.id])
+        if job.kind in GOALS[verb] or (job.kind == "compile" and not graph.dependents[job.id])
     )
 
 

@@ -13,7 +13,8 @@ from envmatrix.images.contents import content_hash
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import NOTHING, VERB_OF, Graph, Job, Kind, Resources, Verb
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, LibraryStep, LibraryTest
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.variants import PLAIN, SEPARATOR
 from envmatrix.plan.materials import Materials
 from envmatrix.records import dataclass
@@ -25,6 +26,7 @@ _DEFAULT_SECONDS: Mapping[Kind, float] = {
     "source": 10.0,
     "compile": 60.0,
     "test": 30.0,
+    "step": 60.0,
     "analyse": 120.0,
     "measure": 60.0,
 }
@@ -36,15 +38,21 @@ _MEGABYTE = 10**6
 # Bytes that are downloaded in a second.
 _BANDWIDTH = 10 * _MEGABYTE
 
-# Durations of earlier jobs in seconds, by kind, library and cell.
+# Durations of earlier jobs in seconds, by kind, library and cell, to which the words that tell the
+# job from others there are added.
 Durations = Mapping[tuple[Kind, str, str], float]
+# Machines that something runs on: that of each requirement, or any.
+Machines = tuple[Requirement | None, ...]
+_ANY: Machines = (None,)
 
 
 @dataclass(frozen=True, slots=True)
 class CellRun:
     """A library in a cell: the images to compile and to run it in, the identity of its `source`,
     and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
-    all inputs if `is_complete`: a licensed SDK, for example, has no identity."""
+    all inputs if `is_complete`: a licensed SDK, for example, has no identity. Its tests run on
+    each of the machines `tested_on`, its benchmark on those of `measured_on`, and its `steps` each
+    on those beside it."""
 
     library: Library
     cell: Cell
@@ -54,6 +62,9 @@ class CellRun:
     wheels: tuple[str, ...]
     is_emulated: bool
     is_complete: bool = True
+    tested_on: Machines = _ANY
+    measured_on: Machines = _ANY
+    steps: tuple[tuple[LibraryStep, Machines], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class Basis:
     shards: int = 1
     baselines: str = ""
     builders: int | None = None
+    assigns_gpus: bool = False
 
     @property
     def image_resources(self) -> Resources:
@@ -81,12 +93,14 @@ class Basis:
 @dataclass(frozen=True, slots=True)
 class JobPlan:
     """The jobs, the machine that they are planned for, the cells that it cannot compile for, with
-    the reason, and the identities of the sources by library."""
+    the reason, and the identities of the sources by library. `unmet` has the reasons, by job, for
+    which the machine does not have what jobs require."""
 
     graph: Graph
     machine: Resources
     left_out: Sequence[tuple[Cell, str]]
     sources: Mapping[str, str]
+    unmet: Mapping[str, str] = field(default_factory=dict)
 
 
 def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Graph:
@@ -96,7 +110,8 @@ def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Gra
     expansion = _Expansion(basis, _medians(basis.durations), fetching)
     expand = {
         "compile": expansion.compilation,
-        "test": expansion.tests,
+        "test": expansion.tests_and_steps,
+        "step": expansion.steps,
         "analyse": expansion.analysis,
         "perf": expansion.measurement,
     }[verb]
@@ -137,27 +152,79 @@ class _Expansion:
         """Yield the job that compiles a library in a cell, without those that cells share."""
         yield self._building(run, "compile")
 
+    def tests_and_steps(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs that compile and test a library in a cell, and those of its steps."""
+        yield from self.tests(run)
+        yield from self.steps(run)
+
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
-        library, subject = run.library, (run.library.name, run.cell.id)
+        library = run.library
         _, test_text = self._texts(library)
         compilation = self._building(run, "compile")
         yield compilation
-        if library.tests and run.runtime:
-            runtime = self._image(run.runtime, run.cell)
-            takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
-            gpu = "on a GPU" if takes.gpus else ""
+        if not library.tests or not run.runtime:
+            return
+        runtime = self._image(run.runtime, run.cell)
+        takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
+        for machine in run.tested_on:
+            of_gpu = _place(machine) or ("on a GPU" if takes.gpus else "")
             for shard in _shards(self.basis.shards):
+                subject = (library.name, run.cell.id, *_words(machine), *shard)
                 yield Job(
-                    content_hash("test", compilation.id, runtime.id, test_text, gpu, *shard),
+                    content_hash("test", compilation.id, runtime.id, test_text, of_gpu, *shard),
                     "test",
-                    (*subject, *shard),
+                    subject,
                     (compilation.id, runtime.id),
-                    takes,
-                    self._seconds("test", *subject) / self.basis.shards,
+                    self._with_gpus(takes, machine),
+                    self._seconds("test", *subject[: len(subject) - len(shard)])
+                    / self.basis.shards,
                     _command("test", subject, *(f"--shard={text}" for text in shard)),
                     run.is_complete,
+                    machine,
                 )
+
+    def steps(self, run: CellRun) -> Iterator[Job]:
+        """Yield the jobs of the steps of a library in a cell, and of the compilation."""
+        for step, machines in run.steps:
+            for machine in machines:
+                yield from self._step(run, step, machine)
+
+    def _step(self, run: CellRun, step: LibraryStep, machine: Requirement | None) -> Iterator[Job]:
+        library = run.library
+        build_text, _ = self._texts(library)
+        image = run.compiler if step.image == "devel" else run.runtime
+        if image is None:
+            return
+        image_job = self._image(image, run.cell)
+        if step.after == "compile":
+            base = self._building(run, "compile")
+            yield base
+            inputs: tuple[str, ...] = (base.id, image_job.id)
+        else:
+            base = self._source(run)
+            own = (self.basis.version, run.cell.id, build_text, *run.wheels)
+            inputs = (base.id, image_job.id, *own)
+        text = json.dumps(_identity(step), sort_keys=True)
+        takes = _testing(self.basis.machine, is_emulated=image.arch != run.compiler.arch)
+        subject = (library.name, run.cell.id, step.name, *_words(machine))
+        yield Job(
+            content_hash("step", text, _place(machine), *inputs),
+            "step",
+            subject,
+            _ids([base, image_job]),
+            self._with_gpus(takes, machine) if machine else takes._replace(gpus=0),
+            self._seconds("step", *subject),
+            ("envmatrix", "run", "step", step.name, run.cell.id, "--library", library.name),
+            run.is_complete,
+            machine,
+            step.name,
+        )
+
+    def _with_gpus(self, takes: Resources, machine: Requirement | None) -> Resources:
+        """Return what a job takes that requires a machine: in a cluster, only its own GPUs."""
+        assigns_gpus = machine is not None and self.basis.assigns_gpus
+        return takes._replace(gpus=machine.gpus) if machine and assigns_gpus else takes
 
     def measurement(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and measure a library in a cell, if it has a benchmark. Every
@@ -168,16 +235,19 @@ class _Expansion:
         compilation = self._building(run, "compile")
         runtime = self._image(run.runtime, run.cell)
         yield compilation
-        yield Job(
-            content_hash("measure", compilation.id, runtime.id),
-            "measure",
-            subject,
-            (compilation.id, runtime.id),
-            _measuring(self.basis.machine),
-            self._seconds("measure", *subject),
-            _command("measure", subject),
-            is_reusable=False,
-        )
+        for machine in run.measured_on:
+            words = (*subject, *_words(machine))
+            yield Job(
+                content_hash("measure", compilation.id, runtime.id, *_words(machine)),
+                "measure",
+                words,
+                (compilation.id, runtime.id),
+                self._with_gpus(_measuring(self.basis.machine), machine),
+                self._seconds("measure", *words),
+                _command("measure", words),
+                is_reusable=False,
+                requirement=machine,
+            )
 
     def analysis(self, run: CellRun) -> Iterator[Job]:
         """Yield the job that analyses a library in a cell, in its `compiler`."""
@@ -205,11 +275,13 @@ class _Expansion:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
-            # A library without variants has the identity of one that cannot have any.
-            del build["variants"]
+            build["benchmark"] = library.benchmark and library.benchmark.program
+            # What a compilation does not depend on. A library without variants has the identity of
+            # one that cannot have any.
+            del build["variants"], build["steps"], build["variant"]["steps"]
             if library.variant == PLAIN:
                 del build["variant"]
-            tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
+            tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
             self.texts[library.name] = json.dumps(build, sort_keys=True), tests
         return self.texts[library.name]
 
@@ -267,10 +339,11 @@ class _Expansion:
             self.sources[name] = Job(key, "source", (name,), (), self.fetching, seconds)
         return self.sources[name]
 
-    def _seconds(self, kind: Kind, library: str = "", cell: str = "") -> float:
+    def _seconds(self, kind: Kind, library: str = "", *words: str) -> float:
         """Return the expected duration of a job: that of the same before, the median of the library
-        in other cells, the same of its default variant, that of the kind, or a guess."""
-        declared = library.partition(SEPARATOR)[0]
+        in other cells, the same of its default variant, that of the kind, or a guess. `words` are
+        its cell and what tells it from others there."""
+        declared, cell = library.partition(SEPARATOR)[0], " ".join(words)
         return (
             self.basis.durations.get((kind, library, cell))
             or self.medians.get((kind, library))
@@ -279,6 +352,14 @@ class _Expansion:
             or self.medians.get((kind,))
             or _DEFAULT_SECONDS[kind]
         )
+
+
+def _identity(table: LibraryTest | LibraryStep) -> dict[str, object]:
+    """Return what results of tests or a step depend on, without the machines that they run on."""
+    fields = asdict(table)
+    for name in ("runs_on", "cells", "tier"):
+        fields.pop(name, None)
+    return fields
 
 
 def _shards(count: int) -> Iterator[tuple[str, ...]]:
@@ -326,6 +407,15 @@ def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job.id for job in jobs))
 
 
-def _command(kind: Kind, subject: tuple[str, str], *options: str) -> tuple[str, ...]:
-    library, cell = subject
+def _words(machine: Requirement | None) -> tuple[str, ...]:
+    """Return the words for a machine in the subject of a job."""
+    return (machine.place,) if machine else ()
+
+
+def _place(machine: Requirement | None) -> str:
+    return machine.place if machine else ""
+
+
+def _command(kind: Kind, subject: tuple[str, ...], *options: str) -> tuple[str, ...]:
+    library, cell, *_ = subject
     return ("envmatrix", "run", VERB_OF[kind], cell, "--library", library, *options)

@@ -8,20 +8,30 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Literal, NamedTuple
 
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.records import dataclass
 
-Kind = Literal["download", "base", "image", "source", "compile", "test", "analyse", "measure"]
+Kind = Literal[
+    "download", "base", "image", "source", "compile", "test", "step", "analyse", "measure"
+]
 # A verb that does jobs in many cells; `envmatrix run` has it for a single one.
-Verb = Literal["compile", "test", "analyse", "perf"]
+Verb = Literal["compile", "test", "step", "analyse", "perf"]
 # The jobs that each verb is for: what else it does, these need.
-GOALS: Mapping[Verb, Kind] = {
-    "compile": "compile",
-    "test": "test",
-    "analyse": "analyse",
-    "perf": "measure",
+GOALS: Mapping[Verb, tuple[Kind, ...]] = {
+    "compile": ("compile",),
+    "test": ("test", "step"),
+    "step": ("step",),
+    "analyse": ("analyse",),
+    "perf": ("measure",),
 }
 # The verb of `envmatrix run` for each kind of job in a cell.
-VERB_OF: Mapping[Kind, Verb] = {kind: verb for verb, kind in GOALS.items()}
+VERB_OF: Mapping[Kind, Verb] = {
+    "compile": "compile",
+    "test": "test",
+    "step": "step",
+    "analyse": "analyse",
+    "measure": "perf",
+}
 
 
 # A tuple, because simulations of thousands of jobs compare and hash them.
@@ -116,7 +126,8 @@ class Job:
     `id` is the sha256 (hex) of its inputs: jobs with the same id have the same result. `needs` are
     the ids of the jobs whose results it takes; `seconds` is its expected duration, and `command`
     does the same on this machine. `subject` is what it works on, such as a library and a cell. The
-    result of a job is not reusable if it has inputs that its id does not have.
+    result of a job is not reusable if it has inputs that its id does not have. `requirement` is
+    that of the machine, and `step` the name of the library's step, if the job is one.
     """
 
     id: str
@@ -127,6 +138,14 @@ class Job:
     seconds: float = 0.0
     command: tuple[str, ...] = ()
     is_reusable: bool = True
+    requirement: Requirement | None = None
+    step: str = ""
+
+    @property
+    def shard(self) -> str:
+        """The part of the tests, such as `1/3`; empty if they are all."""
+        words = bool(self.step) + (self.requirement is not None)
+        return "".join(self.subject[2 + words :]) if self.kind == "test" else ""
 
     def __str__(self) -> str:
         return " ".join((self.kind, *self.subject))

@@ -139,6 +139,7 @@ _OF_CLUSTERS: Mapping[str, type] = {
     "node_selector": dict,
     "gpu_selector": dict,
     "gpus": int,
+    "gpu_models": list,
     "emulation": dict,
     "processors": int,
     "memory": int,
@@ -162,7 +163,8 @@ def configured_cluster(file: Path) -> Mapping[str, Any]:
     for name, value in table.items():
         kind = _OF_CLUSTERS.get(name)
         is_valid = kind is not None and type(value) is kind
-        if not is_valid or (kind is int and value < 1):
+        is_list = kind is list and all(isinstance(item, str) for item in value)
+        if not is_valid or (kind is int and value < 1) or (kind is list and not is_list):
             raise _error(file, f"`{one_line(name)}` of `[kubernetes]` is not valid", hint)
     if missing := [name for name in ("namespace", "repository", "tool_image") if name not in table]:
         raise _error(file, f"`[kubernetes]` lacks `{missing[0]}`", hint)

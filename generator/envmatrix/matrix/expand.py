@@ -20,6 +20,7 @@ from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
 from envmatrix.matrix.overlays import merge
+from envmatrix.matrix.requirement_checks import requirement_problems, step_problems
 from envmatrix.matrix.selectors import resolve_selectors
 from envmatrix.matrix.tier_names import TierName
 from envmatrix.matrix.validation import Reading, read_document
@@ -37,6 +38,8 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     checks.image_problems,
     library_problems,
     variant_problems,
+    step_problems,
+    requirement_problems,
     checks.sm_problems,
     checks.omission_problems,
     checks.tier_problems,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_ar
 from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.requirements import Requirement, RunsOn
 from envmatrix.matrix.scalars import (
     Changelist,
     Count,
@@ -23,12 +24,14 @@ from envmatrix.matrix.scalars import (
     PackageName,
     Project,
     Sha256,
+    Some,
     Text,
     Url,
     Value,
     Variable,
     Word,
 )
+from envmatrix.matrix.tier_names import Occasion
 from envmatrix.matrix.variants import NO_VARIANTS, PLAIN, SEPARATOR, Variant, Variants
 from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark, Place, Shorthand
@@ -129,14 +132,25 @@ class LibraryBuild:
     source_tree: Literal["mounted", "copied"] = "mounted"
 
 
-_OF_TESTS = ("run", "options", "requires", "environment", "gpu", "ignore", "retries", "timeout")
+_OF_TESTS = (
+    "run",
+    "options",
+    "requires",
+    "environment",
+    "gpu",
+    "ignore",
+    "retries",
+    "timeout",
+    "runs_on",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryTest:
     """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
     tests that need a GPU, `ignore` of files that no test depends on; `retries` how often a test
-    that fails is tried again; `timeout` of all tests together, in seconds."""
+    that fails is tried again; `timeout` of all tests together, in seconds. They run on each of the
+    machines `runs_on`, or on any without one."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -167,8 +181,40 @@ class LibraryTest:
     ignore: tuple[Text, ...] = ()
     retries: CountOrZero = 0
     timeout: Count = 3600
+    runs_on: RunsOn = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LibraryBenchmark:
+    """The benchmark of a library: a program in the build directory, and the machines that it is
+    measured on, any with a GPU without these."""
+
+    program: InsidePath
+    runs_on: RunsOn = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryStep:
+    """A step of a library beyond compiling and testing: its `commands`, in the image `image`, with
+    the build directory `after` it was compiled, or with an empty one. `junit` are globs of the
+    JUnit files that the last command writes; `requires` are wheels; `timeout` is that of a command,
+    in seconds. It runs on each of the machines `runs_on`, or without a GPU on any. `cells` are
+    globs of those that it is for, and `tier` the first one that has it."""
+
+    name: Annotated[str, Mark.KEY]
+    commands: Some[Text]
+    after: Literal["compile", "nothing"] = "compile"
+    image: Literal["devel", "runtime"] = "devel"
+    environment: Mapping[Variable, Value] = field(default_factory=dict)
+    requires: tuple[Text, ...] = ()
+    junit: InsideGlob | None = None
+    timeout: Count = 3600
+    runs_on: RunsOn = ()
+    cells: OneOrMore[Text] = ()
+    tier: Occasion = "pr"
+
+
+_PROGRAM = Shorthand(None, "program", "")
 _NO_TESTS = Shorthand(
     "none", "framework", "must be a mapping, or `none` for a library without tests"
 )
@@ -189,12 +235,12 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library. `path` is within `source`, or without one within the repository; `cells` are globs
-    of those that it is for, all without any. `sm: own` says that it is meant to have code for other
-    GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
-    others; `shm` is how much memory its processes may share, in MB; `owner` is who cares for its
-    failures; `position` is where a file says its `path`. A variant is a library as well: it has no
-    `variants`, and its settings are its `variant`."""
+    """A library. `path` is within `source`, or without one within the repository; `steps` run
+    beside its tests; `cells` are globs of those that it is for, all without any. `sm: own` says
+    that it is meant to have code for other GPUs than the matrix asks for; `trust` is a group of
+    libraries that share no objects with others; `shm` is how much memory its processes may share,
+    in MB; `owner` is who cares for its failures; `position` is where a file says its `path`. A
+    variant is a library as well: it has no `variants`, and its settings are its `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -220,7 +266,8 @@ class Library:
     source: LibrarySource | None = None
     build: LibraryBuild = LibraryBuild()
     test: Annotated[LibraryTest, _NO_TESTS] | None = None
-    benchmark: InsidePath | None = None
+    benchmark: Annotated[LibraryBenchmark, _PROGRAM] | None = None
+    steps: Mapping[Name, LibraryStep] = field(default_factory=dict)
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
@@ -249,7 +296,12 @@ class Library:
         name = f"{self.name}{SEPARATOR}{variant.name}" if variant.name else self.name
         options, preset = self.build.options, variant.preset or self.build.preset
         build = replace(self.build, preset=preset, options=(*options, *variant.options))
-        return replace(self, name=name, build=build, variants=NO_VARIANTS, variant=variant)
+        steps = self.steps
+        if variant.steps is not None:
+            steps = {key: step for key, step in steps.items() if key in variant.steps}
+        return replace(
+            self, name=name, build=build, steps=steps, variants=NO_VARIANTS, variant=variant
+        )
 
     def sm_in(self, cell: Cell) -> tuple[str, ...]:
         """Return the GPU architectures to compile for in a cell."""
@@ -279,14 +331,28 @@ class Library:
         """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
         test = self.test and _with_sm(self.test, sm)
         variant = self.variant if self.variant == PLAIN else _variant_with_sm(self.variant, sm)
-        return replace(self, build=_with_sm(self.build, sm), test=test, variant=variant)
+        steps = {name: _with_sm(step, sm) for name, step in self.steps.items()}
+        build = _with_sm(self.build, sm)
+        return replace(self, build=build, test=test, steps=steps, variant=variant)
 
     @property
     def requires(self) -> tuple[str, ...]:
         """The wheels that it is built and tested with; a Python library has its frontend as
         well."""
         frontend = ("build",) if self.build.system == "python" else ()
-        return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
+        of_tests = self.test.requires if self.test else ()
+        of_steps = (text for step in self.steps.values() for text in step.requires)
+        return (*frontend, *self.build.requires, *of_tests, *of_steps)
+
+    @property
+    def requirements(self) -> Mapping[tuple[str, ...], tuple[Requirement, ...]]:
+        """The requirements of machines, by the keys of what they are for."""
+        rows: dict[tuple[str, ...], tuple[Requirement, ...]] = {
+            ("test",): self.test.runs_on if self.test else (),
+            ("benchmark",): self.benchmark.runs_on if self.benchmark else (),
+            **{("steps", name): step.runs_on for name, step in self.steps.items()},
+        }
+        return {keys: requirements for keys, requirements in rows.items() if requirements}
 
 
 # Formats of GPU architectures: CMake, lists with commas, PyTorch, nvcc.
@@ -299,7 +365,7 @@ _SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
 # `${sm}` is a variable of a shell's or of Make's own.
 _SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
 
-_Options = TypeVar("_Options", LibraryBuild, LibraryTest)
+_Options = TypeVar("_Options", LibraryBuild, LibraryTest, LibraryStep)
 
 
 def _with_sm(table: _Options, sm: Sequence[str]) -> _Options:

@@ -8,7 +8,14 @@ from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.checks import Source, component_problems
-from envmatrix.matrix.library import OF_PROGRAMS, TEXTS, Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.library import (
+    OF_PROGRAMS,
+    TEXTS,
+    Library,
+    LibraryBuild,
+    LibraryStep,
+    LibraryTest,
+)
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.selection import select
@@ -76,10 +83,10 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
 
 
 def _wheel_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
-    for table, options in (("build", library.build), ("test", library.test)):
-        for index, text in enumerate(options.requires if options else ()):
+    for table, options in _tables(library):
+        for index, text in enumerate(options.requires):
             if complaint := _requirement_complaint(text):
-                place = (*location, table, "requires", index)
+                place = (*location, *table, "requires", index)
                 hint = "write for example `pytest>=8`"
                 yield source.problem(f"`{one_line(text)}` {complaint}", place, hint)
 
@@ -96,10 +103,20 @@ def _requirement_complaint(text: str) -> str | None:
 
 def _length_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
     """Yield texts too long for an argument or a variable, after GPU architectures are filled in."""
-    for table, options in (("build", library.build), ("test", library.test)):
-        for place, text in _texts(options) if options else ():
-            subject = f"{table}.{place[0]}"
-            yield from text_problems(text, subject, source, (*location, table, *place))
+    for table, options in _tables(library):
+        for place, text in _texts(options):
+            subject = f"{'.'.join(table)}.{place[0]}"
+            yield from text_problems(text, subject, source, (*location, *table, *place))
+
+
+def _tables(
+    library: Library,
+) -> Iterator[tuple[tuple[str, ...], LibraryBuild | LibraryTest | LibraryStep]]:
+    """Yield what is passed to programs of a library, each with its keys."""
+    yield ("build",), library.build
+    if library.test:
+        yield ("test",), library.test
+    yield from ((("steps", name), step) for name, step in library.steps.items())
 
 
 def text_problems(text: str, subject: str, source: Source, location: Location) -> Iterator[Problem]:
@@ -113,7 +130,9 @@ def text_problems(text: str, subject: str, source: Source, location: Location) -
         yield source.problem(message, location, "write it into a file of the library")
 
 
-def _texts(options: LibraryBuild | LibraryTest) -> Iterator[tuple[Location, str]]:
+def _texts(
+    options: LibraryBuild | LibraryTest | LibraryStep,
+) -> Iterator[tuple[Location, str]]:
     """Yield the texts of a table that are passed to programs, each with its place in the table."""
     for key in TEXTS:
         yield from (((key, index), text) for index, text in enumerate(getattr(options, key, ())))

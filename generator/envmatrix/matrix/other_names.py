@@ -32,6 +32,20 @@ def suggest_gpu_architecture(text: str) -> str | None:
     return f"did you mean `{name}`?" if is_one else None
 
 
+def suggest_capability(text: str) -> str | None:
+    """Return a hint for `sm_80`, `90a`, `>= 8.0` and the like; else None."""
+    bound, _, rest = text.rpartition(">=")
+    match = _GPU_ARCHITECTURE.fullmatch(rest.strip())
+    at_least = ">=" if text.strip().startswith(">=") and not bound else ""
+    return f"did you mean `{at_least}{match[1]}{match[2]}`?" if match else None
+
+
+def suggest_branch(text: str) -> str | None:
+    """Return a hint for the version of a driver, such as `550.54.15`; else None."""
+    match = re.fullmatch(r"\s*(>=)?\s*[rR]?([1-9][0-9]{2})(\.[0-9]+)*\s*", text)
+    return f"did you mean `{match[1] or ''}{match[2]}`?" if match else None
+
+
 def suggest_words(text: str) -> str | None:
     """Return a hint for a name in upper case, or with spaces or other characters; else None."""
     words = "-".join(re.findall(r"[a-z0-9]+(?:[._][a-z0-9]+)*", text.lower())).lstrip("0123456789-")

@@ -8,7 +8,13 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
 from envmatrix.matrix.compilers import COMPILER, COMPILERS, suggest_compiler
-from envmatrix.matrix.other_names import suggest_gpu_architecture, suggest_name, suggest_words
+from envmatrix.matrix.other_names import (
+    suggest_branch,
+    suggest_capability,
+    suggest_gpu_architecture,
+    suggest_name,
+    suggest_words,
+)
 from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
@@ -123,6 +129,25 @@ Sm = Annotated[
         "a GPU architecture such as `90` or `90a`",
         suggest_gpu_architecture,
     ),
+]
+Capability = Annotated[
+    str,
+    pattern(
+        "capability",
+        r"^(>=)?[1-9][0-9]{1,2}$",
+        "a compute capability such as `90`, or at least one, `>=80`",
+        suggest_capability,
+    ),
+]
+# Branches are called `R550` as well.
+_BRANCH = pattern(
+    "driverBranch",
+    r"^(>=)?R?[1-9][0-9]{2}$",
+    "a branch of drivers such as `550` or `R550`, or at least one, `>=535`",
+    suggest_branch,
+)
+DriverBranch = Annotated[
+    str, replace(_BRANCH, convert=lambda text: str(_BRANCH.convert(text)).replace("R", ""))
 ]
 Repository = Annotated[
     str,

@@ -25,8 +25,10 @@ from envmatrix.matrix.cells import (
 )
 from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.compilers import compiler_in
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, LibraryStep
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
+from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.tier_names import has_occasion
 from envmatrix.matrix.variant_rules import compiler_verdicts
 from envmatrix.matrix.variants import SEPARATOR
 from envmatrix.records import dataclass
@@ -154,6 +156,26 @@ def library_verdicts(library: Library, cell: Cell, matrix: Matrix) -> Iterator[V
         if row.matches(library.variant) and (not row.cells or cell in _cells(matrix, row.cells)):
             yield Verdict("exclude", passed=False, explanation=row.reason, ref=files.MATRIX)
     yield from compiler_verdicts(library, cell, matrix.facts)
+
+
+def machines_of(
+    requirements: Sequence[Requirement], cell: Cell, matrix: Matrix, tier: str
+) -> tuple[Requirement | None, ...]:
+    """Return the machines that something runs on in a cell, in a tier: those that it requires
+    there, or any if it requires none anywhere."""
+    if not requirements:
+        return (None,)
+    return tuple(row for row in requirements if _is_meant(row, cell, matrix, tier))
+
+
+def steps_of(library: Library, cell: Cell, matrix: Matrix, tier: str) -> tuple[LibraryStep, ...]:
+    """Return the steps of a library in a cell that run in a tier."""
+    return tuple(step for step in library.steps.values() if _is_meant(step, cell, matrix, tier))
+
+
+def _is_meant(row: Requirement | LibraryStep, cell: Cell, matrix: Matrix, tier: str) -> bool:
+    is_there = not row.cells or cell in _cells(matrix, row.cells)
+    return is_there and has_occasion(tier, row.tier)
 
 
 def _cells_verdict(

@@ -9,3 +9,9 @@ TierName: TypeAlias = Literal["pr", "nightly"]
 
 # Each has the cells of the one before it.
 TIERS = ("pr", "nightly", "weekly")
+Occasion: TypeAlias = Literal["pr", "nightly", "weekly"]
+
+
+def has_occasion(tier: str, first: Occasion) -> bool:
+    """Return whether a tier has what runs from the tier `first` on."""
+    return TIERS.index(tier) >= TIERS.index(first)

@@ -16,7 +16,7 @@ _Contents = TypeVar("_Contents")
 
 # Keys of a library that can be left out when they are invalid, and the depths of locations to leave
 # out. A library cannot do without its source.
-_PARTS = {"build", "test", "benchmark", "artifacts", "components", "variants"}
+_PARTS = {"build", "test", "benchmark", "artifacts", "components", "variants", "steps"}
 _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
 
@@ -86,6 +86,8 @@ def _tables(
     elif isinstance(content, Mapping) and shape.kind is Mapping:
         for key, child in content.items():
             yield from _tables(shape_of(shape.arguments[1]), child, (*location, key))
+    elif isinstance(content, Mapping) and shape.kind is tuple:
+        yield from _tables(shape_of(shape.arguments[0]), node, location)
     elif isinstance(content, tuple) and shape.kind is tuple:
         for index, child in enumerate(content):
             yield from _tables(shape_of(shape.arguments[0]), child, (*location, index))

@@ -25,7 +25,7 @@ class NamedVariant:
     """A variant with settings of its own; several if a setting has several values. `preset` is used
     instead of the library's; `options` and `definitions` are for the build system; `environment`
     is for the build and the tests; `sm` are GPU architectures instead of those of the matrix;
-    `cells` are globs of cells."""
+    `cells` are globs of cells, `steps` those of the library's that run, all without the key."""
 
     std: OneOrMore[StandardName] = ()
     build_type: OneOrMore[BuildType] = ()
@@ -36,6 +36,7 @@ class NamedVariant:
     environment: Mapping[Variable, Value] = field(default_factory=dict)
     sm: OneOrMore[Sm] = ()
     cells: OneOrMore[Text] = ()
+    steps: tuple[Name, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Variant:
     definitions: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     sm: tuple[str, ...] = ()
+    steps: tuple[str, ...] | None = None
 
 
 # The settings of a library without variants.
@@ -139,6 +141,7 @@ def _combinations(key: str, entry: NamedVariant, default: Variant) -> Iterator[V
             definitions=entry.definitions,
             environment=entry.environment,
             sm=entry.sm,
+            steps=entry.steps,
         )
         yield replace(settings, name=_name(settings, entry, default))
 

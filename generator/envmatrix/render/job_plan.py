@@ -31,6 +31,9 @@ def lines(
         yield f"{job.id[:12]} {rough_duration(job.seconds):>10}  {prospects[job.id]:10}  {job}"
     cells = [Reason.of_cell(cell.id, reason) for cell, reason in plan.left_out]
     yield from reason_lines("left out", cells, _WHOLE_LIST)
+    jobs = plan.graph.jobs
+    unmet = [Reason.of_job(jobs[key], reason) for key, reason in plan.unmet.items() if key in jobs]
+    yield from reason_lines("unmet   ", unmet, _WHOLE_LIST)
     if selection:
         yield from selection_lines(selection)
     path, machine = plan.graph.critical_path, plan.machine
@@ -38,7 +41,8 @@ def lines(
     yield f"critical path, {rough_duration(sum(job.seconds for job in path))}: {chain}"
     of_each = f"{machine.processors} processors and {machine.memory / 1e9:.0f} GB of memory"
     counts = Counter(prospects.values())
-    yield ", ".join(f"{counts[prospect]} {prospect}" for prospect in get_args(Prospect))
+    prospects_shown = [each for each in get_args(Prospect) if each != "skipped" or counts[each]]
+    yield ", ".join(f"{counts[prospect]} {prospect}" for prospect in prospects_shown)
     yield f"{number_of(len(plan.graph.jobs), 'job')}; expected time on machines of {of_each}:"
     for count, seconds in _times(plan).items():
         yield f"{count:10}  {rough_duration(seconds)}"
@@ -60,7 +64,10 @@ def job_document(
     """Return the plan for JSON; memory in bytes, times in seconds by the number of machines."""
     return {
         **({"budget": selection_document(selection)} if selection else {}),
-        "jobs": [_row(job, prospects[job.id]) for job in plan.graph.jobs.values()],
+        "jobs": [
+            {**_row(job, prospects[job.id]), "unmet": plan.unmet.get(job.id)}
+            for job in plan.graph.jobs.values()
+        ],
         "critical_path": [job.id for job in plan.graph.critical_path],
         "seconds": {str(count): seconds for count, seconds in _times(plan).items()},
         "left_out": [{"cell": cell.id, "reason": reason} for cell, reason in plan.left_out],
@@ -96,6 +103,7 @@ def _row(job: Job, prospect: Prospect) -> Mapping[str, object]:
         "processors": job.resources.processors,
         "memory": job.resources.memory,
         "gpus": job.resources.gpus,
+        "requires": str(job.requirement) if job.requirement else None,
         "downloads": job.resources.downloads,
         "seconds": job.seconds,
         "command": job.command,

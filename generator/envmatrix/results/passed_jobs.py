@@ -23,8 +23,9 @@ from envmatrix.results.journal import write_ended
 from envmatrix.results.location import Location
 from envmatrix.results.records import Record, Run
 
-# The id of a job and its name: its kind, a library, a cell, and a shard if there are several.
-_LINE = re.compile(r"([0-9a-f]{64}) (\S+ \S+ \S+(?: \S+)?)")
+# The id of a job and its name: its kind, a library, a cell, and maybe a step, the machine that it
+# requires, and a shard.
+_LINE = re.compile(r"([0-9a-f]{64}) (\S+ \S+ \S+(?: \S+){0,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,11 @@ class PassedJobs:
 def without_outdated(ids: Mapping[str, str], run: Run) -> Mapping[str, str]:
     """Return the jobs that reports still show beside a newer run: not those of its verb, nor tests
     if it compiles, because reports show a failed compilation in place of earlier tests."""
-    kinds = ("compile", "test") if run.verb == "compile" else (run.verb,)
-    outdated = [[kind, run.library, run.cell] for kind in kinds]
-    return {name: key for name, key in ids.items() if name.split(" ")[:3] not in outdated}
+    words = run.part.split()
+    kinds = ("compile", "test", "step") if run.verb == "compile" else (run.verb,)
+    outdated = [[kind, run.library, run.cell, *words] for kind in kinds]
+    length = 3 + len(words)
+    return {name: key for name, key in ids.items() if name.split(" ")[:length] not in outdated}
 
 
 def _text(ids: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import date
 from operator import attrgetter
@@ -94,7 +94,7 @@ class Slowdown:
 
 # Increment this whenever a place's summary has other fields, or is computed in another way: stored
 # ones of another format are computed again.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +165,32 @@ def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[Sto
 
 
 def _counting(runs_of_place: Sequence[StoredRun]) -> Iterable[StoredRun]:
-    verbs = grouped((stored.run.verb, stored) for stored in runs_of_place)
-    started = {verb: max(map(_started, runs)) for verb, runs in verbs.items()}
-    if started.get("test", 0.0) >= started.get("compile", 0.0):
-        outdated = "compile"
+    works = grouped((stored.run.work, stored) for stored in runs_of_place)
+    started = {work: max(map(_started, runs)) for work, runs in works.items()}
+    last: dict[str, float] = {}
+    for stored in runs_of_place:
+        last[stored.run.verb] = max(_started(stored), last.get(stored.run.verb, 0.0))
+    if max(last.get("test", 0.0), last.get("step", 0.0)) >= last.get("compile", 0.0):
+        outdated: Collection[str] = ("compile",)
     else:
-        is_broken = any(stored.end.state in BAD for stored in verbs["compile"])
-        outdated = "test" if is_broken else ""
-    for verb, runs in sorted(verbs.items()):
-        if verb != outdated:
+        compilations = (stored for stored in runs_of_place if stored.run.verb == "compile")
+        is_broken = any(stored.end.state in BAD for stored in compilations)
+        outdated = ("test", "step") if is_broken else ()
+    for work, runs in sorted(works.items()):
+        if runs[0].run.verb not in outdated and not _is_replaced(work, started):
             yield from _current(runs)
+
+
+def _is_replaced(work: str, started: Mapping[str, float]) -> bool:
+    """Return whether a later run replaces one: what requires a machine no longer runs on any, and
+    the other way round."""
+    before, is_placed, _ = work.partition(" on-")
+    others = (
+        moment
+        for other, moment in started.items()
+        if (other == before if is_placed else other.startswith(f"{before} on-"))
+    )
+    return max(others, default=0.0) > started[work]
 
 
 def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
@@ -247,7 +263,7 @@ def failures_of(stored: StoredRun, tests: Sequence[TestOutcome]) -> tuple[Failur
     if stored.end.state not in BAD:
         return ()
     run, end = stored.run, stored.end
-    step = TestOutcome(f"step:{run.verb}", end.state, 0.0, end.message)
+    step = TestOutcome(f"step:{run.work}", end.state, 0.0, end.message)
     return tuple(
         Failure(
             run.library,

@@ -38,9 +38,10 @@ class Mark(Enum):
 
 
 class Shorthand(NamedTuple):
-    """A word that stands for the table with its text under `key`; `meaning` explains it."""
+    """A word that stands for the table with its text under `key`; `meaning` explains it. Without a
+    `word`, every text of that key does."""
 
-    word: str
+    word: str | None
     key: str
     meaning: str
 

@@ -138,9 +138,19 @@ class _Decoder:
         hint = _table_with(table_of(shape.kind), content) or _MAPPING
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping", hint=hint)
+        if shorthand.word is None:
+            return self._from_text(shape, shorthand.key, node, location)
         if content != shorthand.word:
             return self._fault(location, f"{shorthand.meaning}: {value_text(content)}", hint=hint)
         return shape.kind(**{shorthand.key: content})
+
+    def _from_text(self, shape: Shape, key: str, node: Node, location: Location) -> Any:
+        """Return the table for which a text of one of its keys stands."""
+        table, before = table_of(shape.kind), len(self.faults)
+        values = {key: self.value(table.shapes[key], node, location)}
+        if table.place:
+            values[table.place[0]] = node.position
+        return shape.kind(**values) if len(self.faults) == before else None
 
     def _fields(self, table: Table, kind: Any, node: Node, location: Location) -> Any:
         content, before = cast("Mapping[str, Node]", node.content), len(self.faults)
@@ -162,8 +172,8 @@ class _Decoder:
 
     def _items(self, shape: Shape, node: Node, location: Location) -> Any:
         content = node.content
-        if isinstance(content, str) and Mark.ONE_OR_MANY in shape.constraints:
-            content = (node,)
+        if Mark.ONE_OR_MANY in shape.constraints and not isinstance(content, tuple):
+            return self._only_item(shape, node, location)
         if not isinstance(content, tuple):
             return self._fault(location, "must be a list", hint=_as_list(node))
         if not content and Mark.NON_EMPTY in shape.constraints:
@@ -175,6 +185,13 @@ class _Decoder:
             return self._fault(location, f"must have {len(shapes)} items")
         pairs = enumerate(zip(shapes, content, strict=True))
         return tuple(self.value(inner, item, (*location, index)) for index, (inner, item) in pairs)
+
+    def _only_item(self, shape: Shape, node: Node, location: Location) -> Any:
+        """Return a list of one item, which stands in place of it."""
+        inner = shape_of(shape.arguments[0])
+        if isinstance(node.content, str) or inner.is_table:
+            return (self.value(inner, node, location),)
+        return self._fault(location, "must be a list", hint=_as_list(node))
 
     def _entries(self, shape: Shape, node: Node, location: Location) -> Any:
         if not isinstance(node.content, Mapping):

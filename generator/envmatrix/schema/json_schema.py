@@ -54,7 +54,7 @@ class _Writer:
             return self._reference(scalar.name, lambda: dict(scalar.schema))
         if shape.is_table:
             reference = self._reference(shape.kind.__name__, lambda: self.table(shape.kind))
-            return {"anyOf": [{"const": word.word}, reference]} if word else reference
+            return {"anyOf": [self._short(shape, word), reference]} if word else reference
         if shape.kind is tuple:
             return self._list(shape)
         if shape.kind is Literal:
@@ -63,6 +63,13 @@ class _Writer:
             keys, values = (self.value(shape_of(each)) for each in shape.arguments)
             return {"type": "object", "propertyNames": keys, "additionalProperties": values}
         return {"type": "string"}
+
+    def _short(self, shape: Shape, word: Shorthand) -> Schema:
+        """Return the text that stands for a table."""
+        if word.word is not None:
+            return {"const": word.word}
+        key = table_of(shape.kind).shapes[word.key]
+        return self.value(shape_of(key.arguments[0]) if key.kind is tuple else key)
 
     def _list(self, shape: Shape) -> Schema:
         items = self.value(shape_of(shape.arguments[0]))

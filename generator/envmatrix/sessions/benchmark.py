@@ -21,17 +21,17 @@ FOREIGN = "can be measured only on a machine of its own architecture"
 def measure(runner: Runner, gpus: Gpus, arguments: Sequence[str]) -> tuple[Measurement, ...]:
     """Run the benchmark; Skipped where it does not find a GPU itself."""
     context = runner.context
-    program = context.library.benchmark
-    if program is None:
+    benchmark = context.library.benchmark
+    if benchmark is None:
         raise ConfigurationError(no_benchmark(context.library))
-    task = tasks.in_runtime(context, [f"{BUILD}/{program}", *arguments])
+    task = tasks.in_runtime(context, [f"{BUILD}/{benchmark.program}", *arguments])
     completed = runner.run(replace(task, gpus=gpus, keeps_stdout=True), "perf")
     if completed.status == SKIPPED:
         raise Skipped(f"the benchmark found no GPU: {' '.join(completed.lines[-1:])}")
     runner.check(completed)
     stdout = completed.result.stdout
     results = measurements(stdout)
-    (context.directory / "perf.json").write_text(stdout, encoding="utf-8")
+    context.log("perf").with_suffix(".json").write_text(stdout, encoding="utf-8")
     return results
 
 

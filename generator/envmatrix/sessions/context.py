@@ -17,12 +17,15 @@ from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.variants import PLAIN
 from envmatrix.records import dataclass
 from envmatrix.sessions.flags import host_flags, variant_flags
 
 SOURCE = "/src"
 BUILD = "/build"
+# The steps of compiling, whatever follows.
+COMPILING = ("configure", "compile")
 # Where wheels are that a library is built or tested with, and where its own copy of its source is,
 # if its build system writes among the sources.
 REQUIRES = "/requires"
@@ -119,7 +122,8 @@ class BuildContext:
     `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
     components that images have for other libraries. `jobs` compilations run at once; `memory` is
     the limit of a container, in bytes, and `processors` as many as it keeps busy, where something
-    schedules it."""
+    schedules it. `requirement` is that of the machine that runs compiled programs; a `step` has a
+    build directory of its own, if it has a name here."""
 
     cell: Cell
     library: Library
@@ -140,6 +144,8 @@ class BuildContext:
     memory: int | None = None
     processors: float | None = None
     shares_cache: bool = False
+    requirement: Requirement | None = None
+    step: str = ""
 
     @property
     def target(self) -> Target:
@@ -152,7 +158,7 @@ class BuildContext:
     @property
     def build(self) -> Area:
         """The build directory, one for each way to compile."""
-        names = (build_name(self.compiler, self.host_arch), self.instrumentation.name)
+        names = (build_name(self.compiler, self.host_arch), self.instrumentation.name, self.step)
         return Area(self.directory / "-".join(filter(None, names)))
 
     @property
@@ -213,8 +219,11 @@ class BuildContext:
 
     def log(self, step: str) -> Path:
         """Return the log of a step, beside the build directory; an instrumented build has logs
-        of its own."""
-        return self.directory / "-".join(filter(None, (self.instrumentation.name, f"{step}.log")))
+        of its own, and so has each machine that something is required to run on."""
+        is_built = step in COMPILING
+        machine = self.requirement.place if self.requirement and not is_built else ""
+        names = "-".join(filter(None, (self.instrumentation.name, step, machine)))
+        return self.directory / f"{names}.log"
 
     @property
     def junit(self) -> Path:

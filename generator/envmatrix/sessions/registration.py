@@ -39,6 +39,7 @@ MANY = {
         for tier in TIERS
     },
     "matrix-perf": (("perf",), "Measure the libraries in every cell on GPUs: `-- 'cuda13*'`."),
+    "matrix-step": (("step",), "Run the steps of libraries in every cell: `-- --step nvrtc`."),
     "pull": (("pull",), "Pull published images by digest: `-- --select cuda12-aarch64`."),
 }
 # Those that have sessions of a single library as well, in cells with several.

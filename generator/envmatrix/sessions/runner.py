@@ -16,7 +16,7 @@ from envmatrix.engine.tasks import Executor, Task, key_of, run
 from envmatrix.errors import Cancelled, EngineError
 from envmatrix.records import dataclass
 from envmatrix.sessions import failure_causes, failures
-from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.context import COMPILING, BuildContext
 from envmatrix.sessions.frameworks.announcements import Announcer
 from envmatrix.sessions.host_paths import HostPaths
 from envmatrix.sessions.logs import Log, progress_of
@@ -27,8 +27,6 @@ from envmatrix.sessions.tasks import BEGIN, CompletedTask
 _LONGEST_SHOWN = 4096
 
 
-# Steps that download nothing: what they need is in the image, the source and the wheels.
-_OFFLINE_STEPS = ("configure", "compile")
 # One of these is in every line that says so: not every line of a flood is looked at.
 _RETRY_WORDS = (b"etry", b"spurious")
 
@@ -174,7 +172,7 @@ class _StepOutput:
         text = self._rest + printed
         *lines, rest = text.split(b"\n")
         self._rest = rest[-_LONGEST_SHOWN:]
-        may_wait = self.step in _OFFLINE_STEPS and any(word in text for word in _RETRY_WORDS)
+        may_wait = self.step in COMPILING and any(word in text for word in _RETRY_WORDS)
         if may_wait and any(
             failure_causes.retries_request(line.decode("utf-8", "replace")) for line in lines
         ):

@@ -39,6 +39,8 @@ HISTFILE=/history/bash_history HISTSIZE=10000 PROMPT_COMMAND='history -a'
 alias ls='ls --color=auto' ll='ls -l'
 printf '%s\\n' {first}
 """
+# The directories of images without forward compatibility.
+_WITHOUT_COMPAT = {"LD_LIBRARY_PATH": "/usr/local/cuda/lib64"}
 # Free space that a container has to leave on its disk, in bytes.
 FREE_DISK = 2 << 30
 # The first release whose reference has `--objdir-as-tempdir`.
@@ -129,8 +131,11 @@ def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
     image, library = context.test_image, context.library
     assert image is not None  # noqa: S101 -- asked of what runs in a container alone
     task, tests, variant = _task(context, image, command), library.tests, library.variant
+    requirement = context.requirement
+    is_without_compat = requirement is not None and requirement.compat == "off"
     environment = {
         **task.environment,
+        **(_WITHOUT_COMPAT if is_without_compat else {}),
         **runtime_variables(variant),
         **(tests.environment if tests else {}),
         **variant.environment,

@@ -67,13 +67,15 @@ class TestRequest:
 
 @dataclass(frozen=True)
 class Testing:
-    """Tests of the runner's library, with `gpus` if there are any."""
+    """Tests of the runner's library, with `gpus` if there are any. What is not its own tests has a
+    framework of its own."""
 
     __test__ = False
 
     runner: Runner
     tests: LibraryTest
     gpus: Gpus | None
+    own_framework: Framework | None = None
 
     def run(self, request: TestRequest) -> TestRun:
         """Run the tests; failures are in the result, with the error to raise for them."""
@@ -97,7 +99,7 @@ class Testing:
         is_empty = selected is not None and (narrows or not selected)
         if not tests and failure is None and not is_empty:
             failure = self._no_test("no test ran", "test")
-        file = context.junit
+        file = self._report
         junit.write(file, f"{context.library.name}.{context.cell.id}", tests)
         count = sum(outcome.state in verdicts.BAD for outcome in tests)
         if count and (failure is None or isinstance(failure, _TestsFailed)):
@@ -107,7 +109,13 @@ class Testing:
 
     @property
     def framework(self) -> Framework:
-        return FRAMEWORKS[self.tests.framework]
+        return self.own_framework or FRAMEWORKS[self.tests.framework]
+
+    @property
+    def _report(self) -> Path:
+        """The JUnit file of all tests."""
+        context, framework = self.runner.context, self.own_framework
+        return context.log(framework.step).with_suffix(".xml") if framework else context.junit
 
     @cached_property
     def listings(self) -> Sequence[tuple[Batch, CompletedTask]]:
@@ -166,6 +174,11 @@ class Testing:
             results.append(result)
             if batch is not batches[-1]:
                 self._announce(batch, result.outcomes)
+            is_bad = any(outcome.state in verdicts.BAD for outcome in result.outcomes)
+            if self.framework.ends_early and (is_bad or result.ending):
+                rest = batches[len(results) :]
+                results.append(_Result([_not_run(other, batch) for other in rest]))
+                break
         tests = [outcome for result in results for outcome in result.outcomes]
         if reports_missing:
             started = {name for batch in batches for name in (batch.program, *batch.tests)}
@@ -193,7 +206,7 @@ class Testing:
             for stale in build.files([batch.report]) if batch.report else ():
                 build.remove(stale.name)  # a report of an earlier run
         start = time.monotonic()
-        completed = self._run("test", batch)
+        completed = self._run(batch.step, batch)
         seconds = time.monotonic() - start
         if completed.result.out_of_memory or completed.result.stopped:
             return self._without_report(batch, seconds, self.runner.failure(completed))
@@ -246,11 +259,12 @@ class Testing:
     def _failure_of_tests(
         self, reported: Sequence[TestOutcome], status: int, lines: Sequence[str]
     ) -> _TestsFailed:
-        context = self.runner.context
+        context, framework = self.runner.context, self.framework
         bad = [outcome for outcome in reported if outcome.state in verdicts.BAD]
         library, cell = context.library.name, context.cell.id
         number = number_of(len(reported), "test")
-        message = f"{len(bad)} of {number} of `{library}` in `{cell}` failed"
+        step = f"step `{framework.step}` of " if self.own_framework else ""
+        message = f"{len(bad)} of {number} of {step}`{library}` in `{cell}` failed"
         errored = [outcome for outcome in bad if outcome.state == "errored"]
         lines_of_errors = [line for outcome in errored for line in verdicts.last_words(outcome)]
         judgement = (
@@ -260,7 +274,8 @@ class Testing:
         )
         cause = judgement.cause if len(errored) == len(bad) else "product"
         message = ": ".join(filter(None, (message, judgement.message)))
-        hint = "; ".join(filter(None, (judgement.hint, step_hint(context, "test"))))
+        log_of = framework.step_of(bad[0].name)
+        hint = "; ".join(filter(None, (judgement.hint, step_hint(context, log_of))))
         paths = self.runner.host_paths
         texts = (f"{test.name}: {first_line(test.message)}".removesuffix(": ") for test in bad)
         rows = [
@@ -290,7 +305,7 @@ class Testing:
             if not files:
                 raise EnvmatrixError(
                     f"`{one_line(batch.program or batch.argv[0])}` wrote no JUnit file",
-                    hint=f"the log is {self.runner.context.log('test')}",
+                    hint=f"the log is {self.runner.context.log(batch.step)}",
                 )
             for file in files:
                 for case in junit.read(build, file.name):
@@ -322,6 +337,12 @@ class Testing:
             keeps_stdout=keeps_stdout,
         )
         return self.runner.run(task, step)
+
+
+def _not_run(batch: Batch, before: Batch) -> TestOutcome:
+    """Return the outcome of a program that nothing runs, as one before it failed."""
+    message = f"not run, as `{one_line(before.program)}` failed"
+    return TestOutcome(batch.program, "skipped", 0.0, message)
 
 
 def _outcome_of_program(batch: Batch, completed: CompletedTask, seconds: float) -> TestOutcome:

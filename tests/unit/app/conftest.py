@@ -17,13 +17,15 @@ from envmatrix.app.generated_files import outputs
 from envmatrix.app.places import Images
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine.gpu import NoGpu
+from envmatrix.engine.gpu import NVIDIA, Gpu, GpuFacts, NoGpu, choose_for
 from envmatrix.engine.tasks import Executor, Gpus
+from envmatrix.facts.model import load_facts
 from envmatrix.images.model import Image, dev_image
 from envmatrix.jobs.model import Resources
 from envmatrix.lock.lock_file import FILE, dumps
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.store.image_records import ImageRecords
 
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
@@ -45,6 +47,8 @@ class Elsewhere:
     total: Resources
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     keeps_tasks: bool = True
+    assigns_gpus: bool = False
+    gpus: tuple[Gpu, ...] = ()
     events: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -61,7 +65,10 @@ class Elsewhere:
     def resources(self) -> Resources:
         return self.total
 
-    def choose_gpu(self) -> Gpus | NoGpu:
+    def choose_gpu(self, requirement: Requirement | None = None) -> Gpus | NoGpu:
+        if requirement:
+            facts = GpuFacts(bool(self.gpus), frozenset({NVIDIA}), True, frozenset(), self.gpus)
+            return choose_for(requirement, facts, load_facts())
         return Gpus() if self.total.gpus else NoGpu("there is none")
 
     @contextmanager

@@ -22,6 +22,7 @@ from envmatrix.engine.gpu import NVIDIA, NoGpu
 from envmatrix.engine.tasks import Gpus
 from envmatrix.executors.remote_containers import RemoteContainers
 from envmatrix.jobs.model import Resources
+from envmatrix.matrix.requirements import Requirement
 
 MACHINE = {"NCPU": 64, "MemTotal": 64 << 30}
 
@@ -33,6 +34,21 @@ def other_engine(info: Mapping[str, Any]) -> _OtherEngine:
 
 def test_jobs_on_another_engine_take_what_its_machine_has_and_leave_memory() -> None:
     assert other_engine({}).resources() == Resources(64, 56 << 30, 0)
+
+
+def test_each_place_passes_the_gpus_that_are_required_or_says_what_it_lacks() -> None:
+    h100, t4 = Requirement(gpu=("h100",)), Requirement(gpu=("t4",))
+    labels = ["nvidia.com/gpu.product=NVIDIA-H100-PCIe"]
+    engine = other_engine({"Runtimes": {"nvidia": {}}, "Labels": labels})
+    assert engine.choose_gpu(h100) == Gpus(chosen=("0",))
+    assert engine.choose_gpu(t4) == NoGpu("needs t4: there is NVIDIA-H100-PCIe")
+    cluster = _Cluster(FakeExecutor(), Resources(4, 8 << 30, 2), ["h100"])
+    choice = cluster.choose_gpu(h100)
+    assert isinstance(choice, Gpus)
+    assert choice.count == 1
+    assert cluster.choose_gpu(t4) == NoGpu("needs t4: `gpu_models` has only h100")
+    here = THIS_MACHINE.choose_gpu(h100)
+    assert isinstance(here, NoGpu) or here.chosen
 
 
 @pytest.mark.parametrize(

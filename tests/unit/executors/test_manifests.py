@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from envmatrix.confined import Area
-from envmatrix.engine.tasks import Gpus, Limits, Mount, Task
+from envmatrix.engine.tasks import Gpus, Limits, Mount, NodeLabel, Task
 from envmatrix.errors import ConfigurationError
 from envmatrix.executors.kubernetes import agent_program
 from envmatrix.executors.manifests import Cluster, Inputs, cluster_setup, job, job_name
@@ -182,6 +182,24 @@ def test_a_task_runs_on_a_node_of_its_architecture_or_on_one_that_emulates_it() 
 def test_a_task_with_gpus_gets_as_many_as_the_cluster_gives() -> None:
     task = containers_of(job_of(cluster=replace(CLUSTER, gpus=2)))["task"]
     assert task["resources"]["limits"]["nvidia.com/gpu"] == "2"
+
+
+def test_a_task_that_requires_gpus_gets_its_number_on_a_node_with_them() -> None:
+    label = NodeLabel("nvidia.com/gpu.product", "In", ("Tesla-T4",))
+    task = replace(TASK, gpus=Gpus(count=3, nodes=((label,),)))
+    document = job_of(task)
+    container = containers_of(document)["task"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "3"
+    (term,) = pod_of(document)["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]["nodeSelectorTerms"]
+    assert term == {
+        "matchExpressions": [
+            {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["Tesla-T4"]}
+        ]
+    }
+    assert not [*violations(pod_of(document))]
+    assert "affinity" not in pod_of(job_of())
 
 
 def test_a_pod_requests_as_many_processors_as_its_task_keeps_busy() -> None:

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 
 from envmatrix.images.model import BuildNeeds, Image
+from envmatrix.jobs.execution import goals_of
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.jobs.schedule import estimate
-from envmatrix.matrix.library import Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.library import (
+    Library,
+    LibraryBenchmark,
+    LibraryBuild,
+    LibraryStep,
+    LibraryTest,
+)
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.selection import find_cell
 from envmatrix.matrix.variants import NamedVariant, Variants
 from envmatrix.plan.materials import FileSet, ImageParts, Materials
@@ -253,7 +261,7 @@ def test_no_more_images_are_built_at_once_than_their_builder_has_processors(
 
 
 def measured(run: CellRun) -> CellRun:
-    return replace(run, library=replace(run.library, benchmark="bench"))
+    return replace(run, library=replace(run.library, benchmark=LibraryBenchmark("bench")))
 
 
 def measurements(*runs: CellRun, basis: Basis = BASIS) -> Graph:
@@ -313,3 +321,103 @@ def test_a_test_takes_half_the_machine_and_all_gpus_but_one_processor_under_emul
     emulated = replace(RUN, is_emulated=True)
     assert the("test", graph(basis=basis)).resources == Resources(2, 8 << 30, 2)
     assert the("test", graph(emulated, basis=basis)).resources == Resources(1, 4 << 30, 0)
+
+
+H100, T4 = Requirement(gpu=("h100",), gpus=2), Requirement(gpu=("t4",))
+ON_BOTH = replace(RUN, tested_on=(H100, T4))
+NVRTC = LibraryStep(name="nvrtc", commands=("./nvrtc",))
+DOCS = LibraryStep(name="docs", commands=("make docs",), after="nothing")
+
+
+def kinds(jobs: Graph) -> list[str]:
+    return [job.kind for job in jobs.jobs.values()]
+
+
+def test_tests_on_several_machines_share_a_compilation() -> None:
+    jobs = graph(ON_BOTH)
+    assert (kinds(jobs).count("compile"), kinds(jobs).count("test")) == (1, 2)
+    first, second = (the("test", jobs, "ops", CELL.id, name) for name in ("on-h100-2gpus", "on-t4"))
+    assert first.needs == second.needs
+    assert first.id != second.id != the("test", graph()).id
+    assert (first.requirement, second.requirement) == (H100, T4)
+    assert str(second) == f"test ops {CELL.id} on-t4"
+
+
+def test_shards_are_of_each_machine() -> None:
+    jobs = graph(ON_BOTH, basis=replace(BASIS, shards=2))
+    subjects = {job.subject[2:]: job.shard for job in jobs.jobs.values() if job.kind == "test"}
+    assert subjects == {
+        ("on-h100-2gpus", "1/2"): "1/2",
+        ("on-h100-2gpus", "2/2"): "2/2",
+        ("on-t4", "1/2"): "1/2",
+        ("on-t4", "2/2"): "2/2",
+    }
+
+
+def test_without_a_machine_in_a_cell_a_library_is_compiled_only() -> None:
+    assert "test" not in kinds(graph(replace(RUN, tested_on=())))
+
+
+def test_a_requirement_is_no_input_of_a_compilation() -> None:
+    with_runs_on = replace(RUN.library, test=LibraryTest("ctest", runs_on=(H100,)), steps={})
+    assert (
+        the("compile", graph(replace(RUN, library=with_runs_on))).id == the("compile", graph()).id
+    )
+
+
+def test_in_a_cluster_a_job_takes_the_gpus_that_it_requires() -> None:
+    basis = replace(BASIS, machine=Resources(8, 32 << 30, gpus=4), assigns_gpus=True)
+    jobs = graph(ON_BOTH, basis=basis)
+    assert the("test", jobs, "ops", CELL.id, "on-h100-2gpus").resources.gpus == 2
+    alone = graph(ON_BOTH, basis=replace(basis, assigns_gpus=False))
+    assert the("test", alone, "ops", CELL.id, "on-h100-2gpus").resources.gpus == 4
+
+
+def with_steps(*steps: LibraryStep) -> CellRun:
+    library = replace(RUN.library, steps={step.name: step for step in steps})
+    return replace(RUN, library=library, steps=tuple((step, (None,)) for step in steps))
+
+
+def test_a_step_needs_the_compilation_or_the_source_alone() -> None:
+    jobs = job_graph([with_steps(NVRTC, DOCS)], BASIS, "step")
+    nvrtc, docs = (the("step", jobs, "ops", CELL.id, name) for name in ("nvrtc", "docs"))
+    assert needs_of(nvrtc, jobs) == {f"compile ops {CELL.id}", f"image {DEVEL}"}
+    assert needs_of(docs, jobs) == {"source ops", f"image {DEVEL}"}
+    assert nvrtc.command == ("envmatrix", "run", "step", "nvrtc", CELL.id, "--library", "ops")
+    assert "test" not in kinds(jobs)
+
+
+def test_tests_and_steps_are_the_goals_of_testing() -> None:
+    jobs = graph(with_steps(NVRTC, DOCS))
+    goals = {jobs.jobs[key].kind for key in goals_of(jobs, "test")}
+    assert goals == {"test", "step"}
+
+
+def test_a_step_has_no_gpu_unless_it_requires_one() -> None:
+    run, basis = with_steps(NVRTC), replace(BASIS, machine=Resources(8, 32 << 30, gpus=2))
+    assert the("step", job_graph([run], basis, "step")).resources.gpus == 0
+    run = replace(run, steps=((NVRTC, (T4,)),))
+    job = the("step", job_graph([run], basis, "step"))
+    assert (job.subject[2:], job.resources.gpus) == (("nvrtc", "on-t4"), 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_same"),
+    [
+        (replace(NVRTC, tier="nightly", cells=("cuda*",), runs_on=(T4,)), True),
+        (replace(NVRTC, commands=("./other",)), False),
+        (replace(NVRTC, environment={"A": "b"}), False),
+    ],
+)
+def test_a_step_is_another_job_where_what_it_runs_differs(
+    changed: LibraryStep, is_same: bool
+) -> None:
+    first, second = (job_graph([with_steps(step)], BASIS, "step") for step in (NVRTC, changed))
+    assert (the("step", first).id == the("step", second).id) == is_same
+    assert the("compile", first).id == the("compile", second).id
+
+
+def test_a_measurement_on_each_machine_is_one_of_its_own() -> None:
+    run = replace(measured(RUN), measured_on=(H100, T4))
+    jobs = [job for job in measurements(run).jobs.values() if job.kind == "measure"]
+    assert [job.subject[2:] for job in jobs] == [("on-h100-2gpus",), ("on-t4",)]

@@ -211,6 +211,8 @@ def test_a_cluster_is_what_its_table_says(tmp_path: Path) -> None:
         ('[kubernetes]\nnamespace = "builds"\n', "`[kubernetes]` lacks `repository`"),
         (f"{CLUSTER}gpus = true\n", "`gpus` of `[kubernetes]` is not valid"),
         (f"{CLUSTER}gpus = 0\n", "`gpus` of `[kubernetes]` is not valid"),
+        (f"{CLUSTER}gpu_models = [1]\n", "`gpu_models` of `[kubernetes]` is not valid"),
+        (f"{CLUSTER}gpu_models = 'h100'\n", "`gpu_models` of `[kubernetes]` is not valid"),
         (f"{CLUSTER}memory = -1\n", "`memory` of `[kubernetes]` is not valid"),
         (f"{CLUSTER}gpu = 1\n", "`gpu` of `[kubernetes]` is not valid"),
         (f'{CLUSTER}node_selector = "ci"\n', "`node_selector` of `[kubernetes]` is not valid"),

@@ -325,7 +325,7 @@ colour: blue
 """
     assert [message for message, _ in problems_of(matrix_of, rest)] == [
         (
-            "matrix.yaml:7:12: `exclude[0].cuda[0]` must be a version such as `12.4` or `12.4.1`, "
+            "matrix.yaml:7:12: `exclude[0].cuda` must be a version such as `12.4` or `12.4.1`, "
             "or one of `12.x`, `latest`, `oldest`, `minmax`, not `12.4x`"
         ),
         "matrix.yaml:8:10: axis `os` has no value `debian14`",

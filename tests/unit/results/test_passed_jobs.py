@@ -48,6 +48,26 @@ def test_a_run_outdates_what_reports_show_it_in_place_of(verb: str, remaining: s
     assert without_outdated(ids, run(verb=verb, cell="other")) == ids
 
 
+def test_a_run_on_a_machine_and_a_step_outdate_their_own_jobs_alone() -> None:
+    names = [
+        f"{TESTED} on-h100",
+        f"{TESTED} on-t4 1/2",
+        f"step lib {CELL} nvrtc on-t4",
+        f"step lib {CELL} docs",
+    ]
+    ids = dict.fromkeys(names, JOB.id)
+    assert [*without_outdated(ids, run(part="on-t4"))] == [names[0], *names[2:]]
+    assert [*without_outdated(ids, run(verb="step", part="docs"))] == names[:3]
+    assert [*without_outdated(ids, run(verb="compile"))] == []
+
+
+@pytest.mark.parametrize("words", [(), ("on-h100",), ("on-h100", "1/2")])
+def test_a_job_of_a_machine_is_read_again(passed: PassedJobs, words: tuple[str, ...]) -> None:
+    job = Job("cd" * 32, "test", ("lib", CELL, *words))
+    passed.add(job)
+    assert passed.ids == {str(job): job.id}
+
+
 def test_a_job_counts_until_a_newer_run_starts(passed: PassedJobs) -> None:
     passed.add(JOB)
     assert passed.ids == {TESTED: JOB.id}

@@ -11,6 +11,7 @@ from tests.unit.sessions.contexts import context_in
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus, OnOutput, Task, TaskResult
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError
+from envmatrix.matrix.library import LibraryBenchmark
 from envmatrix.sessions.benchmark import measure
 from envmatrix.sessions.failures import Skipped, StepFailed
 from envmatrix.sessions.outcomes import Measurement
@@ -25,7 +26,8 @@ def runner_of(root: Path, result: TaskResult, output: str = "", name: str | None
         return result
 
     context = context_in(root)
-    context = replace(context, library=replace(context.library, benchmark=name))
+    benchmark = name and LibraryBenchmark(name)
+    context = replace(context, library=replace(context.library, benchmark=benchmark or None))
     return Runner(FakeExecutor(program), context, Console(-1))
 
 

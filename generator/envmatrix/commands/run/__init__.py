@@ -6,7 +6,7 @@ import click
 
 from envmatrix.commands.verbs import Verbs
 
-_NAMES = ("analyse", "compile", "perf", "shell", "test")
+_NAMES = ("analyse", "compile", "perf", "shell", "step", "test")
 
 
 @click.group(

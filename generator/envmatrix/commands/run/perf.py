@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Run the benchmark in CELL with a GPU; without a GPU, exit with 77 and say what is missing.
     ARGUMENTs go to the benchmark."""
-    gpu = THIS_MACHINE.choose_gpu(device)
+    gpu = THIS_MACHINE.choose_gpu(device=device)
     if isinstance(gpu, NoGpu):
         return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
 

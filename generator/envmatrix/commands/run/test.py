@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from typing import Unpack
 
 import click
@@ -13,12 +11,12 @@ from envmatrix.app.compilation import Compilation
 from envmatrix.app.testing import TestOptions, TestResult, test_libraries
 from envmatrix.commands import options
 from envmatrix.commands.display import show_products
+from envmatrix.commands.outcomes import show_outcomes
 from envmatrix.console import Console, output
-from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.sessions.sharding import Shard
 from envmatrix.sessions.test_dependencies import Selection
 from envmatrix.sessions.testing import TestRequest, TestRun
-from envmatrix.text import first_line, number_of, one_line
+from envmatrix.text import number_of, one_line
 
 
 @click.command(
@@ -57,7 +55,7 @@ def command(
             case Selection():
                 _show_selection(result, console, every_test=explain)
             case TestRun():
-                _show_outcomes(result)
+                show_outcomes(result)
             case str():
                 output(result)
 
@@ -70,13 +68,3 @@ def _show_selection(selection: Selection, console: Console, *, every_test: bool)
     console.say(f"select   {count}: {selection.reason}")
     for name, reason in sorted((selection.tests or {}).items()) if every_test else ():
         output(f"selected {one_line(name)}: {one_line(reason)}")
-
-
-def _show_outcomes(run: TestRun) -> None:
-    for outcome in run.outcomes:
-        message = first_line(run.host_paths.text(outcome.message))
-        reason = f": {message}" if message else ""
-        output(f"{outcome.state:8} {one_line(outcome.name)} {outcome.seconds:.2f} s{reason}")
-    counts = Counter(outcome.state for outcome in run.outcomes)
-    summary = ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])
-    output(f"{summary or 'no test'}; {os.path.relpath(run.junit)}")

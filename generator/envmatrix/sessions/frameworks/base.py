@@ -29,7 +29,8 @@ _EACH = 8
 class Batch:
     """Command line that runs tests. `report` is a glob in the build directory for the JUnit files
     that it writes; without one its exit code is the outcome of the only test, `program`. `label` is
-    the prefix of its tests' names; `tests` are the selected ones, empty for all."""
+    the prefix of its tests' names; `tests` are the selected ones, empty for all; `step` is the one
+    whose log has its output."""
 
     argv: Sequence[str]
     report: str | None
@@ -38,6 +39,7 @@ class Batch:
     needs_compiler: bool = False
     label: str = ""
     tests: Sequence[str] = ()
+    step: str = "test"
 
     def qualified_name(self, name: str) -> str:
         """Return the name of a test of its program, of which each may have one of this name."""
@@ -109,7 +111,8 @@ class Framework(Protocol):
     leave out tests or end early; `environment` are variables that it needs; `tracing_command` runs
     all tests below a tool that follows processes, if one can; `parse_tests` parses from a listing
     what tests depend on, where that tells it; `bad_test` parses from a line of output the state and
-    the name of a test that ended badly, where tests are printed as they end: reports decide."""
+    the name of a test that ended badly, where tests are printed as they end: reports decide. `step`
+    is the name of what it runs, and `ends_early` if nothing runs after a bad test."""
 
     tells_why: bool = False
     narrowing: str = ""
@@ -117,6 +120,8 @@ class Framework(Protocol):
     tracing_command: Sequence[str] = ()
     parse_tests: Callable[[str], tuple[Test, ...]] | None = None
     bad_test: Callable[[str], tuple[State, str] | None] | None = None
+    step: str = "test"
+    ends_early: bool = False
 
     def listing(self, invocation: Invocation) -> Sequence[Batch]:
         """Return the commands that list the tests."""
@@ -139,6 +144,10 @@ class Framework(Protocol):
     def status_of(self, case: Case, ending: str) -> int | None:
         """Parse the exit code of a bad case's program, where its report or its ending tells it."""
         return None
+
+    def step_of(self, name: str) -> str:
+        """Return the step whose log has the output of a test."""
+        return self.step
 
     def key_of(self, name: str) -> str:
         """Return what a test's names in lists and in reports have in common."""

@@ -1,0 +1,165 @@
+"""Checks of steps of libraries, and of what they and tests require of machines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from envmatrix.documents import Location
+from envmatrix.errors import NothingSelected, Problem
+from envmatrix.facts.gpus import model_of
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.checks import Source, duplicate_problems
+from envmatrix.matrix.compatibility import Verdict
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.requirement_rules import requirement_verdicts, suitable_models
+from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.selection import is_for, select
+from envmatrix.suggestions import did_you_mean
+from envmatrix.text import one_line
+
+# Steps that every library has, and other files beside its build directory.
+_OWN_STEPS = re.compile("(configure|compile|test|list|perf|junit|shell)(-on-.*)?")
+# The keys to look at where a rule fails, the first that there is.
+_KEYS: Mapping[str, Sequence[str]] = {
+    "machine": ("gpu",),
+    "code": ("gpu", "sm"),
+    "driver": ("driver",),
+}
+
+
+def requirement_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    for library in matrix.libraries:
+        for keys, requirements in library.requirements.items():
+            location = ("libraries", library.name, *keys, "runs_on")
+            yield from _duplicates(requirements)
+            for place, requirement in _placed(requirements, source, location):
+                problems = [
+                    *_value_problems(requirement, matrix, source, place),
+                    *_cell_problems(requirement.cells, matrix, source, (*place, "cells")),
+                ]
+                yield from problems or _impossible(requirement, library, matrix, source, place)
+
+
+def step_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield steps with the names of others, and steps of variants that do not exist."""
+    for library in matrix.libraries:
+        place: Location = ("libraries", library.name, "steps")
+        for name, step in library.steps.items():
+            if _OWN_STEPS.fullmatch(name):
+                position = source.document.key_position(*place, name)
+                message = f"envmatrix has a step `{name}` of its own"
+                yield Problem(message, position, "choose another name")
+            yield from _cell_problems(step.cells, matrix, source, (*place, name, "cells"))
+            yield from duplicate_problems(source, (*place, name, "commands"), step.commands)
+        for variant, entry in library.variants.named.items():
+            where = ("libraries", library.name, "variants", "named", variant, "steps")
+            yield from duplicate_problems(source, where, entry.steps or ())
+            for index, name in enumerate(entry.steps or ()):
+                if name not in library.steps:
+                    hint = did_you_mean(name, library.steps) or _listed(library.steps)
+                    message = f"library `{library.name}` has no step `{name}`"
+                    yield source.problem(message, (*where, index), hint)
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return f"it has {', '.join(f'`{name}`' for name in names) or 'none'}"
+
+
+def _placed(
+    requirements: Sequence[Requirement], source: Source, location: Location
+) -> Iterator[tuple[Location, Requirement]]:
+    """Yield each requirement with its location: the only one may stand in place of a list."""
+    only = [row.position for row in requirements] == [source.document.position(*location)]
+    for index, requirement in enumerate(requirements):
+        yield location if only else (*location, index), requirement
+
+
+def _duplicates(requirements: Sequence[Requirement]) -> Iterator[Problem]:
+    first: dict[str, Requirement] = {}
+    for requirement in requirements:
+        other = first.setdefault(requirement.label, requirement)
+        if other is not requirement:
+            message = f"`{requirement.label}` is already listed at {other.position}"
+            yield Problem(message, requirement.position, "leave one of them out")
+
+
+def _value_problems(
+    requirement: Requirement, matrix: Matrix, source: Source, location: Location
+) -> Iterator[Problem]:
+    """Yield models and branches that do not exist, and values that contradict each other."""
+    facts = matrix.facts
+    unknown = [name for name in requirement.gpu if model_of(name, facts.gpus) is None]
+    every = [name for model in facts.gpus.values() for name in (model.name, *model.aliases)]
+    for name in unknown:
+        place: Location = (*location, "gpu")
+        if len(requirement.gpu) > 1:
+            place = (*place, requirement.gpu.index(name))
+        hint = did_you_mean(name.lower(), every) or f"known are {', '.join(facts.gpus)}"
+        yield source.problem(f"unknown GPU `{one_line(name)}`", place, hint)
+    if unknown:
+        return
+    capabilities = {re.sub("[af]$", "", sm) for row in facts.cuda.values() for sm in row.sm}
+    least = (requirement.sm or "").removeprefix(">=")
+    if least and least not in capabilities:
+        hint = _nearest(least, capabilities)
+        message = f"no CUDA release compiles for compute capability `{least}`"
+        yield source.problem(message, (*location, "sm"), hint)
+    elif requirement.gpu and not suitable_models(requirement, facts):
+        key = "sm" if requirement.sm else "memory"
+        names = " or ".join(requirement.gpu)
+        yield source.problem(
+            f"no {names} has `{key}: {getattr(requirement, key)}`", (*location, key)
+        )
+    branches = [branch for row in facts.cuda.values() if (branch := row.driver.branch)]
+    required = (requirement.driver or "").removeprefix(">=")
+    if required and required not in branches:
+        hint = _nearest(required, branches)
+        yield source.problem(f"unknown branch of drivers `{required}`", (*location, "driver"), hint)
+    if requirement.compat == "on" and not matrix.cuda_compat:
+        hint = "write `policy: {cuda_compat: on}`"
+        message = "images have no forward compatibility"
+        yield source.problem(message, (*location, "compat"), hint)
+
+
+def _nearest(number: str, others: Iterable[str]) -> str:
+    nearest = min(others, key=lambda other: (abs(int(other) - int(number)), int(other)))
+    return f"the nearest one is `{nearest}`"
+
+
+def _cell_problems(
+    patterns: Sequence[str], matrix: Matrix, source: Source, location: Location
+) -> Iterator[Problem]:
+    for index, pattern in enumerate(patterns if matrix.cells else ()):
+        try:
+            select(matrix, [pattern])
+        except NothingSelected as nothing:
+            yield source.problem(nothing.message, (*location, index), nothing.hint)
+
+
+def _impossible(
+    requirement: Requirement,
+    library: Library,
+    matrix: Matrix,
+    source: Source,
+    location: Location,
+) -> Iterator[Problem]:
+    """Yield a requirement that no machine fulfils, in no cell of the library."""
+    refusals: list[tuple[Cell, Verdict]] = []
+    for variant in library.expanded:
+        for cell in select(matrix, requirement.cells) if matrix.cells else ():
+            if not is_for(variant, cell, matrix):
+                continue
+            verdicts = requirement_verdicts(requirement, variant, cell, matrix)
+            refusal = next((row for row in verdicts if not row.passed), None)
+            if refusal is None:
+                return
+            refusals.append((cell, refusal))
+    if refusals:
+        # The cells are sorted: the last one has the newest compilers.
+        cell, verdict = refusals[-1]
+        keys = (key for key in _KEYS.get(verdict.rule, ()) if getattr(requirement, key))
+        message = f"no cell of library `{library.name}` can run there: {verdict.explanation}"
+        where = (*location, *[*keys][:1])
+        yield source.problem(message, where, f"the last one is `{cell.id}`")
