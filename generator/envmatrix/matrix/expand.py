@@ -17,6 +17,7 @@ from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
+from envmatrix.matrix.needs_checks import needs_problems
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.selectors import resolve_selectors
 from envmatrix.matrix.tier_names import TierName
@@ -35,6 +36,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     checks.image_problems,
     library_problems,
     variant_problems,
+    needs_problems,
     checks.sm_problems,
     checks.omission_problems,
     checks.tier_problems,

@@ -16,7 +16,7 @@ _Contents = TypeVar("_Contents")
 
 # Keys of a library that can be left out when they are invalid, and the depths of locations to leave
 # out. A library cannot do without its source.
-_PARTS = {"build", "test", "benchmark", "artifacts", "components", "variants"}
+_PARTS = {"build", "test", "benchmark", "artifacts", "components", "needs", "variants"}
 _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
 
