@@ -44,7 +44,9 @@ Durations = Mapping[tuple[Kind, str, str], float]
 class CellRun:
     """A library in a cell: the images to compile and to run it in, the identity of its `source`,
     and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
-    all inputs if `is_complete`: a licensed SDK, for example, has no identity."""
+    all inputs if `is_complete`: a licensed SDK, for example, has no identity. `needs` are the
+    libraries that it needs in the cell, each after its own needs; `is_installed` if others need
+    it."""
 
     library: Library
     cell: Cell
@@ -54,6 +56,8 @@ class CellRun:
     wheels: tuple[str, ...]
     is_emulated: bool
     is_complete: bool = True
+    needs: tuple[CellRun, ...] = ()
+    is_installed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,14 @@ class Basis:
 @dataclass(frozen=True, slots=True)
 class JobPlan:
     """The jobs, the machine that they are planned for, the cells that it cannot compile for, with
-    the reason, and the identities of the sources by library."""
+    the reason, and the identities of the sources by library. All of them are in images for analysis
+    if it `is_analysis`."""
 
     graph: Graph
     machine: Resources
     left_out: Sequence[tuple[Cell, str]]
     sources: Mapping[str, str]
+    is_analysis: bool = False
 
 
 def job_graph(runs: Iterable[CellRun], basis: Basis, verb: Verb = "test") -> Graph:
@@ -115,8 +121,9 @@ def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
-    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources` and `texts` are
-    those that others share, and `fetching` is what it takes to fetch files or a source."""
+    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources`, `needed` and
+    `texts` are those that others share, and `fetching` is what it takes to fetch files or a
+    source."""
 
     basis: Basis
     medians: Mapping[tuple[str, ...], float]
@@ -125,6 +132,7 @@ class _Expansion:
     sets: dict[str, Job] = field(default_factory=dict)
     bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
+    needed: dict[tuple[str, str], Job] = field(default_factory=dict)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -134,15 +142,25 @@ class _Expansion:
         return (job for row in rows for job in row.values())
 
     def compilation(self, run: CellRun) -> Iterator[Job]:
-        """Yield the job that compiles a library in a cell, without those that cells share."""
+        """Yield the jobs that compile a library in a cell and what it needs, without those that
+        cells share."""
+        yield from self._needed(run)
         yield self._building(run, "compile")
+
+    def _needed(self, run: CellRun) -> Sequence[Job]:
+        """Return the compilations of what a library needs; each is made once."""
+        for need in run.needs:
+            key = (need.library.name, need.cell.id)
+            if key not in self.needed:
+                self.needed[key] = self._building(need, "compile")
+        return [self.needed[need.library.name, need.cell.id] for need in run.needs]
 
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
         library, subject = run.library, (run.library.name, run.cell.id)
         _, test_text = self._texts(library)
-        compilation = self._building(run, "compile")
-        yield compilation
+        compilation, needed = self._building(run, "compile"), self._needed(run)
+        yield from (*needed, compilation)
         if library.tests and run.runtime:
             runtime = self._image(run.runtime, run.cell)
             takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
@@ -152,7 +170,7 @@ class _Expansion:
                     content_hash("test", compilation.id, runtime.id, test_text, gpu, *shard),
                     "test",
                     (*subject, *shard),
-                    (compilation.id, runtime.id),
+                    _ids((compilation, runtime, *needed)),
                     takes,
                     self._seconds("test", *subject) / self.basis.shards,
                     _command("test", subject, *(f"--shard={text}" for text in shard)),
@@ -165,14 +183,14 @@ class _Expansion:
         if run.library.benchmark is None or run.runtime is None:
             return
         subject = (run.library.name, run.cell.id)
-        compilation = self._building(run, "compile")
+        compilation, needed = self._building(run, "compile"), self._needed(run)
         runtime = self._image(run.runtime, run.cell)
-        yield compilation
+        yield from (*needed, compilation)
         yield Job(
             content_hash("measure", compilation.id, runtime.id),
             "measure",
             subject,
-            (compilation.id, runtime.id),
+            _ids((compilation, runtime, *needed)),
             _measuring(self.basis.machine),
             self._seconds("measure", *subject),
             _command("measure", subject),
@@ -183,18 +201,21 @@ class _Expansion:
         """Yield the job that analyses a library in a cell, in its `compiler`."""
         _, test_text = self._texts(run.library)
         gpu = "on a GPU" if self.basis.machine.gpus else ""
+        yield from self._needed(run)
         yield self._building(run, "analyse", test_text, self.basis.baselines, gpu)
 
     def _building(self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str) -> Job:
         """Return the job that builds a source in an image, with these inputs beside."""
         subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
         compiler, source = self._image(run.compiler, run.cell), self._source(run)
+        needed = self._needed(run)
         own = (text, *run.library.sm_in(run.cell), compiler.id, source.id, *run.wheels)
+        own += (*(["installed"] if run.is_installed else []), *(job.id for job in needed))
         return Job(
             content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
             kind,
             subject,
-            (compiler.id, source.id),
+            _ids((compiler, source, *needed)),
             _compiling(run.library, self.basis.machine),
             self._seconds(kind, *subject),
             _command(kind, subject),
@@ -205,8 +226,13 @@ class _Expansion:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
-            # A library without variants has the identity of one that cannot have any.
+            # A library without variants has the identity of one that cannot have any, and likewise
+            # without needs and commands that install it.
             del build["variants"]
+            if not library.needs:
+                del build["needs"]
+            if not library.build.install:
+                del build["build"]["install"]
             if library.variant == PLAIN:
                 del build["variant"]
             tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
