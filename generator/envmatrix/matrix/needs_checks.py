@@ -16,7 +16,7 @@ from envmatrix.suggestions import did_you_mean
 from envmatrix.text import number_of
 
 # Build systems that have no command of their own to install.
-_WITHOUT_INSTALLATION = ("bazel", "script")
+WITHOUT_INSTALLATION = ("bazel", "script")
 
 
 def needs_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -81,7 +81,7 @@ def _installation_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for needed in matrix.libraries:
         users = [each.name for each in matrix.libraries if needed.name in each.needs]
         system = needed.build.system
-        if users and system in _WITHOUT_INSTALLATION and not needed.build.install:
+        if users and system in WITHOUT_INSTALLATION and not needed.build.install:
             message = f"`{users[0]}` needs `{needed.name}`, and system `{system}` installs nothing"
             position = source.document.key_position("libraries", needed.name, "build")
             hint = "give `install` in `build`: commands that install into the directory $PREFIX"

@@ -20,7 +20,9 @@ from envmatrix.console import Console
 from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import EnvmatrixError
 from envmatrix.matrix.library import LibraryBuild, LibraryTest
+from envmatrix.matrix.needs_checks import WITHOUT_INSTALLATION
 from envmatrix.sessions import installation, prefixes, tasks
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.python import PYTHON_PATH
 from envmatrix.sessions.compilation import clear_outdated, compile_library, is_installed
 from envmatrix.sessions.context import BuildContext, Instrumentation, installation_record
@@ -134,6 +136,11 @@ def test_each_build_system_installs_into_the_prefix(build: LibraryBuild, words: 
     context = needed(build_context(build))
     (command,) = prefixes.installation(context)
     assert (command.step, " ".join(command.argv)) == ("install", words)
+
+
+def test_others_are_known_to_have_no_command_for_it() -> None:
+    lacking = {name for name, each in BUILD_SYSTEMS.items() if not each.installation(needed())}
+    assert lacking == {*WITHOUT_INSTALLATION}
 
 
 def test_a_library_is_configured_for_its_prefix_only_if_it_is_installed() -> None:
