@@ -133,6 +133,12 @@ def many(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def libraries(session: nox.Session) -> None:
+    """Compile and test libraries that need each other, natively and crossed (examples/chain)."""
+    session.run("python", "-m", "benchmarks.chain", *session.posargs)
+
+
+@nox.session(default=False)
 def newcomer(session: nox.Session) -> None:
     """Go from bare Debian with Python to a passing test by five commands (docs/newcomers.md)."""
     _install_test_tools(session)

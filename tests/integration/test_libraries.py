@@ -146,7 +146,7 @@ COUNTS = {"gtest": 3, "catch": 2, "meson": 2, "python": 4}
 # What images have beside what ours have.
 PACKAGES = {
     "runtime": "meson, python3-minimal, libpython3-stdlib",
-    "devel": "catch2, libgtest-dev, python3-dev",
+    "devel": "catch2, libgtest-dev, pkg-config, python3-dev",
 }
 
 

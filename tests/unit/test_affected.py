@@ -87,6 +87,24 @@ def test_an_entry_or_packages_of_a_cell_that_change_affect_everything_there(
     assert all("`cmake` 1.0-1 -> 2.0-1" in reason for _, _, reason in affected(envmatrix))
 
 
+def test_a_change_reaches_what_needs_the_library(envmatrix: Prompt, repository: Path) -> None:
+    entry = "  user: {path: user, needs: [own], cells: ['cuda13.0*']}\n"
+    change(repository / "matrix.yaml", "libraries:\n", f"libraries:\n{entry}")
+    (repository / "user").mkdir()
+    (repository / "user/a.cpp").write_text("one\n")
+    commit(repository)
+    change(repository / "own/a.cpp", "one", "two")
+    reason = "`a.cpp` changed"
+    assert affected(envmatrix) == [
+        ("own", CELL, reason),
+        ("user", CELL, f"`own`, which it needs: {reason}"),
+        ("own", NEWER, reason),
+    ]
+    commit(repository)
+    change(repository / "user/a.cpp", "one", "two")
+    assert affected(envmatrix) == [("user", CELL, reason)]
+
+
 def test_where_the_past_cannot_be_read_it_is_everything(
     envmatrix: Prompt, repository: Path
 ) -> None:

@@ -552,3 +552,37 @@ def _use(directory: Directory, name: str, action: str) -> None:
         directory.clear()
     else:
         directory.clear_privileges(only_own=action == "own")
+
+
+def test_the_identity_of_a_directory_is_that_of_its_content_without_times(tmp_path: Path) -> None:
+    def identity(name: str, *, mode: int = 0o644, link: str = "a", content: bytes = b"x") -> str:
+        with Area(tmp_path / name).opened() as directory:
+            directory.add("lib/a", [content], mode=mode, modified=len(name))
+            directory.link("lib/b", link)
+            return directory.identity
+
+    first = identity("one")
+    assert identity("another") == first
+    others = [identity("c", mode=0o755), identity("d", link="c"), identity("e", content=b"y")]
+    assert len({first, *others}) == 4
+
+
+def test_the_identity_of_a_directory_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("one")
+    with Area(tmp_path / "area").opened() as directory:
+        directory.link("link", str(tmp_path / "outside"))
+        os.mkfifo(tmp_path / "area/pipe")
+        before = directory.identity
+        (tmp_path / "outside").write_text("two")
+        assert directory.identity == before
+
+
+def test_an_area_is_replaced_by_another_one(tmp_path: Path) -> None:
+    old, new = (Area(tmp_path / name) for name in ("old", "new"))
+    for area, name in ((old, "a/b"), (new, "c")):
+        with area.opened() as directory:
+            directory.write(name, b"")
+    old.replace_by(new)
+    with old.opened() as directory:
+        assert [file.name for file in directory.files(["**/*"])] == ["c"]
+    assert not (tmp_path / "new").exists()

@@ -9,7 +9,7 @@ from functools import partial
 
 from envmatrix.app.cell_session import CellSession, Purpose
 from envmatrix.app.dev_containers import prepare
-from envmatrix.app.library_runs import build_context, lock_build
+from envmatrix.app.library_runs import Needs, build_context, lock_build
 from envmatrix.engine import docker_client
 from envmatrix.engine.containers import Containers
 from envmatrix.engine.tasks import Gpus
@@ -37,6 +37,7 @@ def run_by_hand(
     if not command and not sys.stdin.isatty():
         hint = "run it from one, or a command: `envmatrix exec CELL -- COMMAND`"
         raise EnvmatrixError("a shell needs a terminal", hint=hint)
+    Needs(session).install_for(session.libraries[0])
     context = build_context(session, session.libraries[0])
     task = partial(tasks.by_hand, context, command) if command else partial(tasks.shell, context)
     started = task(at_runtime=purpose == "runtime", gpus=gpus)
@@ -53,7 +54,7 @@ def run_by_hand(
             question = f"exit code {status}: is there a program `{command[0]}` in the image?"
             flavour = "dev" if purpose == "dev" else context.flavour_to_extend(started.image)
             session.console.warn(f"{question} {PACKAGE.format(flavour=flavour)}")
-        clear_privileges(
-            context, [context.build, *([] if command else [context.history])], session.console
-        )
+        written = [context.build, *([] if command else [context.history])]
+        written += [context.installing] if context.prefix else []
+        clear_privileges(context, written, session.console)
     return status

@@ -37,7 +37,7 @@ from envmatrix.render.devcontainer import (
 from envmatrix.schema.json_schema import dumped
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.buildsystems.cmake import cmake_arguments
-from envmatrix.sessions.context import build_parent, source_tree
+from envmatrix.sessions.context import PREFIX, build_parent, prefix_directory, source_tree
 from envmatrix.text import one_line
 
 # How generated files begin: with a banner; JSON Schemas, which have no comments, with a title.
@@ -287,6 +287,12 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
             cmake_arguments(
                 BUILD_SYSTEMS[library.build.system].configured(library, library.sm_in(cell))
             ),
+            {
+                f"{PREFIX}/{need.declared_name}": str(
+                    prefix_directory(build_parent(Path(), cell.id, need.name), "devel")
+                )
+                for need in workspace.matrix.needs_of(library)
+            },
         )
         directory = f".devcontainer/{container.name}"
         banner = ConsumerRequest(request.consumer, (cell.id,), is_local=True).banner

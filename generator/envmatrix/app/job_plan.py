@@ -39,7 +39,7 @@ from envmatrix.results.location import Location
 from envmatrix.vcs.tree_identity import tree_identity
 
 # Steps that compile, of runs that do something else afterwards.
-_COMPILING = ("configure", "compile")
+_COMPILING = ("configure", "compile", "install")
 # The kinds of jobs by the verbs of recorded runs.
 _KINDS: Mapping[str, Kind] = {str(verb): kind for kind, verb in VERB_OF.items()}
 
@@ -71,7 +71,8 @@ def plan_jobs(
     resources; images are built on this one. A cluster `assigns_gpus` to each job."""
     is_analysis = selection.verb == "analyse"
     libraries = _libraries(workspace, selection)
-    require_directories(workspace.root, libraries)
+    every_library = workspace.matrix.with_needs(libraries)
+    require_directories(workspace.root, every_library)
     libraries_of = dict(_libraries_of_cells(workspace, selection, libraries, console))
     images, left_out = {}, []
     for cell in libraries_of:
@@ -91,13 +92,14 @@ def plan_jobs(
         processors(),
         assigns_gpus,
     )
-    declared = {library.declared_name: library for library in libraries}
+    declared = {library.declared_name: library for library in every_library}
     sources = {name: source_identity(workspace, library) for name, library in declared.items()}
     runs = (
         _with_machines(run, workspace.matrix, selection)
         for run in _runs(workspace, images, libraries_of, sources)
     )
-    return JobPlan(job_graph(runs, basis, selection.verb), machine, left_out, sources)
+    graph = job_graph(runs, basis, selection.verb)
+    return JobPlan(graph, machine, left_out, sources, is_analysis)
 
 
 def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> CellRun:
@@ -243,20 +245,31 @@ def _runs(
 ) -> Iterator[CellRun]:
     """Yield the libraries of each cell, whose `images` are those to compile and to run in, with
     the identities of their `sources`."""
-    host = host_arch()
+    host, matrix = host_arch(), workspace.matrix
     for cell, (compiler, *others) in images.items():
         runtime = next(iter(others), None)
         is_emulated = runtime is not None and runtime.arch != host
         arches = sorted({image.arch for image in images[cell]})
         wheels_of: dict[str, tuple[str, ...]] = {}
-        for library in libraries_of[cell]:
+        runs: dict[str, CellRun] = {}
+        for library in matrix.with_needs(libraries_of[cell]):
             name = library.declared_name
             if name not in wheels_of:
                 wheels_of[name] = tuple(_wheels(workspace, library, cell, arches))
             source, is_complete = sources[name], TARGETS[cell.arch].sdk is None
-            yield CellRun(
-                library, cell, compiler, runtime, source, wheels_of[name], is_emulated, is_complete
+            runs[library.name] = CellRun(
+                library,
+                cell,
+                compiler,
+                runtime,
+                source,
+                wheels_of[name],
+                is_emulated,
+                is_complete,
+                needs=tuple(runs[need.name] for need in matrix.needs_of(library)),
+                is_installed=name in matrix.installed,
             )
+        yield from (runs[library.name] for library in libraries_of[cell])
 
 
 def source_identity(workspace: Workspace, library: Library) -> str:

@@ -11,11 +11,13 @@ from envmatrix.jobs.expansion import JobPlan
 from envmatrix.jobs.model import Job, Verb
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.matrix.variants import SEPARATOR
 from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
 from envmatrix.results.records import Record
 from envmatrix.sessions.build_marks import is_marked
 from envmatrix.sessions.context import build_name, build_parent
+from envmatrix.sessions.installation import is_present
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,19 @@ class Reuse:
                 yield job.id
 
     def _compilations(self, goals: Iterable[str]) -> set[str]:
-        jobs = self.plan.graph.jobs
-        return {need for key in goals for need in jobs[key].needs if jobs[need].kind == "compile"}
+        graph = self.plan.graph
+        every = ({*graph.needed_for([key])} - {key} for key in goals)
+        return {need for needs in every for need in needs if graph.jobs[need].kind == "compile"}
 
     def _is_compiled(self, job: Job) -> bool:
         name, cell, *_ = job.subject
-        compiler, *_ = job_images(self.workspace.matrix.by_id[cell], is_analysis=False)
+        matrix, is_analysis = self.workspace.matrix, self.plan.is_analysis
+        compiler, *_ = job_images(matrix.by_id[cell], is_analysis=is_analysis)
         parent = build_parent(self.workspace.root, cell, name)
-        return is_marked(parent, build_name(compiler, host_arch()), job.id)
+        directory = build_name(compiler, host_arch())
+        is_installed = name.partition(SEPARATOR)[0] in matrix.installed
+        is_marked_here = is_marked(parent, directory, job.id)
+        return is_marked_here and (not is_installed or is_present(parent, directory))
 
 
 def reused_result(record: Record) -> JobResult:

@@ -201,11 +201,12 @@ class JobRuns:
     def _images(self, graph: Graph, console: Console) -> Images:
         """Return the images that jobs need, and what to do so that they are there."""
         jobs = (job for job in graph.jobs.values() if len(job.subject) > 1)
-        cells = {(job.subject[1], job.kind == "analyse") for job in jobs}
         images = (
             image
-            for cell, is_analysis in sorted(cells)
-            for image in job_images(self.workspace.matrix.by_id[cell], is_analysis=is_analysis)
+            for cell in sorted({job.subject[1] for job in jobs})
+            for image in job_images(
+                self.workspace.matrix.by_id[cell], is_analysis=self.plan.is_analysis
+            )
         )
         required = [*dict.fromkeys(images)]
         return self.place.images(self.workspace, required, console) if required else Images({})

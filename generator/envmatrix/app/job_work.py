@@ -24,6 +24,7 @@ from envmatrix.app.places import Images, Place
 from envmatrix.app.steps import step_recorded
 from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
+from envmatrix.confined import Area
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import Cancelled, EnvmatrixError
@@ -44,6 +45,7 @@ from envmatrix.results.waivers import Waiver, load_waivers
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.installation import is_present, note_restored
 from envmatrix.sessions.outcomes import State
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard
@@ -123,7 +125,8 @@ class JobWork:
         lock = self._locked(job, console) if self.place.keeps_tasks else nullcontext()
         with lock, locked_build(session, session.libraries[0], "compile") as context:
             if job.id not in self.anew:
-                if is_marked(context.directory, context.build.name, job.id):
+                place = (context.directory, context.build.name)
+                if is_marked(*place, job.id) and (not context.prefix or is_present(*place)):
                     return JobResult("reused", message="compiled by another process meanwhile")
                 if self._restore(job, context, console):
                     return JobResult("reused", message="its outputs were fetched")
@@ -141,8 +144,14 @@ class JobWork:
         if self.outputs is None or result is None or not result.outputs:
             return False
         forget(context.directory, context.build.name)
+        areas, digests = _outputs_of(context), result.outputs.split()
+        if len(areas) != len(digests):
+            return False
         try:
-            restore_outputs(self.outputs, result.outputs, context.build)
+            for area, digest in zip(areas, digests, strict=True):
+                restore_outputs(self.outputs, digest, area)
+            if context.prefix:
+                note_restored(context)
         except EnvmatrixError as error:
             console.warn(f"{error.message}; it is compiled here")
             return False
@@ -151,9 +160,12 @@ class JobWork:
 
     def _keep(self, context: BuildContext, console: Console) -> str:
         """Keep the outputs of a compilation for others, where this user may; return their
-        digest."""
+        digests."""
+        if self.outputs is None:
+            return ""
         try:
-            return keep_outputs(self.outputs, context.build) if self.outputs else ""
+            digests = [keep_outputs(self.outputs, area) for area in _outputs_of(context)]
+            return " ".join(digests) if all(digests) else ""
         except (EnvmatrixError, OSError) as error:
             console.warn(f"the outputs are not kept for others: {error}")
             return ""
@@ -233,13 +245,15 @@ class JobWork:
     def _compilation(self, job: Job) -> str:
         """Return the id of the compilation whose outputs a job needs."""
         jobs = self.plan.graph.jobs
-        return next(need for need in jobs[job.id].needs if jobs[need].kind == "compile")
+        needs = (jobs[need] for need in jobs[job.id].needs)
+        of_library = ("compile", job.subject[:2])
+        return next(need.id for need in needs if (need.kind, need.subject) == of_library)
 
     def _session(self, job: Job, console: Console) -> CellSession:
         """Return the session of a job, with the resources that it may take."""
         name, cell_id, *_ = job.subject
         cell = self.workspace.matrix.by_id[cell_id]
-        is_analysis = job.kind == "analyse"
+        is_analysis = self.plan.is_analysis
         compiler, *others = job_images(cell, is_analysis=is_analysis)
         machine = self.plan.machine
         takes = job.resources.at_most(machine)
@@ -330,6 +344,11 @@ class _JobRun:
     def result(self) -> JobResult:
         message = "" if self.is_reusable else _CHANGED
         return JobResult(_STATES[self.recorder.state], message=message, counts=self.counts)
+
+
+def _outputs_of(context: BuildContext) -> Sequence[Area]:
+    """Return what a compilation leaves for jobs that need it."""
+    return (context.build, *([context.installed] if context.prefix else []))
 
 
 def _ended_by_itself(recorder: Recorder) -> bool:

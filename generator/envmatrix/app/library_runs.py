@@ -8,12 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from envmatrix.app.cell_session import CellSession
+from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.places import Place
 from envmatrix.app.requirements import unmet
 from envmatrix.app.workspace import Workspace
@@ -36,7 +37,14 @@ from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
-from envmatrix.sessions.context import BuildContext, jobs_for
+from envmatrix.sessions.compilation import is_installed
+from envmatrix.sessions.context import (
+    BuildContext,
+    build_name,
+    build_parent,
+    jobs_for,
+    prefix_directory,
+)
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner, clear_privileges
 from envmatrix.vcs import git
@@ -79,9 +87,12 @@ def run_each_library(
     a single one is raised."""
     failures: list[EnvmatrixError] = []
     skipped: list[Skipped] = []
-    parts = [(library, part) for library in session.libraries for part in parts_of(library)]
+    needs = Needs(session)
+    libraries = needs.ordered(session.libraries)
+    parts = [(library, part) for library in libraries for part in parts_of(library)]
     for library, part in parts:
         try:
+            needs.install_for(library)
             with (
                 locked_build(session, library, verb) as context,
                 recorded_run(session, context, verb, part) as (runner, recorder),
@@ -104,6 +115,42 @@ def run_each_library(
     for reason in skipped:
         session.console.say(f"skipped: {reason.message}")
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the libraries of a session need; `failed` are those of it that cannot be installed."""
+
+    session: CellSession
+    failed: set[str] = field(default_factory=set)
+
+    def ordered(self, libraries: Sequence[Library]) -> Sequence[Library]:
+        """Return libraries, each after those of them that it needs."""
+        names = {library.name for library in libraries}
+        every = self.session.workspace.matrix.with_needs(libraries)
+        return [library for library in every if library.name in names]
+
+    def install_for(self, library: Library) -> None:
+        """Compile and install what a library needs, as far as it is not installed as it would
+        be."""
+        for need in self.session.workspace.matrix.needs_of(library):
+            if need.name in self.failed:
+                message = f"`{library.name}` is left out: `{need.name}`, which it needs, failed"
+                raise EnvmatrixError(message)
+            try:
+                self._install(need)
+            except EnvmatrixError:
+                self.failed.add(need.name)
+                raise
+
+    def _install(self, need: Library) -> None:
+        with locked_build(self.session, need, "compile") as context:
+            state = source_state(context)
+            if is_installed(context, state):
+                return
+            with recorded_run(self.session, context, "compile") as (runner, recorder):
+                for _ in compile_recorded(runner, recorder, state):
+                    pass
 
 
 def skip(reason: str) -> int:
@@ -174,7 +221,7 @@ def recorded_run(
 
 def build_context(session: CellSession, library: Library) -> BuildContext:
     """Fetch the source and the wheels of a library; return the inputs of its build."""
-    root, cell = session.workspace.root, session.cell
+    root, cell, matrix = session.workspace.root, session.cell, session.workspace.matrix
     source: Path = root / library.path
     requires: Mapping[str, Path] = {}
     if library.source is not None or library.requires:
@@ -198,12 +245,30 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         host_arch=host_arch(),
         cache=session.cache,
         requires=requires,
+        prefixes=_prefixes(session, library),
+        is_installed=library.declared_name in matrix.installed,
+        python=matrix.facts.os[cell.os].python,
         sdk=_sdk(TARGETS[cell.arch].sdk),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
         jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),
         memory=memory,
         processors=session.processors,
     )
+
+
+def _prefixes(session: CellSession, library: Library) -> Mapping[str, Path]:
+    """Return the directories in which what a library needs is installed."""
+    root, cell = session.workspace.root, session.cell.id
+    name = build_name(session.compiler, host_arch())
+    prefixes = {
+        need.declared_name: prefix_directory(build_parent(root, cell, need.name), name)
+        for need in session.workspace.matrix.needs_of(library)
+    }
+    for need, directory in prefixes.items():
+        if not directory.is_dir():
+            message = f"`{need}`, which `{library.name}` needs, is not installed for `{cell}`"
+            raise EnvmatrixError(message, hint=f"envmatrix run compile {cell} --library {need}")
+    return prefixes
 
 
 @contextmanager

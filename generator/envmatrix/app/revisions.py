@@ -20,6 +20,7 @@ from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import FLAVOURS, MATRIX, OVERLAYS
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.loading import load_matrix
+from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import is_for, select_in_any
 from envmatrix.plan.matrix_diff import Change, State, changes, library_change, source_change
 from envmatrix.records import dataclass
@@ -98,13 +99,23 @@ def pairs_since(
     """Yield every library in every selected cell, with the reason if changes affect it."""
     diff, matrix = compare_revision(workspace, since, console), workspace.matrix
     own_reasons = {
-        library.name: diff.library_reason(library) or _source_reason(library, diff)
+        library.name: diff.library_reason(library)
+        or _source_reason(library, diff)
+        or _needs_reason(library, diff, matrix)
         for library in matrix.variants
     }
     for cell, library in product(workspace.cells(patterns), matrix.variants):
         if is_for(library, cell, matrix):
             reason = diff.cell_reason(cell) or own_reasons[library.name]
             yield Affected(library.name, cell.id, reason)
+
+
+def _needs_reason(library: Library, diff: RevisionDiff, matrix: Matrix) -> str | None:
+    """Return why what a library needs is affected in every cell; None if it is not."""
+    for need in matrix.needs_of(library):
+        if reason := diff.library_reason(need) or _source_reason(need, diff):
+            return f"`{need.name}`, which it needs: {reason}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +179,8 @@ def select_tests(testing: Testing, diff: RevisionDiff) -> Selection:
     a locked source are compared between the lock at the revision and the lock now."""
     context, files = testing.runner.context, diff.files
     reason = diff.reason_for(context.library, context.cell)
+    if diff.states is not None:
+        reason = reason or _needs_reason(context.library, diff, diff.states[1].matrix)
     if reason or diff.states is None:
         return Selection(None, str(reason))
     if context.library.source is not None:

@@ -34,7 +34,7 @@ def find_libraries(
     if not libraries:
         every = ", ".join(f"`{library.name}`" for library in named)
         raise ConfigurationError(f"no library is for `{cell.id}`", hint=f"matrix.yaml has {every}")
-    require_directories(workspace.root, libraries)
+    require_directories(workspace.root, matrix.with_needs(libraries))
     return cell, libraries
 
 

@@ -33,6 +33,7 @@ __all__ = ["LARGEST", "Area", "Directory", "Entry", "File", "Missing", "Refused"
 # Of a file that is read as a whole, in bytes.
 LARGEST = 64 << 20
 
+_TIMELESS = Form(has_times=False)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -54,6 +55,12 @@ class Area:
     def display_path(self, name: str) -> str:
         """Return the path of an entry, for messages."""
         return os.path.relpath(self._path / name)
+
+    def replace_by(self, other: Area) -> None:
+        """Have the directory of another area of the same parent in place of this one."""
+        with self.opened() as directory:
+            directory.clear()
+        other._path.rename(self._path)
 
     def __str__(self) -> str:
         """Return the path, for messages and mounts; never for opening anything below it."""
@@ -172,6 +179,14 @@ class Directory:
             nanoseconds = round(modified * 10**6) * 1000
             os.utime(file.fileno(), ns=(nanoseconds, nanoseconds))
 
+    @property
+    def identity(self) -> str:
+        """A hash of the names, modes, links and contents of everything in the directory."""
+        digest = _Digest()
+        with entries.name_in_errors("."):
+            pack(self._descriptor, digest, _TIMELESS)  # type: ignore[arg-type]
+        return digest.hash.hexdigest()
+
     def pack(self, file: IO[bytes], form: Form = PLAIN) -> None:
         """Write a tar of everything in the directory, the same for the same content and times."""
         with entries.name_in_errors("."):
@@ -242,3 +257,18 @@ class Directory:
                 if replaces:
                     entries.remove(descriptor, last)
                 yield descriptor, last
+
+
+class _Digest:
+    """A file of which only the hash is kept."""
+
+    def __init__(self) -> None:
+        self.hash, self._size = hashlib.sha256(), 0
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size

@@ -20,12 +20,13 @@ _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 class Form:
     """How entries are packed: `owner` is the id of the user and the group, `prefix` comes before
     each name, and `only` is the name of the only entry, if one is wanted. Entries of the top that
-    are `left_out` are not packed."""
+    are `left_out` are not packed, nor times unless it `has_times`."""
 
     owner: int = 0
     prefix: str = ""
     only: str | None = None
     left_out: tuple[str, ...] = ()
+    has_times: bool = True
 
 
 PLAIN = Form()
@@ -44,6 +45,8 @@ def pack(top: int, file: IO[bytes], form: Form = PLAIN) -> None:
             name = os.path.basename(header.name)  # noqa: PTH119 -- no path
             header.name = f"{form.prefix}{header.name}"
             header.uid = header.gid = form.owner
+            if not form.has_times:
+                header.pax_headers = {}
             if not header.isreg():
                 archive.addfile(header)
                 continue

@@ -246,7 +246,7 @@ _ROWS = (
         emulator="/usr/lib/wine/wine64",
         cmake=(
             "set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)",
-            "set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32)",
+            "set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32 /prefix)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)",
@@ -284,7 +284,7 @@ _ROWS = (
         cmake=(
             "set(CMAKE_C_COMPILER_TARGET gcc_ntoaarch64le)",
             "set(CMAKE_CXX_COMPILER_TARGET gcc_ntoaarch64le)",
-            "set(CMAKE_FIND_ROOT_PATH /opt/qnx/target/qnx7/aarch64le /opt/qnx/target/qnx7)",
+            "set(CMAKE_FIND_ROOT_PATH /opt/qnx/target/qnx7/aarch64le /opt/qnx/target/qnx7 /prefix)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)",
@@ -317,7 +317,7 @@ _ROWS = (
             "file(GLOB toolchain /opt/drive/toolchains/aarch64--glibc--*/bin)",
             "set(CMAKE_C_COMPILER ${toolchain}/aarch64-buildroot-linux-gnu-gcc)",
             "set(CMAKE_CXX_COMPILER ${toolchain}/aarch64-buildroot-linux-gnu-g++)",
-            f"set(CMAKE_FIND_ROOT_PATH {_DRIVE})",
+            f"set(CMAKE_FIND_ROOT_PATH {_DRIVE} /prefix)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)",
             "set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)",

@@ -50,9 +50,10 @@ _ANY: Machines = (None,)
 class CellRun:
     """A library in a cell: the images to compile and to run it in, the identity of its `source`,
     and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
-    all inputs if `is_complete`: a licensed SDK, for example, has no identity. Its tests run on
-    each of the machines `tested_on`, its benchmark on those of `measured_on`, and its `steps` each
-    on those beside it."""
+    all inputs if `is_complete`: a licensed SDK, for example, has no identity. `needs` are the
+    libraries that it needs in the cell, each after its own needs; `is_installed` if others need it.
+    Its tests run on each of the machines `tested_on`, its benchmark on those of `measured_on`, and
+    its `steps` each on those beside it."""
 
     library: Library
     cell: Cell
@@ -65,6 +66,8 @@ class CellRun:
     tested_on: Machines = _ANY
     measured_on: Machines = _ANY
     steps: tuple[tuple[LibraryStep, Machines], ...] = ()
+    needs: tuple[CellRun, ...] = ()
+    is_installed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,15 @@ class Basis:
 @dataclass(frozen=True, slots=True)
 class JobPlan:
     """The jobs, the machine that they are planned for, the cells that it cannot compile for, with
-    the reason, and the identities of the sources by library. `unmet` has the reasons, by job, for
-    which the machine does not have what jobs require."""
+    the reason, and the identities of the sources by library. All of them are in images for analysis
+    if it `is_analysis`. `unmet` has the reasons, by job, for which the machine does not have what
+    jobs require."""
 
     graph: Graph
     machine: Resources
     left_out: Sequence[tuple[Cell, str]]
     sources: Mapping[str, str]
+    is_analysis: bool = False
     unmet: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,8 +135,9 @@ def _medians(durations: Durations) -> Mapping[tuple[str, ...], float]:
 
 @dataclass(frozen=True, slots=True)
 class _Expansion:
-    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources` and `texts` are
-    those that others share, and `fetching` is what it takes to fetch files or a source."""
+    """Makes the jobs of libraries in cells; `images`, `sets`, `bases`, `sources`, `needed` and
+    `texts` are those that others share, and `fetching` is what it takes to fetch files or a
+    source."""
 
     basis: Basis
     medians: Mapping[tuple[str, ...], float]
@@ -140,6 +146,7 @@ class _Expansion:
     sets: dict[str, Job] = field(default_factory=dict)
     bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
+    needed: dict[tuple[str, str], Job] = field(default_factory=dict)
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -149,7 +156,9 @@ class _Expansion:
         return (job for row in rows for job in row.values())
 
     def compilation(self, run: CellRun) -> Iterator[Job]:
-        """Yield the job that compiles a library in a cell, without those that cells share."""
+        """Yield the jobs that compile a library in a cell and what it needs, without those that
+        cells share."""
+        yield from self._needed(run)
         yield self._building(run, "compile")
 
     def tests_and_steps(self, run: CellRun) -> Iterator[Job]:
@@ -157,12 +166,20 @@ class _Expansion:
         yield from self.tests(run)
         yield from self.steps(run)
 
+    def _needed(self, run: CellRun) -> Sequence[Job]:
+        """Return the compilations of what a library needs; each is made once."""
+        for need in run.needs:
+            key = (need.library.name, need.cell.id)
+            if key not in self.needed:
+                self.needed[key] = self._building(need, "compile")
+        return [self.needed[need.library.name, need.cell.id] for need in run.needs]
+
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
         library = run.library
         _, test_text = self._texts(library)
-        compilation = self._building(run, "compile")
-        yield compilation
+        compilation, needed = self._building(run, "compile"), self._needed(run)
+        yield from (*needed, compilation)
         if not library.tests or not run.runtime:
             return
         runtime = self._image(run.runtime, run.cell)
@@ -175,7 +192,7 @@ class _Expansion:
                     content_hash("test", compilation.id, runtime.id, test_text, of_gpu, *shard),
                     "test",
                     subject,
-                    (compilation.id, runtime.id),
+                    _ids((compilation, runtime, *needed)),
                     self._with_gpus(takes, machine),
                     self._seconds("test", *subject[: len(subject) - len(shard)])
                     / self.basis.shards,
@@ -196,7 +213,8 @@ class _Expansion:
         image = run.compiler if step.image == "devel" else run.runtime
         if image is None:
             return
-        image_job = self._image(image, run.cell)
+        image_job, needed = self._image(image, run.cell), self._needed(run)
+        yield from needed
         if step.after == "compile":
             base = self._building(run, "compile")
             yield base
@@ -204,7 +222,7 @@ class _Expansion:
         else:
             base = self._source(run)
             own = (self.basis.version, run.cell.id, build_text, *run.wheels)
-            inputs = (base.id, image_job.id, *own)
+            inputs = (base.id, image_job.id, *own, *(job.id for job in needed))
         text = json.dumps(_identity(step), sort_keys=True)
         takes = _testing(self.basis.machine, is_emulated=image.arch != run.compiler.arch)
         subject = (library.name, run.cell.id, step.name, *_words(machine))
@@ -212,7 +230,7 @@ class _Expansion:
             content_hash("step", text, _place(machine), *inputs),
             "step",
             subject,
-            _ids([base, image_job]),
+            _ids([base, image_job, *needed]),
             self._with_gpus(takes, machine) if machine else takes._replace(gpus=0),
             self._seconds("step", *subject),
             ("envmatrix", "run", "step", step.name, run.cell.id, "--library", library.name),
@@ -232,16 +250,16 @@ class _Expansion:
         if run.library.benchmark is None or run.runtime is None:
             return
         subject = (run.library.name, run.cell.id)
-        compilation = self._building(run, "compile")
+        compilation, needed = self._building(run, "compile"), self._needed(run)
         runtime = self._image(run.runtime, run.cell)
-        yield compilation
+        yield from (*needed, compilation)
         for machine in run.measured_on:
             words = (*subject, *_words(machine))
             yield Job(
                 content_hash("measure", compilation.id, runtime.id, *_words(machine)),
                 "measure",
                 words,
-                (compilation.id, runtime.id),
+                _ids((compilation, runtime, *needed)),
                 self._with_gpus(_measuring(self.basis.machine), machine),
                 self._seconds("measure", *words),
                 _command("measure", words),
@@ -253,18 +271,21 @@ class _Expansion:
         """Yield the job that analyses a library in a cell, in its `compiler`."""
         _, test_text = self._texts(run.library)
         gpu = "on a GPU" if self.basis.machine.gpus else ""
+        yield from self._needed(run)
         yield self._building(run, "analyse", test_text, self.basis.baselines, gpu)
 
     def _building(self, run: CellRun, kind: Literal["compile", "analyse"], *inputs: str) -> Job:
         """Return the job that builds a source in an image, with these inputs beside."""
         subject, (text, _) = (run.library.name, run.cell.id), self._texts(run.library)
         compiler, source = self._image(run.compiler, run.cell), self._source(run)
+        needed = self._needed(run)
         own = (text, *run.library.sm_in(run.cell), compiler.id, source.id, *run.wheels)
+        own += (*(["installed"] if run.is_installed else []), *(job.id for job in needed))
         return Job(
             content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
             kind,
             subject,
-            (compiler.id, source.id),
+            _ids((compiler, source, *needed)),
             _compiling(run.library, self.basis.machine),
             self._seconds(kind, *subject),
             _command(kind, subject),
@@ -277,8 +298,12 @@ class _Expansion:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
             build["benchmark"] = library.benchmark and library.benchmark.program
             # What a compilation does not depend on. A library without variants has the identity of
-            # one that cannot have any.
+            # one that cannot have any, and likewise without needs and commands that install it.
             del build["variants"], build["steps"], build["variant"]["steps"]
+            if not library.needs:
+                del build["needs"]
+            if not library.build.install:
+                del build["build"]["install"]
             if library.variant == PLAIN:
                 del build["variant"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)

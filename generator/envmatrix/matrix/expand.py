@@ -19,6 +19,7 @@ from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
+from envmatrix.matrix.needs_checks import needs_problems
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.requirement_checks import requirement_problems, step_problems
 from envmatrix.matrix.selectors import resolve_selectors
@@ -40,6 +41,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     variant_problems,
     step_problems,
     requirement_problems,
+    needs_problems,
     checks.sm_problems,
     checks.omission_problems,
     checks.tier_problems,

@@ -99,8 +99,9 @@ _COMMANDS = "`build.commands` are what the system `script` runs"
 @dataclass(frozen=True, slots=True)
 class LibraryBuild:
     """The build of a library. `options` and `targets` are the build system's own; `commands` those
-    of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
-    `timeout` in seconds. A `source_tree` that is `copied` may be written to."""
+    of a script; `install` are commands that install it, instead of the build system's own.
+    `requires` are wheels to build with. `job_memory` is what one job may take, in MB, `timeout` in
+    seconds. A `source_tree` that is `copied` may be written to."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -125,6 +126,7 @@ class LibraryBuild:
     options: tuple[Text, ...] = ()
     targets: tuple[Text, ...] = ()
     commands: tuple[Text, ...] = ()
+    install: tuple[Text, ...] = ()
     requires: tuple[Text, ...] = ()
     environment: Mapping[Variable, Value] = field(default_factory=dict)
     job_memory: Count = 2000
@@ -220,7 +222,7 @@ _NO_TESTS = Shorthand(
 )
 
 # Keys of `build` and `test` whose texts are each passed to programs as one argument.
-TEXTS = ("options", "targets", "commands", "run")
+TEXTS = ("options", "targets", "commands", "install", "run")
 
 # Frameworks whose tests are programs that the build makes.
 OF_PROGRAMS = ("googletest", "catch2")
@@ -235,12 +237,13 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library. `path` is within `source`, or without one within the repository; `steps` run
-    beside its tests; `cells` are globs of those that it is for, all without any. `sm: own` says
-    that it is meant to have code for other GPUs than the matrix asks for; `trust` is a group of
-    libraries that share no objects with others; `shm` is how much memory its processes may share,
-    in MB; `owner` is who cares for its failures; `position` is where a file says its `path`. A
-    variant is a library as well: it has no `variants`, and its settings are its `variant`."""
+    """A library. `path` is within `source`, or without one within the repository; `needs` are other
+    libraries that it is built with; `steps` run beside its tests; `cells` are globs of those that
+    it is for, all without any. `sm: own` says that it is meant to have code for other GPUs than the
+    matrix asks for; `trust` is a group of libraries that share no objects with others; `shm` is how
+    much memory its processes may share, in MB; `owner` is who cares for its failures; `position` is
+    where a file says its `path`. A variant is a library as well: it has no `variants`, and its
+    settings are its `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -270,6 +273,7 @@ class Library:
     steps: Mapping[Name, LibraryStep] = field(default_factory=dict)
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
+    needs: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
     variants: Variants = NO_VARIANTS
     cuda: Literal["toolkit", "none"] = "toolkit"

@@ -13,6 +13,7 @@ from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
 from envmatrix.matrix.library import Library, words_without
+from envmatrix.matrix.needs import all_needs, installed
 from envmatrix.matrix.scalars import (
     Arch,
     Compiler,
@@ -253,6 +254,25 @@ class Matrix:
         """The libraries by their keys in matrix.yaml."""
         return {library.name: library for library in self.libraries}
 
+    @cached_property
+    def installed(self) -> frozenset[str]:
+        """The keys of the libraries that are installed after they are compiled."""
+        return installed(self.declared)
+
+    @cached_property
+    def _needs(self) -> Mapping[str, tuple[Library, ...]]:
+        return {library.name: all_needs(library, self.declared) for library in self.variants}
+
+    def needs_of(self, library: Library) -> tuple[Library, ...]:
+        """Return the libraries that a library or variant needs, directly or not, each after its own
+        needs."""
+        return self._needs.get(library.name, ())
+
+    def with_needs(self, libraries: Iterable[Library]) -> tuple[Library, ...]:
+        """Return libraries and all that they need, each once and after its own needs."""
+        rows = (each for library in libraries for each in (*self.needs_of(library), library))
+        return tuple({library.name: library for library in rows}.values())
+
     def runs_in(self, tier: str, library: Library) -> bool:
         """Return whether a variant of a library runs in a tier."""
         variants = self.declared[library.declared_name].variants
@@ -308,8 +328,9 @@ class Matrix:
         return self._components(cell.cuda, flavour, self.libraries)
 
     def borrowed_components(self, cell: Cell, library: Library) -> frozenset[str]:
-        """Return the components of the devel image that only other libraries asked for."""
-        own = self._components(cell.cuda, "devel", (library,))
+        """Return the components of the devel image that only other libraries asked for, of which
+        it needs none."""
+        own = self._components(cell.cuda, "devel", (library, *self.needs_of(library)))
         every = self._components(cell.cuda, "devel", self.libraries)
         return frozenset(every) - frozenset(own)
 

@@ -248,9 +248,20 @@ def explain_libraries(
 ) -> tuple[LibraryExplanation, ...]:
     """Return for each library of names or globs why each cell has it or not."""
     return tuple(
-        LibraryExplanation(library, cell, tuple(library_verdicts(library, cell, matrix)))
+        LibraryExplanation(
+            library,
+            cell,
+            (*library_verdicts(library, cell, matrix), *_needs_verdict(library, matrix)),
+        )
         for library, cell in product(select_libraries(matrix, names), cells)
     )
+
+
+def _needs_verdict(library: Library, matrix: Matrix) -> Iterator[Verdict]:
+    """Yield what a library needs: in each of its cells there is all of it."""
+    if needed := matrix.needs_of(library):
+        explanation = f"compiled after {', '.join(f'`{each.name}`' for each in needed)}"
+        yield Verdict("needs", passed=True, explanation=explanation, ref=files.MATRIX)
 
 
 def _trace(matrix: Matrix, cell: Candidate) -> tuple[Verdict, ...]:

@@ -16,7 +16,16 @@ _Contents = TypeVar("_Contents")
 
 # Keys of a library that can be left out when they are invalid, and the depths of locations to leave
 # out. A library cannot do without its source.
-_PARTS = {"build", "test", "benchmark", "artifacts", "components", "variants", "steps"}
+_PARTS = {
+    "build",
+    "test",
+    "benchmark",
+    "artifacts",
+    "components",
+    "needs",
+    "variants",
+    "steps",
+}
 _LIBRARY_PART, _DEEPEST_PART = 3, 4
 
 

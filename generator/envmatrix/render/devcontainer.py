@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from envmatrix.lock.images_lock import PublishedIndex
@@ -92,7 +93,8 @@ def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mappin
 class LocalContainer:
     """A container for a library in a cell. `directory` is that of the library in the cell, `path`
     that of its source, in the repository, if it is there, and `tree` where builds have the source;
-    `configure` are the arguments of CMake, if that builds it."""
+    `configure` are the arguments of CMake, if that builds it; `prefixes` are the directories in
+    which what it needs is installed, by their places in containers."""
 
     cell: str
     library: str
@@ -100,6 +102,7 @@ class LocalContainer:
     path: str | None
     tree: str
     configure: Sequence[str] = ()
+    prefixes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -115,10 +118,11 @@ def local_devcontainer(
     envmatrix builds the image and writes what the container is made from before that is created.
     """
     prepared = f"{_FOLDER}/{local.directory}/{DIRECTORY}"
+    sources = {target: f"{prepared}/{name}" for target, name in LINKS.items()}
+    sources |= {target: f"{_FOLDER}/{place}" for target, place in local.prefixes.items()}
     mounts = (
-        f"type=bind,source={prepared}/{name},target={target}"
-        + ("" if target in _WRITABLE else ",readonly")
-        for target, name in LINKS.items()
+        f"type=bind,source={source},target={target}" + ("" if target in _WRITABLE else ",readonly")
+        for target, source in sources.items()
     )
     program = ["envmatrix", "exec", local.cell, "--library", local.library, "--dev", "--", "true"]
     context = f"../../{local.directory}/{DIRECTORY}"

@@ -28,14 +28,16 @@ _SUFFIX = ".jsonl"
 # Lines of `sha256sum`, and the files that have them and their signature.
 _SUM = re.compile(rf"([0-9a-f]{{64}}) [ *](?:\./)?([0-9a-f]{{2}}/[0-9a-f]{{64}}{_SUFFIX})")
 _SUMS, _SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
-# The first line: the id of the job, and the digest of its outputs, if they are kept.
-_HEAD = re.compile(r'\["([0-9a-f]{64})", "((?:sha256:[0-9a-f]{64})?)"\]')
+# The first line: the id of the job, and the digests of its outputs, if they are kept: of the build
+# directory, and of what is installed.
+_DIGEST = "sha256:[0-9a-f]{64}"
+_HEAD = re.compile(rf'\["([0-9a-f]{{64}})", "((?:{_DIGEST}(?: {_DIGEST})?)?)"\]')
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The record of a run that did a job, and the digest of its `outputs`, empty if they were not
-    kept."""
+    """The record of a run that did a job, and the digests of its `outputs` with spaces between
+    them, empty if they were not kept."""
 
     record: Record
     outputs: str
@@ -125,7 +127,7 @@ class JobRecords:
             for file in directory.glob(f"*/*{_SUFFIX}"):
                 head = _content(file).partition(b"\n")[0].decode("utf-8", "replace")
                 if (match := _HEAD.fullmatch(head)) and match[2]:
-                    yield match[2]
+                    yield from match[2].split()
 
     def lock(self, job: Job, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Lock a job against other processes of this user's."""

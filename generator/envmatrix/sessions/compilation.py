@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 from envmatrix.confined import Directory, Refused
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import readable_text, write_whole
-from envmatrix.sessions import compile_commands, tasks
+from envmatrix.sessions import compile_commands, installation, tasks
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
-from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.context import BuildContext, installation_record
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product, find_products, kinds_of_entries, no_product
@@ -33,6 +34,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
     the `source`, the empty one being none."""
     context = runner.context
     directory, name = context.directory, context.build.name
+    inputs = made_of(context)
     is_configured = bool(source) and is_marked(
         directory, name, _configuration(context, source), "configured"
     )
@@ -53,7 +55,19 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         from envmatrix.sessions import cuda_usage
 
         cuda_usage.check_components(context)
-    return _products(context)
+    products = _products(context)
+    if context.prefix:
+        installation.install(runner, _installed_inputs(inputs, source))
+    return products
+
+
+def is_installed(context: BuildContext, source: str) -> bool:
+    """Return whether a library is installed as it is with this state of its source."""
+    return installation.is_installed_from(context, _installed_inputs(made_of(context), source))
+
+
+def _installed_inputs(inputs: str, source: str) -> str:
+    return f"{inputs}{source}"
 
 
 def _configuration(context: BuildContext, source: str) -> str:
@@ -82,20 +96,34 @@ def clear_outdated(context: BuildContext, console: Console) -> None:
     """Clear the build directory where it was made of another image, source or options, but not of
     other files of the repository itself. Build systems compare times, which do not show that a
     compiler or source was exchanged."""
-    library, record_file = context.library, context.directory / f"{context.build.name}.made-of"
-    source = context.source.name if library.source else ""
-    requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
-    launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
-    sm, instrumentation = library.sm_in(context.cell), context.instrumentation
-    inputs = (source, *requires, library.build, sm, instrumentation, launcher)
+    record_file = context.directory / f"{context.build.name}.made-of"
     forget(context.directory, context.build.name)
-    text = "".join(f"{line}\n" for line in (context.names[context.compiler], *inputs))
+    text = made_of(context)
     with context.build.opened() as build:
         if readable_text(record_file) != text and not build.is_empty:
             console.say(f"clear    {context.build.name}: made of another image, source or options")
             record_file.unlink(missing_ok=True)
             build.clear()
     write_whole(record_file, text.encode())
+
+
+def made_of(context: BuildContext) -> str:
+    """Return what a build directory is made of, but for files of the repository itself."""
+    library = context.library
+    source = context.source.name if library.source else ""
+    requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
+    needs = [f"{name} {_identity(path)}" for name, path in sorted(context.prefixes.items())]
+    launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
+    sm, instrumentation = library.sm_in(context.cell), context.instrumentation
+    inputs = (source, *requires, library.build, sm, instrumentation, launcher)
+    others = (*needs, *([context.prefix] if context.prefix else []))
+    lines = (context.names[context.compiler], *inputs, *others)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _identity(prefix: Path) -> str:
+    """Return the hash of what is installed in a prefix."""
+    return readable_text(installation_record(prefix.parent, prefix.stem)).partition(" ")[2].strip()
 
 
 def _compile(runner: Runner, *, is_configured: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from envmatrix.confined import Refused
 from envmatrix.errors import EnvmatrixError
 from envmatrix.files import write_whole
-from envmatrix.sessions.context import BUILD, COPY, SOURCE, BuildContext
+from envmatrix.sessions.context import BUILD, COPY, PREFIX, SOURCE, BuildContext
 from envmatrix.sessions.outcomes import bounded
 
 FILE = "compile_commands.json"
@@ -35,6 +35,8 @@ def write_for_host(context: BuildContext) -> None:
             return
     build_path = str(context.directory.absolute() / context.build.name)
     places = {BUILD: build_path, SOURCE: str(context.source.absolute())}
+    for name, path in context.prefixes.items():
+        places[f"{PREFIX}/{name}"] = str(path.absolute())
     if context.copies_source:
         places[f"{BUILD}/{COPY}"] = places[SOURCE]
     write_whole(context.directory / FILE, for_host(text, places).encode())

@@ -25,11 +25,14 @@ from envmatrix.sessions.flags import host_flags, variant_flags
 SOURCE = "/src"
 BUILD = "/build"
 # The steps of compiling, whatever follows.
-COMPILING = ("configure", "compile")
+COMPILING = ("configure", "compile", "install")
 # Where wheels are that a library is built or tested with, and where its own copy of its source is,
 # if its build system writes among the sources.
 REQUIRES = "/requires"
 COPY = "source"
+# Where libraries that others need are installed, each in a directory of its name: they are there
+# in the containers of those as well, so that what they say of their place is true.
+PREFIX = "/prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ class BuildSystem(Protocol):
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Return the commands that configure and compile a library, in order."""
 
+    def installation(self, _context: BuildContext) -> Command | None:
+        """Return the command that installs a compiled library into its prefix, unless the library
+        has its own; None if there is none."""
+        return None
+
     def settings(self, library: Library) -> Settings:
         """Return the settings of a variant without its definitions: by default as flags, in
         variables."""
@@ -116,9 +124,12 @@ class BuildSystem(Protocol):
 class BuildContext:
     """A library in a cell on this machine: its build `system`, its directories, and the images that
     it is built and run in; `names` are their names in the engine. `source` is its tree, `requires`
-    the directories of wheels by Docker's name of the architecture. `cache` is the compiler cache
-    that images have, if any, and `caches` the directory of the caches of the library's trust group;
-    `shares_cache` if a gateway to the cache that machines share answers at `cache_socket`;
+    the directories of wheels by Docker's name of the architecture; `prefixes` are the directories
+    in which the libraries that it needs are installed, by their names, and `is_installed` is true
+    if it is installed itself; `python` is the release of the images' Python. `cache` is the
+    compiler cache that images have, if any, and `caches` the directory of the caches of the
+    library's trust group; `shares_cache` if a gateway to the cache that machines share answers at
+    `cache_socket`;
     `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
     components that images have for other libraries. `jobs` compilations run at once; `memory` is
     the limit of a container, in bytes, and `processors` as many as it keeps busy, where something
@@ -137,6 +148,9 @@ class BuildContext:
     host_arch: str
     cache: CompilerCache | None = None
     requires: Mapping[str, Path] = field(default_factory=dict)
+    prefixes: Mapping[str, Path] = field(default_factory=dict)
+    is_installed: bool = False
+    python: str | None = None
     sdk: Path | None = None
     borrowed: Collection[str] = ()
     instrumentation: Instrumentation = UNINSTRUMENTED
@@ -160,6 +174,23 @@ class BuildContext:
         """The build directory, one for each way to compile."""
         names = (build_name(self.compiler, self.host_arch), self.instrumentation.name, self.step)
         return Area(self.directory / "-".join(filter(None, names)))
+
+    @property
+    def prefix(self) -> str | None:
+        """The directory in the container that it is installed into, if it is installed: an
+        instrumented build is for its analyser alone."""
+        has_prefix = self.is_installed and not self.instrumentation.name
+        return f"{PREFIX}/{self.library.declared_name}" if has_prefix else None
+
+    @property
+    def installed(self) -> Area:
+        """The directory of what was installed last, which no container writes to."""
+        return installed_area(self.directory, self.build.name)
+
+    @property
+    def installing(self) -> Area:
+        """The directory that its containers install into."""
+        return Area(self.directory / f"{self.build.name}.installing")
 
     @property
     def history(self) -> Area:
@@ -244,6 +275,23 @@ def build_parent(root: Path, cell: str, library: str) -> Path:
 def build_name(compiler: Image, host_arch: str) -> str:
     """Return the name of the directory of what an image compiles on this machine."""
     return compiler.flavour if compiler.arch == host_arch else "emulated"
+
+
+def prefix_directory(parent: Path, name: str) -> Path:
+    """Return where a library is installed on this machine whose build directory has this parent
+    and name."""
+    return parent / f"{name}.prefix"
+
+
+def installed_area(parent: Path, name: str) -> Area:
+    """Return the same as an area: a container has written what is in it."""
+    return Area(prefix_directory(parent, name))
+
+
+def installation_record(parent: Path, name: str) -> Path:
+    """Return the file with the hashes of what an installed library was made of, and of what it
+    is."""
+    return parent / f"{name}.installed"
 
 
 def jobs_for(processors: int, memory: int | None, job_memory: int, requested: int | None) -> int:

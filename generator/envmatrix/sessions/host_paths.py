@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from envmatrix.records import dataclass
-from envmatrix.sessions.context import BUILD, COPY, SOURCE, BuildContext
+from envmatrix.sessions.context import BUILD, COPY, PREFIX, SOURCE, BuildContext
 
 _COPIED = f"{BUILD}/{COPY}"
 # A path, also relative to the build directory, and its line as nvcc has it: `/src/a.cu(12)`.
 _PATH = re.compile(
-    rf"(?<![\w./-])(?:\.\.(?=/src/))?(?P<root>{SOURCE}|{_COPIED}|{BUILD})(?P<path>/[^\s:()'\"<>,;`]+)"
+    rf"(?<![\w./-])(?:\.\.(?=/src/))?(?P<root>{SOURCE}|{_COPIED}|{BUILD}|{PREFIX}/[\w.-]+)"
+    rf"(?P<path>/[^\s:()'\"<>,;`]+)"
     r"(?:\((?P<line>\d+)\))?"
 )
 
@@ -29,7 +30,12 @@ class HostPaths:
         """Return the directories of a build. A copy of a source stands for the source."""
         source, copy = _relative(context.source), context.build.display_path(COPY)
         copied = source if context.copies_source else copy
-        return cls({SOURCE: source, _COPIED: copied, BUILD: context.build.display_path(".")})
+        needs = {
+            f"{PREFIX}/{name}": _relative(path.absolute())
+            for name, path in context.prefixes.items()
+        }
+        build = context.build.display_path(".")
+        return cls({SOURCE: source, _COPIED: copied, BUILD: build, **needs})
 
     def text(self, text: str) -> str:
         """Return a text with paths of this machine, and each line as `path:line`."""
@@ -39,7 +45,7 @@ class HostPaths:
         return tuple(map(self.text, texts))
 
     def _displayed(self, match: re.Match[str]) -> str:
-        root = self.roots[match["root"]]
+        root = self.roots.get(match["root"], match["root"])
         path = match["path"].removeprefix("/") if root == "." else f"{root}{match['path']}"
         return f"{path}:{match['line']}" if match["line"] else path
 

@@ -55,6 +55,8 @@ class Runner:
         Output goes to the log of the step, and to the screen with -v. A failure of the executor,
         not of the program, is retried once."""
         self.written.add(self.context.build)
+        if self.context.prefix:
+            self.written.add(self.context.installing)
         key = key_of(self.job, next(self.numbers), task)
         try:
             return self._run(key, task, steps)
@@ -82,8 +84,9 @@ class Runner:
     def failure(self, completed: CompletedTask) -> failures.StepFailed:
         """Return the failure of a task; what filled the disk is removed."""
         if completed.result.stopped == "disk":
-            with self.context.build.opened() as build:
-                build.clear()
+            for area in {self.context.build, *self.written}:
+                with area.opened() as directory:
+                    directory.clear()
         lines = completed.lines
         completed = replace(completed, lines=self.host_paths.texts(lines))
         if failure := failures.limit_reached(self.context, completed):

@@ -16,12 +16,14 @@ from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.records import dataclass
 from envmatrix.sessions.context import (
     BUILD,
+    PREFIX,
     REQUIRES,
     SOURCE,
     BuildContext,
     Command,
 )
 from envmatrix.sessions.flags import runtime_variables, without_nvcc_options
+from envmatrix.sessions.prefixes import build_variables, joined, python_variables, with_loader
 
 CCACHE = "/ccache"
 # The gateway to the compiler cache that machines share. The launcher looks for it.
@@ -118,7 +120,11 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
             mounts.append(Mount(context.cache_socket, CCACHE_SOCKET))
     if context.sdk:
         mounts.append(Mount(context.sdk, f"/opt/{context.target.sdk}"))
+    if context.prefix:
+        mounts.append(Mount(context.installing, context.prefix))
+        environment["PREFIX"] = context.prefix
     environment |= {**context.library.build.environment, **context.instrumentation.environment}
+    environment = {**joined(environment, build_variables(context))}
     if version_key(context.cell.cuda) >= _WITH_OBJECT_DIRECTORY:
         environment[_FLAGS] = _with_equal_objects(environment.get(_FLAGS, ""))
     if context.cell.cuda_compiler and "CUDAFLAGS" in environment:
@@ -130,8 +136,8 @@ def in_runtime(context: BuildContext, command: Sequence[str]) -> Task:
     """Return a task without compilers: it runs the tests or the benchmark of a library."""
     image, library = context.test_image, context.library
     assert image is not None  # noqa: S101 -- asked of what runs in a container alone
-    task, tests, variant = _task(context, image, command), library.tests, library.variant
-    requirement = context.requirement
+    task, tests = _task(context, image, with_loader(context, command)), library.tests
+    variant, requirement = library.variant, context.requirement
     is_without_compat = requirement is not None and requirement.compat == "off"
     environment = {
         **task.environment,
@@ -155,8 +161,9 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
             Mount(context.source, SOURCE, _NO_SOURCES if context.source == context.root else ()),
             Mount(context.build, BUILD),
             *([Mount(wheels, REQUIRES)] if wheels else []),
+            *(Mount(path, f"{PREFIX}/{name}") for name, path in context.prefixes.items()),
         ],
-        environment={"PYTHONPATH": REQUIRES} if wheels else {},
+        environment=joined({"PYTHONPATH": REQUIRES} if wheels else {}, python_variables(context)),
         directory=BUILD,
         limits=Limits(
             library.build.timeout, context.memory, FREE_DISK, shared_memory, context.processors

@@ -21,6 +21,7 @@ from envmatrix.sessions.frameworks.announcements import announcements
 from envmatrix.sessions.frameworks.base import REPORTS, Batch, Framework, Invocation, listed_names
 from envmatrix.sessions.host_paths import NO_PATHS, HostPaths
 from envmatrix.sessions.outcomes import TestOutcome
+from envmatrix.sessions.prefixes import joined, python_variables
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.sharding import Shard, select_shard
 from envmatrix.sessions.tasks import CompletedTask
@@ -330,7 +331,7 @@ class Testing:
         own = {**context.system.test_environment, **self.framework.environment}
         task = replace(
             task,
-            environment={**task.environment, **own},
+            environment=joined({**task.environment, **own}, python_variables(context)),
             directory=batch.directory,
             gpus=self.gpus,
             limits=replace(task.limits, seconds=self.tests.timeout),

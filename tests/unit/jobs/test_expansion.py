@@ -8,7 +8,7 @@ import pytest
 
 from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.jobs.execution import goals_of
-from envmatrix.jobs.expansion import Basis, CellRun, Durations, job_graph
+from envmatrix.jobs.expansion import Basis, CellRun, Durations, _Expansion, job_graph
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.jobs.schedule import estimate
 from envmatrix.matrix.library import (
@@ -387,6 +387,14 @@ def test_a_step_needs_the_compilation_or_the_source_alone() -> None:
     assert "test" not in kinds(jobs)
 
 
+def test_a_step_needs_what_its_library_needs() -> None:
+    run, low = with_steps(NVRTC, DOCS), replace(RUN, library=Library("low"), is_installed=True)
+    jobs = job_graph([replace(run, needs=(low,))], BASIS, "step")
+    for name in ("nvrtc", "docs"):
+        step = the("step", jobs, "ops", CELL.id, name)
+        assert f"compile low {CELL.id}" in needs_of(step, jobs)
+
+
 def test_tests_and_steps_are_the_goals_of_testing() -> None:
     jobs = graph(with_steps(NVRTC, DOCS))
     goals = {jobs.jobs[key].kind for key in goals_of(jobs, "test")}
@@ -421,3 +429,82 @@ def test_a_measurement_on_each_machine_is_one_of_its_own() -> None:
     run = replace(measured(RUN), measured_on=(H100, T4))
     jobs = [job for job in measurements(run).jobs.values() if job.kind == "measure"]
     assert [job.subject[2:] for job in jobs] == [("on-h100-2gpus",), ("on-t4",)]
+
+
+def with_needs() -> tuple[CellRun, CellRun, CellRun]:
+    """Return three libraries, of which each needs those before it."""
+    low = replace(RUN, library=Library("low"), is_installed=True)
+    middle = replace(RUN, library=Library("middle", needs=("low",)), needs=(low,))
+    middle = replace(middle, is_installed=True)
+    high = replace(RUN, library=Library("high", needs=("middle",)), needs=(low, middle))
+    return low, middle, high
+
+
+def test_a_library_is_compiled_after_all_that_it_needs() -> None:
+    jobs = graph(with_needs()[-1])
+    compiled = {f"compile {name} {CELL.id}" for name in ("low", "middle")}
+    assert needs_of(the("compile", jobs, "high"), jobs) == {
+        *compiled,
+        *(f"image {DEVEL}", "source high"),
+    }
+    assert needs_of(the("compile", jobs, "middle"), jobs) >= {f"compile low {CELL.id}"}
+    assert needs_of(the("compile", jobs, "low"), jobs) == {f"image {DEVEL}", "source low"}
+    kinds = [job.kind for job in jobs.jobs.values()]
+    assert (kinds.count("compile"), kinds.count("test"), kinds.count("source")) == (3, 1, 3)
+
+
+@pytest.mark.parametrize("verb", ["test", "perf"])
+def test_what_a_library_needs_is_there_when_it_runs(verb: Any) -> None:
+    high = with_needs()[-1]
+    high = replace(high, library=replace(high.library, benchmark=LibraryBenchmark("bench")))
+    jobs = job_graph([high], BASIS, verb)
+    (job,) = (job for job in jobs.jobs.values() if job.kind in ("test", "measure"))
+    assert needs_of(job, jobs) == {
+        *(f"compile {name} {CELL.id}" for name in ("high", "low", "middle")),
+        f"image {RUNTIME}",
+    }
+
+
+def test_analyses_need_compilations_in_their_own_image() -> None:
+    jobs = job_graph([with_needs()[-1]], BASIS, "analyse")
+    analysis = the("analyse", jobs)
+    assert f"compile middle {CELL.id}" in needs_of(analysis, jobs)
+
+
+def test_a_change_of_what_is_needed_changes_all_that_need_it() -> None:
+    low, middle, high = with_needs()
+    other = replace(low, source="other tree")
+    changed = replace(high, needs=(other, replace(middle, needs=(other,))))
+    before, after = graph(high), graph(changed)
+    for kind, name in (("compile", "low"), ("compile", "middle"), ("compile", "high")):
+        assert the(kind, before, name).id != the(kind, after, name).id
+    assert the("test", before, "high").id != the("test", after, "high").id
+    assert the("source", before, "high").id == the("source", after, "high").id
+
+
+def test_long_chains_are_expanded_in_no_time() -> None:
+    needs: tuple[CellRun, ...] = ()
+    for number in range(60):
+        needs += (replace(RUN, library=Library(f"l{number}"), needs=needs),)
+    jobs = graph(needs[-1]).jobs.values()
+    assert [job.kind for job in jobs].count("compile") == 60
+
+
+def test_only_a_library_that_is_needed_has_another_id() -> None:
+    alone = replace(RUN, library=Library("low"))
+    beside = graph(alone, replace(RUN, library=Library("other")))
+    assert the("compile", beside, "low").id == the("compile", graph(alone), "low").id
+    needed = graph(alone, replace(alone, is_installed=True))
+    ids = {job.id for job in needed.jobs.values() if job.kind == "compile"}
+    assert len(ids) == 2
+
+
+def test_ids_do_not_depend_on_keys_that_a_library_does_not_have() -> None:
+    assert "needs" not in _texts_of(Library("low"))
+    assert "install" not in _texts_of(Library("low"))
+    install = Library("low", build=LibraryBuild(install=("make install",)))
+    assert "make install" in _texts_of(install)
+
+
+def _texts_of(library: Library) -> str:
+    return _Expansion(BASIS, {}, Resources())._texts(library)[0]

@@ -32,6 +32,14 @@ def test_only_the_build_and_the_compiler_cache_are_writable_beside_the_workspace
     assert writable == ["target=/build", "target=/ccache"]
 
 
+def test_what_a_library_needs_is_mounted_where_builds_have_it() -> None:
+    local = replace(LOCAL, prefixes={"/prefix/fmt": "build/a/fmt/devel.prefix"})
+    source = "${localWorkspaceFolder}/build/a/fmt/devel.prefix"
+    assert container_of(local)["mounts"][-1] == (
+        f"type=bind,source={source},target=/prefix/fmt,readonly"
+    )
+
+
 def test_cmake_is_configured_as_in_builds_if_it_builds_the_library() -> None:
     settings = container_of()["customizations"]["vscode"]["settings"]
     assert settings["cmake.sourceDirectory"] == "/src"

@@ -58,6 +58,9 @@ class Cmake(BuildSystem):
             Command("compile", ["sh", "-euc", _COMPILE, "sh", str(context.jobs), *targets]),
         )
 
+    def installation(self, _context: BuildContext) -> Command:
+        return Command("install", ["cmake", "--install", BUILD])
+
     def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
         return [
             ("configure", shlex.join(["cmake", *_arguments(context)])),
@@ -70,6 +73,8 @@ def _arguments(context: BuildContext) -> Sequence[str]:
     """Return the arguments of a configuration."""
     # The flags of an analyser are all that counts.
     own = ["-DCMAKE_BUILD_TYPE="] if context.instrumentation.name else []
+    if context.prefix:
+        own.append(f"-DCMAKE_INSTALL_PREFIX={context.prefix}")
     return ["-S", context.tree, "-B", BUILD, *cmake_arguments(context.library), *own]
 
 

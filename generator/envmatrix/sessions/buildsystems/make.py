@@ -12,5 +12,15 @@ class Make(BuildSystem):
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
         build = context.library.build
-        argv = ["make", f"-j{context.jobs}", *build.options, *build.targets]
+        argv = [*_make(context), *build.options, *build.targets]
         return (Command("compile", argv, context.tree),)
+
+    def installation(self, context: BuildContext) -> Command:
+        argv = [*_make(context), *context.library.build.options, "install"]
+        return Command("install", argv, context.tree)
+
+
+def _make(context: BuildContext) -> Sequence[str]:
+    """Return the beginning of a command; files that it makes may name where they are installed."""
+    prefix = [f"PREFIX={context.prefix}", f"prefix={context.prefix}"] if context.prefix else []
+    return ["make", f"-j{context.jobs}", *prefix]

@@ -48,9 +48,13 @@ class Meson(BuildSystem):
     def commands(self, context: BuildContext) -> Sequence[Command]:
         build = context.library.build
         setup = _ACROSS if context.compiler.is_cross else _SET_UP
-        arguments = [BUILD, context.tree, "--buildtype=release", *build.options]
+        prefix = [f"--prefix={context.prefix}", "--libdir=lib"] if context.prefix else []
+        arguments = [BUILD, context.tree, "--buildtype=release", *prefix, *build.options]
         ninja = ["ninja", "-C", BUILD, f"-j{context.jobs}", *build.targets]
         return (
             Command("configure", ["sh", "-euc", setup, "meson", *arguments]),
             Command("compile", ninja),
         )
+
+    def installation(self, _context: BuildContext) -> Command:
+        return Command("install", ["meson", "install", "-C", BUILD, "--no-rebuild"])

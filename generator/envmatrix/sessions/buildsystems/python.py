@@ -22,13 +22,18 @@ _SITE = f"""
 unpacked=$1
 rm -rf {SITE}
 set -- wheels/*.whl
-[ ! -e "$1" ] || python3 -c "$unpacked" {SITE} "$@"
+[ ! -e "$1" ] || python3 -c "$unpacked" {SITE} '' "$@"
 """
-# Into their directory, as an installation has it. In the container: a wheel may be anything.
+# Into their directory, as an installation has it; with a prefix, also what is for other directories
+# of it. In the container: a wheel may be anything.
 _UNPACK = r"""
 import os, pathlib, shutil, sys, zipfile
-site, *wheels = sys.argv[1:]
+site, prefix, *wheels = sys.argv[1:]
 target = pathlib.Path(site)
+places = {"purelib": target, "platlib": target}
+if prefix:
+    root = pathlib.Path(prefix)
+    places |= {"data": root, "headers": root / "include", "scripts": root / "bin"}
 for wheel in wheels:
     try:
         if not os.path.isfile(wheel):
@@ -38,15 +43,18 @@ for wheel in wheels:
                 file = pathlib.Path(archive.extract(entry, target))
                 if entry.external_attr >> 16 & 0o111:
                     file.chmod(0o755)
-        for scheme in ("purelib", "platlib"):
+        for scheme, place in places.items():
             for directory in sorted(target.glob(f"*.data/{scheme}")):
-                shutil.copytree(directory, target, dirs_exist_ok=True)
+                shutil.copytree(directory, place, dirs_exist_ok=True)
     except Exception as error:
         sys.exit(f"error: {wheel} cannot be unpacked: {error}")
 """
 UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACK])
 # Variables with which Python finds unpacked wheels, and those that the library requires.
 PYTHON_PATH = {"PYTHONPATH": f"{BUILD}/{SITE}:{REQUIRES}"}
+
+# Where packages are installed, in a prefix.
+SITE_PACKAGES = "lib/python3/site-packages"
 
 # Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,
 # and a directory of a name that is not of chance, for what scikit-build-core compiles.
@@ -69,6 +77,12 @@ class Python(BuildSystem):
             "SKBUILD_CMAKE_BUILD_TYPE": variant.build_type or "",
         }
         return Settings(environment=joined(variant_flags(variant), cmake))
+
+    def installation(self, context: BuildContext) -> Command:
+        script = 'mkdir -p "$2"; exec python3 -c "$1" "$2" "$3" wheels/*.whl'
+        site = f"{context.prefix}/{SITE_PACKAGES}"
+        argv = ["sh", "-euc", script, "sh", _UNPACK, site, str(context.prefix)]
+        return Command("install", argv)
 
     def commands(self, context: BuildContext) -> Sequence[Command]:
         """Build a wheel with the project's own backend, from the packages in `requires`."""

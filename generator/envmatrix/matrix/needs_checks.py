@@ -1,0 +1,134 @@
+"""Checks of what libraries need of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from envmatrix.documents import Location
+from envmatrix.errors import NothingSelected, Problem
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.checks import Source, duplicate_problems
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.needs import variant_for
+from envmatrix.matrix.selection import library_verdicts
+from envmatrix.suggestions import did_you_mean
+from envmatrix.text import number_of
+
+# Build systems that have no command of their own to install.
+WITHOUT_INSTALLATION = ("bazel", "script")
+
+
+def needs_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    wrong = [*_name_problems(source, matrix)] or [*_cycle_problems(source, matrix)]
+    yield from wrong
+    yield from _installation_problems(source, matrix)
+    if wrong:
+        return
+    for library in matrix.libraries:
+        location = ("libraries", library.name, "needs")
+        yield from _conflicts(library, source, matrix, location)
+        for index, name in enumerate(library.needs):
+            if name in matrix.declared:
+                yield from _absences(library, name, source, matrix, (*location, index))
+
+
+def _name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    for library in matrix.libraries:
+        location = ("libraries", library.name, "needs")
+        yield from duplicate_problems(source, location, library.needs)
+        for index, name in enumerate(library.needs):
+            # A library with another problem is not in the matrix, and may be the one.
+            if name in matrix.declared or source.document.problems:
+                continue
+            others = [other for other in matrix.declared if other != library.name]
+            hint = did_you_mean(name, others) or _listed(others)
+            yield source.problem(f"there is no library `{name}`", (*location, index), hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"there are {', '.join(f'`{name}`' for name in names)}" if names else "there is no other"
+
+
+def _cycle_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield each cycle of libraries that need each other, at the first one of them."""
+    for library in matrix.libraries:
+        cycle = _cycle(library.name, matrix.declared)
+        if cycle and library.name == min(cycle):
+            path = " needs ".join(f"`{name}`" for name in (*cycle, library.name))
+            index = library.needs.index((*cycle, library.name)[1])
+            place = ("libraries", library.name, "needs", index)
+            hint = "take out one of them: a library is compiled after all that it needs"
+            yield source.problem(f"libraries need each other: {path}", place, hint)
+
+
+def _cycle(start: str, declared: Mapping[str, Library]) -> tuple[str, ...]:
+    """Return the shortest chain of needs from a library back to itself, empty if there is none."""
+    paths: list[tuple[str, ...]] = [(start,)]
+    visited = {start}
+    for path in paths:
+        for name in declared[path[-1]].needs if path[-1] in declared else ():
+            if name == start:
+                return path
+            if name not in visited:
+                visited.add(name)
+                paths.append((*path, name))
+    return ()
+
+
+def _installation_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
+    """Yield needed libraries that nothing installs."""
+    for needed in matrix.libraries:
+        users = [each.name for each in matrix.libraries if needed.name in each.needs]
+        system = needed.build.system
+        if users and system in WITHOUT_INSTALLATION and not needed.build.install:
+            message = f"`{users[0]}` needs `{needed.name}`, and system `{system}` installs nothing"
+            position = source.document.key_position("libraries", needed.name, "build")
+            hint = "give `install` in `build`: commands that install into the directory $PREFIX"
+            yield Problem(message, position, hint)
+
+
+def _conflicts(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield the first library of which a variant would get two variants."""
+    for variant in library.expanded:
+        names: dict[str, str] = {}
+        for need in matrix.needs_of(variant):
+            other = names.setdefault(need.declared_name, need.name)
+            if other != need.name:
+                message = f"`{variant.name}` would get both `{other}` and `{need.name}`"
+                hint = "give all libraries between them the same `variants`"
+                yield source.problem(message, location, hint)
+                return
+
+
+def _absences(
+    library: Library, name: str, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield a needed library that is not for all cells of the one that needs it."""
+    rows = [
+        (variant, need, cell, reason)
+        for variant in library.expanded
+        for need in [variant_for(variant.variant, matrix.declared[name])]
+        for cell in matrix.cells
+        if _refusal(variant, cell, matrix) is None
+        and (reason := _refusal(need, cell, matrix)) is not None
+    ]
+    if not rows:
+        return
+    variant, need, cell, reason = rows[0]
+    others = len({row[2] for row in rows}) - 1
+    more = f" and {number_of(others, 'more cell')}" if others else ""
+    message = f"`{variant.name}` needs `{need.name}`, which is not for `{cell.id}`{more}: {reason}"
+    hint = f"let `{need.name}` be for these cells as well, or `{variant.name}` for fewer"
+    yield source.problem(message, location, hint)
+
+
+def _refusal(library: Library, cell: Cell, matrix: Matrix) -> str | None:
+    """Return why a library is not for a cell; None if it is, or if its `cells` are wrong."""
+    try:
+        verdicts = library_verdicts(library, cell, matrix)
+        return next((row.explanation for row in verdicts if not row.passed), None)
+    except NothingSelected:
+        return None
