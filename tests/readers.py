@@ -538,7 +538,11 @@ def readers() -> Sequence[Reader]:
         ),
         Reader("code for GPUs", [BOTH], _opened(fatbins.device_code)),
         Reader("libraries of a program", [CUDA], _opened(binaries.linking)),
-        Reader("wheel", [wheel(requires=["nvidia-cuda-runtime; sys_platform == 'linux'"])], _wheel),
+        Reader(
+            "wheel to publish",
+            [wheel(requires=["nvidia-cuda-runtime; sys_platform == 'linux'"])],
+            _wheel,
+        ),
         Reader("ninja", [_GRAPH], _text(_graph)),
         Reader("compile commands", [_COMPILE_COMMANDS], _text(_compile_commands)),
         Reader("CTest", [CTEST.encode()], _text(_ctest)),

@@ -11,7 +11,7 @@ from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from envmatrix.errors import EnvmatrixError, Problem
+from envmatrix.errors import EnvmatrixError
 from envmatrix.facts.targets import MACHINES, Target
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import PLATFORMS, PublishableWheels, platform_minor
@@ -113,29 +113,31 @@ def check_published(wheel: WheelContents, settings: WheelSettings) -> None:
     )
 
 
-def _raise(wheel: WheelContents, problems: Sequence[Problem]) -> None:
-    if problems:
-        name = one_line(wheel.name)
-        named = [
-            replace(problem, message=f"`{name}` cannot be published: {problem.message}")
-            for problem in problems
-        ]
-        error = EnvmatrixError("; ".join(problem.message for problem in named))
-        error.problems = tuple(named)
-        raise error
+def _raise(wheel: WheelContents, errors: Sequence[EnvmatrixError]) -> None:
+    """Raise one error with all of some, if there are any."""
+    if errors:
+        prefix = f"`{one_line(wheel.name)}` cannot be published: "
+        raised = EnvmatrixError("; ".join(f"{prefix}{error.message}" for error in errors))
+        problems = (problem for error in errors for problem in error.problems)
+        raised.problems = tuple(
+            replace(problem, message=f"{prefix}{problem.message}") for problem in problems
+        )
+        raise raised
 
 
-def _foreign(wheel: WheelContents, settings: WheelSettings) -> Iterator[Problem]:
+def _foreign(wheel: WheelContents, settings: WheelSettings) -> Iterator[EnvmatrixError]:
     """Yield machine code that is not what the tags of a wheel say."""
     for code in wheel.code:
         path = one_line(code.path)
         if code.machine not in (None, settings.target.binary):
-            yield Problem(
+            yield EnvmatrixError(
                 f"`{path}` is for {code.machine}, the cell for {settings.target.binary}",
                 hint="a build for another machine left it, or the source has it",
             )
         elif complaint := _extension_complaint(code, wheel, settings):
-            yield Problem(f"`{path}` {complaint}", hint="the tags must be those of what it has")
+            yield EnvmatrixError(
+                f"`{path}` {complaint}", hint="the tags must be those of what it has"
+            )
 
 
 def _extension_complaint(
@@ -155,10 +157,10 @@ def _extension_complaint(
     return None if abis == {abi} else f"is for `{abi}`, the wheel is tagged {_join(abis)}"
 
 
-def _wrong_tags(wheel: WheelContents, settings: WheelSettings) -> Iterator[Problem]:
+def _wrong_tags(wheel: WheelContents, settings: WheelSettings) -> Iterator[EnvmatrixError]:
     hint = "the log of its repair tells what auditwheel did"
     if wheel.named != wheel.tags:
-        yield Problem("the tags in its name are not those in its `WHEEL`", hint=hint)
+        yield EnvmatrixError("the tags in its name are not those in its `WHEEL`", hint=hint)
     if not wheel.code:
         return
     requested = platform_minor(settings.platform)
@@ -166,10 +168,10 @@ def _wrong_tags(wheel: WheelContents, settings: WheelSettings) -> Iterator[Probl
         name, _, _ = platform.rpartition(f"_{settings.machine}")
         if not 0 < platform_minor(_OLDER_NAMES.get(name, name)) <= requested:
             tag = f"{settings.platform}_{settings.machine}"
-            yield Problem(f"it is tagged `{one_line(platform)}`, not `{tag}`", hint=hint)
+            yield EnvmatrixError(f"it is tagged `{one_line(platform)}`, not `{tag}`", hint=hint)
 
 
-def _too_new(wheel: WheelContents, settings: WheelSettings) -> Iterator[Problem]:
+def _too_new(wheel: WheelContents, settings: WheelSettings) -> Iterator[EnvmatrixError]:
     """Yield the newest glibc that a wheel needs, if the platform has none that new."""
     if wheel.glibc <= platform_minor(settings.platform):
         return
@@ -178,18 +180,20 @@ def _too_new(wheel: WheelContents, settings: WheelSettings) -> Iterator[Problem]
     )
     suitable = [name for name in PLATFORMS if platform_minor(name) >= wheel.glibc]
     other = f", or ask for `platform: {suitable[0]}`" if suitable else ""
-    yield Problem(
+    yield EnvmatrixError(
         f"`{one_line(needing)}` needs glibc 2.{wheel.glibc}, newer than `{settings.platform}` has",
         hint=f"compile it in a cell with an older operating system{other}",
     )
 
 
-def _unprovided(wheel: WheelContents, providers: Mapping[str, Provider]) -> Iterator[Problem]:
+def _unprovided(
+    wheel: WheelContents, providers: Mapping[str, Provider]
+) -> Iterator[EnvmatrixError]:
     """Yield libraries of CUDA that no project of the index is known to have."""
     for name in wheel.external:
         if name not in providers and is_of_cuda(name):
             text = one_line(name)
-            yield Problem(
+            yield EnvmatrixError(
                 f"it is loaded with `{text}`, and it is not known which project has that",
                 hint=f"name the project: `wheels: {{provided: {{project: ['{text}']}}}}`",
             )
@@ -242,7 +246,7 @@ def _toolkit_extras(requirements: Iterable[Requirement]) -> set[str]:
     }
 
 
-def _lacking(missing: Mapping[str, Provider]) -> Iterator[Problem]:
+def _lacking(missing: Mapping[str, Provider]) -> Iterator[EnvmatrixError]:
     """Yield what a wheel is loaded with and does not require."""
     by_project: dict[str, list[str]] = {}
     for library, provider in sorted(missing.items()):
@@ -251,7 +255,7 @@ def _lacking(missing: Mapping[str, Provider]) -> Iterator[Problem]:
         names = ", ".join(f"`{one_line(name)}`" for name in libraries)
         requirement = missing[libraries[0]].requirement
         other = f" or `{project}`" if requirement != project else ""
-        yield Problem(
+        yield EnvmatrixError(
             f"it is loaded with {names}, and does not require `{project}`, which has that",
             hint=f"add `{requirement}`{other} to the `dependencies` of the project, or have it "
             "added: `wheels: {requirements: added}`",
