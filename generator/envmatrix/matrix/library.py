@@ -22,6 +22,7 @@ from envmatrix.matrix.scalars import (
     OneOrMore,
     PackageName,
     Project,
+    ProjectGlob,
     Sha256,
     Text,
     Url,
@@ -247,10 +248,12 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 class Library:
     """A library. `path` is within `source`, or without one within the repository; `cells` are globs
     of those that it is for, all without any. `sm: own` says that it is meant to have code for other
-    GPUs than the matrix asks for; `trust` is a group of libraries that share no objects with
-    others; `shm` is how much memory its processes may share, in MB; `owner` is who cares for its
-    failures; `position` is where a file says its `path`. A variant is a library as well: it has no
-    `variants`, and its settings are its `variant`."""
+    GPUs than the matrix asks for; `image_provides` are projects of the package index, as globs,
+    that `requires` of build and test are locked without, because images have what is in them;
+    `trust` is a group of libraries that share no objects with others; `shm` is how much memory its
+    processes may share, in MB; `owner` is who cares for its failures; `position` is where a file
+    says its `path`. A variant is a library as well: it has no `variants`, and its settings are its
+    `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -280,6 +283,7 @@ class Library:
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
+    image_provides: OneOrMore[ProjectGlob] = ()
     variants: Variants = NO_VARIANTS
     cuda: Literal["toolkit", "none"] = "toolkit"
     sm: Literal["own"] | None = None

@@ -85,6 +85,9 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
 
 
 def _wheel_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    if library.image_provides and not library.requires:
+        message = f"library `{library.name}` requires no wheels, so `image_provides` has no effect"
+        yield source.problem(message, (*location, "image_provides"))
     for table, options in (("build", library.build), ("test", library.test)):
         for index, text in enumerate(options.requires if options else ()):
             if complaint := _requirement_complaint(text):
@@ -102,7 +105,8 @@ def _platform_problems(
     for cell in {(cell.os, cell.arch): cell for cell in reversed(cells)}.values():
         glibc = source.facts.os[cell.os].glibc
         requested = platform_minor(wheels.platform) if wheels else 0
-        if TARGETS[cell.arch].system != "Linux":
+        target = TARGETS[cell.arch]
+        if target.system != "Linux" or target.machine is None:
             message = f"`{cell.arch}` has no wheels of manylinux, as `{cell.id}` would make"
             yield source.problem(message, place, "say in `cells` which cells the library is for")
         elif requested > int(glibc.partition(".")[2]):

@@ -142,6 +142,14 @@ Project = Annotated[
         "the name of a project in the package index",
     ),
 ]
+ProjectGlob = Annotated[
+    str,
+    pattern(
+        "projectGlob",
+        r"^[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?$",
+        "a name of projects in the package index such as `nvidia-*`, in small letters with `-`",
+    ),
+]
 Sha256 = Annotated[str, pattern("sha256", r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
 DepotPath = Annotated[
     str,

@@ -339,8 +339,19 @@ def test_wheels_that_cannot_be_published_are_an_error(build: str, complaint: str
     assert complaint in "\n".join(problems(f"{{path: a, build: {build}}}"))
 
 
-def test_wheels_of_another_system_than_linux_are_an_error() -> None:
-    text = HEAD.replace("aarch64", "windows")
+@pytest.mark.parametrize("arch", ["windows", "qnx", "drive"])
+def test_wheels_of_a_target_without_them_are_an_error(arch: str) -> None:
+    text = HEAD.replace("aarch64", arch)
     entry = "{path: a, cuda: none, build: {system: python, wheels: manylinux}, test: none}"
-    with pytest.raises(ConfigurationError, match="`windows` has no wheels of manylinux"):
+    with pytest.raises(ConfigurationError, match=f"`{arch}` has no wheels of manylinux"):
         expand(parse_document(f"{text}  a: {entry}\n".encode(), "m.yaml"), load_facts(), {})
+
+
+def test_images_may_have_what_wheels_require() -> None:
+    test = "test: {framework: pytest, run: [t], requires: [torch]}"
+    (library,) = matrix_with(f"{{path: a, image_provides: ['nvidia-*', triton], {test}}}").libraries
+    assert library.image_provides == ("nvidia-*", "triton")
+    (problem,) = problems("{path: a, image_provides: triton}")
+    assert "requires no wheels, so `image_provides` has no effect" in problem
+    (problem,) = problems(f"{{path: a, image_provides: NVIDIA, {test}}}")
+    assert "a name of projects in the package index such as `nvidia-*`" in problem
