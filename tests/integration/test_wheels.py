@@ -168,7 +168,7 @@ def published(workshop: Checkout) -> Path:
 
 def test_a_wheel_is_for_the_glibc_of_its_cell(workshop: Checkout, published: Path) -> None:
     assert published.name == "counting-1.0-cp311-cp311-manylinux_2_36_x86_64.whl"
-    text = (workshop.root / "build" / NATIVE / "counting/wheels.json").read_text()
+    text = (workshop.root / "build" / NATIVE / "counting/devel/wheels.json").read_text()
     (row,) = json.loads(text)["wheels"]
     assert row["libraries"]["libcudart.so.13"] == "nvidia-cuda-runtime"
     assert row["requirements"] == [f"cuda-toolkit[cudart]<14,>={RELEASE}"]
@@ -236,7 +236,7 @@ def test_what_cannot_be_published_is_an_error(
 ) -> None:
     done = workshop.run("run", "compile", NATIVE, "--library", library, expect=1)
     assert complaint in done.stderr
-    assert not (workshop.root / "build" / NATIVE / library / "wheels.json").exists()
+    assert not (workshop.root / "build" / NATIVE / library / "devel/wheels.json").exists()
 
 
 def test_the_stable_abi_is_checked(workshop: Checkout) -> None:
@@ -249,7 +249,7 @@ def test_the_stable_abi_is_checked(workshop: Checkout) -> None:
 
 def test_a_published_library_becomes_a_wheel(workshop: Checkout) -> None:
     workshop.run("run", "compile", NATIVE, "--library", "pycuda")
-    text = (workshop.root / "build" / NATIVE / "pycuda/wheels.json").read_text()
+    text = (workshop.root / "build" / NATIVE / "pycuda/devel/wheels.json").read_text()
     (row,) = json.loads(text)["wheels"]
     assert row["name"] == "pycuda-2026.1-cp311-cp311-manylinux_2_36_x86_64.whl"
     assert row["libraries"]["libcuda.so.1"] == "the driver"

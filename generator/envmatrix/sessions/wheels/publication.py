@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-from envmatrix.files import write_whole
 from envmatrix.matrix.library import PublishableWheels
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems.python import DIST, WHEELS, same_wheels, unpack_wheels
@@ -20,13 +19,15 @@ from envmatrix.sessions.wheels.plan import Repair, WheelSettings
 from envmatrix.sessions.wheels.report import describe, document
 
 _STEP = "repair"
-# What the wheels in `dist` have, beside the build directory.
+# What the wheels in `dist` have, in the build directory.
 REPORT = "wheels.json"
 
 
 def repair_wheels(runner: Runner, wheels: PublishableWheels) -> None:
     """Repair the wheels of a build, check the result, and unpack it for tests."""
     context = runner.context
+    with context.build.opened() as build:
+        build.remove(REPORT)
     minor = int(context.glibc.partition(".")[2] or 0)
     settings = WheelSettings(context.cell, context.target, minor, wheels)
     repairs = {
@@ -60,11 +61,10 @@ def _program() -> str:
 
 def _report(runner: Runner, wheels: Sequence[WheelContents], settings: WheelSettings) -> None:
     """Write what the wheels have, and show it."""
-    context = runner.context
-    with context.build.opened() as build:
+    with runner.context.build.opened() as build:
         sizes = {file.name: file.size for file in build.files([f"{DIST}/*.whl"])}
-    rows = [document(wheel, sizes.get(wheel.path, 0), settings) for wheel in wheels]
-    text = json.dumps({"wheels": rows}, indent=2, sort_keys=True)
-    write_whole(context.directory / REPORT, f"{text}\n".encode())
+        rows = [document(wheel, sizes.get(wheel.path, 0), settings) for wheel in wheels]
+        text = json.dumps({"wheels": rows}, indent=2, sort_keys=True)
+        build.write(REPORT, f"{text}\n".encode())
     for row in rows:
         runner.console.say(describe(row))

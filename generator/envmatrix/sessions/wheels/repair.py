@@ -57,10 +57,11 @@ def _repair(wheel: Path, plan: Mapping[str, Any], output: Path) -> None:
     command = [sys.executable, "-c", _AUDITWHEEL, plan["machine"], "repair", "--only-plat"]
     command += ["--plat", plan["platform"]]
     command += [word for name in plan["excluded"] for word in ("--exclude", name)]
-    search = {"AUDITWHEEL_LD_LIBRARY_PATH": os.pathsep.join(plan["search"])}
+    # The order of libraries in sets would be one of chance.
+    own = {"PYTHONHASHSEED": "0", "AUDITWHEEL_LD_LIBRARY_PATH": os.pathsep.join(plan["search"])}
     with TemporaryDirectory(dir=".") as repaired, TemporaryDirectory(dir=".") as unpacked:
         argv = [*command, "--wheel-dir", repaired, str(wheel)]
-        if status := subprocess.run(argv, check=False, env=os.environ | search).returncode:
+        if status := subprocess.run(argv, check=False, env=os.environ | own).returncode:
             sys.exit(status)
         (file,) = Path(repaired).glob("*.whl")
         tree = Path(unpacked)

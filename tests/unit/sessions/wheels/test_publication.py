@@ -69,7 +69,8 @@ def test_the_report_tells_what_a_wheel_has(tmp_path: Path) -> None:
     published = wheel(PUBLISHED, bundled, REQUIRED)
     runner = runner_of(tmp_path, {f"wheels/{NAME}": wheel()}, {f"dist/{PUBLISHED}": published})
     compile_library(runner)
-    document = json.loads((runner.context.directory / "wheels.json").read_text())
+    with runner.context.build.opened() as build:
+        document = json.loads(build.text("wheels.json"))
     assert document["wheels"] == [
         {
             "bundled": ["a.libs/libgomp-0a1b.so.1"],
@@ -88,7 +89,8 @@ def test_what_the_repair_leaves_is_checked(tmp_path: Path) -> None:
     runner = runner_of(tmp_path, built, {f"dist/{PUBLISHED}": wheel(PUBLISHED)})
     with pytest.raises(EnvmatrixError, match="does not require `nvidia-cuda-runtime`"):
         compile_library(runner)
-    assert not (runner.context.directory / "wheels.json").exists()
+    with runner.context.build.opened() as build:
+        assert not build.has("wheels.json")
 
 
 def test_a_wheel_that_cannot_be_published_is_not_repaired(tmp_path: Path) -> None:
