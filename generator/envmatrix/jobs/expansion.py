@@ -210,8 +210,8 @@ class _Expansion:
             del build["variants"]
             if library.variant == PLAIN:
                 del build["variant"]
-            # Its wheels are inputs by themselves.
-            del build["image_provides"]
+            # Its cells and its wheels are inputs by themselves.
+            del build["python"], build["image_provides"]
             if library.build.wheels is None:
                 del build["build"]["wheels"]
             tests = json.dumps(library.tests and asdict(library.tests), sort_keys=True)

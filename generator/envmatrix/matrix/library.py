@@ -23,6 +23,7 @@ from envmatrix.matrix.scalars import (
     PackageName,
     Project,
     ProjectGlob,
+    PythonVersions,
     Sha256,
     Text,
     Url,
@@ -247,8 +248,9 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 @dataclass(frozen=True, slots=True)
 class Library:
     """A library. `path` is within `source`, or without one within the repository; `cells` are globs
-    of those that it is for, all without any. `sm: own` says that it is meant to have code for other
-    GPUs than the matrix asks for; `image_provides` are projects of the package index, as globs,
+    of those that it is for, all without any; `python` are the releases of Python that it is for, as
+    the operating system has them. `sm: own` says that it is meant to have code for other GPUs than
+    the matrix asks for; `image_provides` are projects of the package index, as globs,
     that `requires` of build and test are locked without, because images have what is in them;
     `trust` is a group of libraries that share no objects with others; `shm` is how much memory its
     processes may share, in MB; `owner` is who cares for its failures; `position` is where a file
@@ -283,6 +285,7 @@ class Library:
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
+    python: PythonVersions | None = None
     image_provides: OneOrMore[ProjectGlob] = ()
     variants: Variants = NO_VARIANTS
     cuda: Literal["toolkit", "none"] = "toolkit"

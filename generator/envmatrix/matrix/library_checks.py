@@ -18,6 +18,7 @@ from envmatrix.matrix.library import (
     platform_minor,
 )
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.python_versions import is_python_of, systems_with
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.selection import is_for, select
 from envmatrix.suggestions import did_you_mean
@@ -36,6 +37,7 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from _source_problems(library, source, (*location, "source"))
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
+        yield from _python_problems(library, source, matrix, location)
         yield from _wheel_problems(library, source, location)
         yield from _platform_problems(library, source, matrix, location)
         yield from _length_problems(library.with_sm(matrix.sm), source, location)
@@ -82,6 +84,22 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
             hint = "name test programs by their place in the build directory: `tests/*_test`"
             message = f"`{one_line(pattern)}` {error}"
             yield source.problem(message, (*location, "run", index), hint)
+
+
+def _python_problems(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield releases of Python that no operating system of the matrix has."""
+    releases = {cell.os: source.facts.os[cell.os].python for cell in matrix.cells}
+    if library.python is None or any(
+        release and is_python_of(library, release) for release in releases.values()
+    ):
+        return
+    rows = (f"`{os}` has {releases[os] or 'an unknown one'}" for os in sorted(releases))
+    message = f"no cell has Python {library.python}: {', '.join(rows)}"
+    others = systems_with(library, source.facts)
+    hint = f"of other operating systems, {others}" if others else None
+    yield source.problem(message, (*location, "python"), hint)
 
 
 def _wheel_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:

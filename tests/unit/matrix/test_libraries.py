@@ -18,7 +18,8 @@ from envmatrix.matrix.library import (
     PublishableWheels,
 )
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import is_for
+from envmatrix.matrix.python_versions import is_python_of
+from envmatrix.matrix.selection import is_for, library_verdicts
 
 HEAD = """\
 version: "1"
@@ -355,3 +356,55 @@ def test_images_may_have_what_wheels_require() -> None:
     assert "requires no wheels, so `image_provides` has no effect" in problem
     (problem,) = problems(f"{{path: a, image_provides: NVIDIA, {test}}}")
     assert "a name of projects in the package index such as `nvidia-*`" in problem
+
+
+TWO_SYSTEMS = HEAD.replace("[debian12]", "[debian12, debian13]").replace('"13.0"', '"13.5"')
+
+
+def test_a_library_is_compiled_where_the_system_has_a_python_for_it() -> None:
+    entry = "  a: {path: a, python: '>=3.12,<3.14'}\n"
+    document = parse_document(f"{TWO_SYSTEMS}{entry}".encode(), "matrix.yaml")
+    matrix = expand(document, load_facts(), {})
+    (library,) = matrix.libraries
+    assert {cell.os for cell in matrix.cells if is_for(library, cell, matrix)} == {"debian13"}
+    (verdict,) = (
+        verdict
+        for cell in matrix.cells
+        if cell.id == "cuda13.5-debian12-x86_64"
+        for verdict in library_verdicts(library, cell, matrix)
+        if verdict.rule == "python"
+    )
+    assert not verdict.passed
+    assert verdict.explanation.startswith(
+        "library `a` is for Python >=3.12,<3.14, `debian12` has 3.11; "
+    )
+    assert "`debian13` has 3.13" in verdict.explanation
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        (">=3.12", "matrix.yaml:5:24: no cell has Python >=3.12: `debian12` has 3.11 (of other op"),
+        ("==3.99", "no cell has Python ==3.99: `debian12` has 3.11"),
+        ("3.12", "must be releases of Python such as `>=3.12` or `>=3.11,<3.14`"),
+    ],
+)
+def test_a_python_that_no_cell_has_is_an_error(python: str, message: str) -> None:
+    (problem,) = problems(f"{{path: a, python: '{python}'}}")
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("python", "releases"),
+    [
+        (">=3.9", ["3.9", "3.10", "3.13"]),
+        ("<3.10", ["3.8", "3.9"]),
+        ("!=3.9,<=3.10", ["3.8", "3.10"]),
+        ("==3.13", ["3.13"]),
+        (">3.9,<3.13", ["3.10"]),
+    ],
+)
+def test_releases_of_python_are_compared_as_versions(python: str, releases: list[str]) -> None:
+    library = Library("a", python=python)
+    every = ("3.8", "3.9", "3.10", "3.13")
+    assert [release for release in every if is_python_of(library, release)] == releases
