@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -76,6 +76,7 @@ def _complete(tree: Path, plan: Mapping[str, Any]) -> None:
     """Do with the files of a wheel what auditwheel does not."""
     (metadata,) = tree.glob("*.dist-info/METADATA")
     stable = _stable_abi(metadata.with_name("WHEEL"))
+    _check_bundled(tree.glob("*.libs/*"))
     for file in _machine_code(tree):
         _find_projects(file, tree, plan)
         if stable and file.name.endswith(".so"):
@@ -85,6 +86,17 @@ def _complete(tree: Path, plan: Mapping[str, Any]) -> None:
         # Behind the last header, which an empty line follows.
         text = re.sub(rb"(?=\r?\n\r?\n|\s*\Z)", lambda _: added, metadata.read_bytes(), count=1)
         metadata.write_bytes(text)
+
+
+def _check_bundled(files: Iterable[Path], cuda: Path = Path("/usr/local")) -> None:
+    """Exit where a library of CUDA would be in a wheel: two copies do not work in one process."""
+    names = sorted(re.sub(r"-[0-9a-f]{8}(?=\.so)", "", file.name) for file in files)
+    own = [name for name in names if any(cuda.glob(f"cuda*/targets/*/lib/{name}"))]
+    if own:
+        sys.exit(
+            f"error: the wheel is loaded with {', '.join(own)} of CUDA, and it is not known which "
+            "project has that; name it in matrix.yaml: `wheels: {provided: {...}}`"
+        )
 
 
 def _machine_code(tree: Path) -> Iterator[Path]:

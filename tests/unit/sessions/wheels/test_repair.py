@@ -84,3 +84,12 @@ def test_tags_tell_the_python_of_the_stable_abi(
 ) -> None:
     (tmp_path / "WHEEL").write_text(f"Wheel-Version: 1.0\nTag: {tag}\n")
     assert repair._stable_abi(tmp_path / "WHEEL") == python
+
+
+def test_no_library_of_cuda_gets_into_a_wheel(tmp_path: Path) -> None:
+    library = tmp_path / "cuda-13.5/targets/x86_64-linux/lib/libcufile.so.1.20.0"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    repair._check_bundled([Path("a.libs/libgomp-f9a9ad78.so.1.0.0")], tmp_path)
+    with pytest.raises(SystemExit, match=r"loaded with libcufile\.so\.1\.20\.0 of CUDA"):
+        repair._check_bundled([Path("a.libs/libcufile-f9a9ad78.so.1.20.0")], tmp_path)
