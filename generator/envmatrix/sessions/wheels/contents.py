@@ -57,6 +57,11 @@ class WheelContents:
         return posixpath.basename(self.path)
 
     @property
+    def is_of_platform(self) -> bool:
+        """Return whether it has code for a machine, not for GPUs alone."""
+        return any(code.machine for code in self.code)
+
+    @property
     def external(self) -> tuple[str, ...]:
         """The libraries that its code is loaded with and that are not in it."""
         own = {code.name for code in self.code}

@@ -161,7 +161,7 @@ def _wrong_tags(wheel: WheelContents, settings: WheelSettings) -> Iterator[Envma
     hint = "the log of its repair tells what auditwheel did"
     if wheel.named != wheel.tags:
         yield EnvmatrixError("the tags in its name are not those in its `WHEEL`", hint=hint)
-    if not wheel.code:
+    if not wheel.is_of_platform:
         return
     requested = platform_minor(settings.platform)
     for platform in sorted({tag.platform for tag in wheel.named}):

@@ -31,7 +31,7 @@ def repair_wheels(runner: Runner, wheels: PublishableWheels) -> None:
     minor = int(context.glibc.partition(".")[2] or 0)
     settings = WheelSettings(context.cell, context.target, minor, wheels)
     repairs = {
-        wheel.path: plan.plan_repair(wheel, settings) if wheel.code else None
+        wheel.path: plan.plan_repair(wheel, settings) if wheel.is_of_platform else None
         for wheel in _wheels(context, WHEELS)
     }
     commands = [_repair(context, repairs), unpack_wheels(_STEP, DIST)]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -110,7 +110,7 @@ def _machine_code(tree: Path) -> Iterator[Path]:
 
 def _find_projects(file: Path, tree: Path, plan: Mapping[str, Any]) -> None:
     """Have the loader look for libraries of other projects where pip installs them."""
-    needed = _patchelf("--print-needed", file).split()
+    needed = _needed(file)
     places = {plan["directories"][name] for name in needed if name in plan["directories"]}
     if not places:
         return
@@ -121,6 +121,15 @@ def _find_projects(file: Path, tree: Path, plan: Mapping[str, Any]) -> None:
     own = [path for path in _patchelf("--print-rpath", file).strip().split(":") if path]
     rpath = dict.fromkeys([*own, *(f"$ORIGIN/{path}" for path in paths)])
     _patchelf("--force-rpath", "--set-rpath", ":".join(rpath), file)
+
+
+def _needed(file: Path) -> Sequence[str]:
+    """Return the libraries that a file is loaded with: none for objects, static programs and code
+    of GPUs, which patchelf does not read."""
+    completed = subprocess.run(
+        ["patchelf", "--print-needed", str(file)], check=False, capture_output=True, text=True
+    )
+    return completed.stdout.split() if completed.returncode == 0 else ()
 
 
 def _patchelf(*arguments: str | Path) -> str:

@@ -194,9 +194,12 @@ def test_a_published_wheel_needs_what_it_requires(tmp_path: Path) -> None:
         check_published(read(tmp_path, wheel(PUBLISHED), PUBLISHED), settings(ADDED))
 
 
-def test_a_wheel_without_machine_code_stays_what_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [b"", elf(190)])
+def test_a_wheel_without_code_of_a_machine_stays_what_it_is(tmp_path: Path, file: bytes) -> None:
     name = "a-1.0-py3-none-any.whl"
-    check_published(read(tmp_path, wheel(name, {"a.py": b""}), name), settings())
+    contents = read(tmp_path, wheel(name, {"a.cubin": file}), name)
+    assert not contents.is_of_platform
+    check_published(contents, settings())
 
 
 def test_names_from_wheels_are_printed_safely(tmp_path: Path) -> None:
