@@ -20,8 +20,12 @@ from envmatrix.sessions.wheels.contents import MachineCode, WheelContents, glibc
 from envmatrix.sessions.wheels.providers import TOOLKIT, Provider, is_of_cuda, provider_of
 from envmatrix.text import one_line
 
-# What pip calls manylinux_2_17, which auditwheel adds.
-_OLDER_NAMES = {"manylinux2014": "manylinux_2_17"}
+# The older names of platforms, which auditwheel adds. https://peps.python.org/pep-0600/
+_OLDER_NAMES = {
+    "manylinux1": "manylinux_2_5",
+    "manylinux2010": "manylinux_2_12",
+    "manylinux2014": "manylinux_2_17",
+}
 # The end of the name of an extension: `.cpython-313t-x86_64-linux-gnu.so`, for one Python and
 # machine. https://peps.python.org/pep-3149/
 _EXTENSION = re.compile(r"\.cpython-(?P<python>\d+t?)d?(?:-(?P<machine>\w+?)-linux-gnu)?\.so$")
@@ -166,9 +170,13 @@ def _wrong_tags(wheel: WheelContents, settings: WheelSettings) -> Iterator[Envma
     requested = platform_minor(settings.platform)
     for platform in sorted({tag.platform for tag in wheel.named}):
         name, _, _ = platform.rpartition(f"_{settings.machine}")
-        if not 0 < platform_minor(_OLDER_NAMES.get(name, name)) <= requested:
-            tag = f"{settings.platform}_{settings.machine}"
-            yield EnvmatrixError(f"it is tagged `{one_line(platform)}`, not `{tag}`", hint=hint)
+        minor, tag = platform_minor(_OLDER_NAMES.get(name, name)), one_line(platform)
+        if not 0 < minor <= requested:
+            asked_for = f"{settings.platform}_{settings.machine}"
+            yield EnvmatrixError(f"it is tagged `{tag}`, not `{asked_for}`", hint=hint)
+        elif wheel.glibc > minor:
+            needs = f"needs glibc 2.{wheel.glibc}"
+            yield EnvmatrixError(f"it is tagged `{tag}`, and {needs}", hint=hint)
 
 
 def _too_new(wheel: WheelContents, settings: WheelSettings) -> Iterator[EnvmatrixError]:

@@ -165,7 +165,10 @@ def test_a_wheel_for_another_architecture_is_repaired_from_its_directories(tmp_p
     ("name", "complaint"),
     [
         (PUBLISHED, None),
-        ("a-1.0-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl", None),
+        (
+            "a-1.0-cp311-cp311-manylinux2014_x86_64.manylinux_2_36_x86_64.whl",
+            "it is tagged `manylinux2014_x86_64`, and needs glibc 2.34",
+        ),
         (NAME, "it is tagged `linux_x86_64`, not `manylinux_2_36_x86_64`"),
         (NAME.replace("linux", "manylinux_2_38"), "it is tagged `manylinux_2_38_x86_64`"),
         (PUBLISHED.replace("x86_64", "i686"), "it is tagged `manylinux_2_36_i686`"),
@@ -181,6 +184,13 @@ def test_a_published_wheel_has_the_platform_that_was_asked_for(
     with pytest.raises(EnvmatrixError) as error:
         check_published(contents, settings())
     assert complaint in error.value.problems[0].message
+
+
+@pytest.mark.parametrize("tag", ["manylinux1", "manylinux2010", "manylinux2014", "manylinux_2_17"])
+def test_older_names_of_platforms_are_known(tmp_path: Path, tag: str) -> None:
+    name = f"a-1.0-cp311-cp311-{tag}_x86_64.whl"
+    code = shared_object("libc.so.6", versions={"libc.so.6": ["GLIBC_2.2.5"]})
+    check_published(read(tmp_path, wheel(name, {EXTENSION: code}), name), settings())
 
 
 def test_a_published_wheel_has_the_tags_of_its_name(tmp_path: Path) -> None:
