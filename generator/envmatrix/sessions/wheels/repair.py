@@ -61,8 +61,11 @@ def _repair(wheel: Path, plan: Mapping[str, Any], output: Path) -> None:
     own = {"PYTHONHASHSEED": "0", "AUDITWHEEL_LD_LIBRARY_PATH": os.pathsep.join(plan["search"])}
     with TemporaryDirectory(dir=".") as repaired, TemporaryDirectory(dir=".") as unpacked:
         argv = [*command, "--wheel-dir", repaired, str(wheel)]
-        if status := subprocess.run(argv, check=False, env=os.environ | own).returncode:
-            sys.exit(status)
+        if subprocess.run(argv, check=False, env=os.environ | own).returncode:
+            sys.exit(
+                f"error: auditwheel cannot make {wheel.name} one for {plan['platform']}; libraries "
+                "of the image that it would put into the wheel need that platform as well"
+            )
         (file,) = Path(repaired).glob("*.whl")
         tree = Path(unpacked)
         with zipfile.ZipFile(file) as archive:
