@@ -22,6 +22,8 @@ from tests.unit.results.examples import collector, record
 from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
+from tests.unit.sessions.wheels import examples
+from tests.unit.sessions.wheels.examples import CUDA, settings, wheel
 
 from envmatrix.app import generated_files
 from envmatrix.confined import Area, Directory
@@ -66,6 +68,7 @@ from envmatrix.sessions.analysis.analysers import (
 )
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.sessions.wheels.plan import plan_repair
 from envmatrix.shared_cache import protocol
 from envmatrix.shared_cache.gateway import Gateway
 from envmatrix.shared_cache.storages import RedisConnection
@@ -98,6 +101,10 @@ def _excerpt(name: str) -> Callable[[Path, bytes], object]:
         return None
 
     return read
+
+
+def _wheel(directory: Path, content: bytes) -> object:
+    return plan_repair(examples.read(directory, content), settings())
 
 
 @dataclass(frozen=True)
@@ -530,6 +537,12 @@ def readers() -> Sequence[Reader]:
             _opened(binaries.thin_members),
         ),
         Reader("code for GPUs", [BOTH], _opened(fatbins.device_code)),
+        Reader("libraries of a program", [CUDA], _opened(binaries.linking)),
+        Reader(
+            "wheel to publish",
+            [wheel(requires=["nvidia-cuda-runtime; sys_platform == 'linux'"])],
+            _wheel,
+        ),
         Reader("ninja", [_GRAPH], _text(_graph)),
         Reader("compile commands", [_COMPILE_COMMANDS], _text(_compile_commands)),
         Reader("CTest", [CTEST.encode()], _text(_ctest)),

@@ -17,7 +17,7 @@ WITHOUT_IMAGES = frozenset(
 # Integration tests whose images have the same names.
 SAME_IMAGES = (
     frozenset({"components", "examples", "libraries", "needs"}),
-    frozenset({"dev_containers", "image_base"}),
+    frozenset({"dev_containers", "image_base", "wheels"}),
 )
 
 

@@ -21,13 +21,15 @@ from tests.fakes import artifact, lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
-from envmatrix.app.locking import NewLock, located_problems
+from envmatrix.app.locking import NewLock, located_problems, wheel_problems
 from envmatrix.cli import group
 from envmatrix.errors import INTERRUPTED, ConfigurationError
 from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Artifact, Excerpt, Range
+from envmatrix.lock.resolution import MissingWheels
 from envmatrix.lock.resolvers.apt import UnknownPackages
+from envmatrix.lock.resolvers.pip import UnknownWheels
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.render import github
@@ -557,6 +559,20 @@ def test_a_package_that_a_system_lacks_is_told_where_flavours_list_it(
         "where `debian13` alone has another name for it: `systems: {debian13: [...]}`"
     )
     assert elsewhere.position is None
+
+
+def test_a_requirement_without_a_wheel_is_told_where_the_library_has_it(repository: Path) -> None:
+    matrix_file = repository / "matrix.yaml"
+    wheels = "    build: {system: python, requires: [numpy==1.20]}\n"
+    matrix_file.write_text(f"{matrix_file.read_text()}libraries:\n  a:\n    path: .\n{wheels}")
+    line = len(matrix_file.read_text().splitlines())
+    failures = {
+        "library-a-wheels-debian12-arm64": UnknownWheels("numpy==1.20", "no wheel", "1.23.2", ()),
+        "library-a-wheels-debian12-amd64": UnknownWheels("build", "no frontend", "none", ()),
+    }
+    first, second = wheel_problems(MissingWheels(failures), repository, load_matrix(repository))
+    assert (str(first), first.hint) == (f"matrix.yaml:{line}:40: no wheel", "1.23.2")
+    assert str(second) == f"matrix.yaml:{line - 1}:11: no frontend"
 
 
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:

@@ -250,6 +250,7 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         python=matrix.facts.os[cell.os].python,
         sdk=_sdk(TARGETS[cell.arch].sdk),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
+        glibc=session.workspace.matrix.facts.os[cell.os].glibc,
         jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),
         memory=memory,
         processors=session.processors,

@@ -19,9 +19,9 @@ from envmatrix.files import write_whole
 from envmatrix.lock.audit import Archives, Audit, Offer, audit, offers_of
 from envmatrix.lock.changes import LockChanges, lock_changes
 from envmatrix.lock.lock_file import FILE, dumps, load
-from envmatrix.lock.model import Lock
+from envmatrix.lock.model import Lock, wheels_prefix
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolution import Resolution, upgrade_rule
+from envmatrix.lock.resolution import MissingWheels, Resolution, upgrade_rule
 from envmatrix.lock.resolvers.apt import UnknownPackages
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
@@ -32,7 +32,7 @@ from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.machine.resources import host_arch
-from envmatrix.matrix.loading import positions_of_package
+from envmatrix.matrix.loading import positions_of_package, positions_of_requirement
 from envmatrix.matrix.model import Matrix
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Store
@@ -89,6 +89,9 @@ def resolve_lock(
             except UnknownPackages as error:
                 error.problems = tuple(located_problems(error, root, matrix))
                 raise
+            except MissingWheels as error:
+                error.problems = tuple(wheel_problems(error, root, matrix))
+                raise
         search = Search(fetcher, console)
         lock = with_previous_excerpts(lock, previous)
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
@@ -109,6 +112,20 @@ def located_problems(error: UnknownPackages, root: Path, matrix: Matrix) -> Iter
         positions: tuple[Position | None, ...] = positions_of_package(root, name, os) or (None,)
         for position in positions:
             yield Problem(f"`{os.name}` has no package `{name}`", position, hint)
+
+
+def wheel_problems(error: MissingWheels, root: Path, matrix: Matrix) -> Iterator[Problem]:
+    """Yield the problem of each requirement that no wheel meets, at each position at which the
+    library has it."""
+    for key, failure in error.failures.items():
+        library = next(
+            library for library in matrix.libraries if key.startswith(wheels_prefix(library))
+        )
+        positions: tuple[Position | None, ...] = positions_of_requirement(
+            root, library.name, failure.requirement
+        )
+        for position in positions or (library.position,):
+            yield Problem(failure.message, position, failure.hint)
 
 
 @contextmanager

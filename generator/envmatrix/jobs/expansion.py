@@ -297,13 +297,17 @@ class _Expansion:
         if library.name not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
             build["benchmark"] = library.benchmark and library.benchmark.program
-            # What a compilation does not depend on. A library without variants has the identity of
-            # one that cannot have any, and likewise without needs and commands that install it.
+            # What a compilation does not depend on; cells and wheels are inputs by themselves. A
+            # library without variants has the identity of one that cannot have any, and likewise
+            # without needs, commands that install it and wheels to publish.
             del build["variants"], build["steps"], build["variant"]["steps"]
+            del build["python"], build["image_provides"]
             if not library.needs:
                 del build["needs"]
             if not library.build.install:
                 del build["build"]["install"]
+            if library.build.wheels is None:
+                del build["build"]["wheels"]
             if library.variant == PLAIN:
                 del build["variant"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)

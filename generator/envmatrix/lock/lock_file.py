@@ -383,6 +383,7 @@ _READERS: Mapping[str, strict.Reader[Any]] = {
     "packages": _packages,
     "below": strict.strings,
     "requirements": strict.strings,
+    "omitted": strict.strings,
     "components": strict.strings,
 }
 

@@ -197,12 +197,14 @@ class InImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class WheelsRequest:
-    """Wheels that a library is built with, and their dependencies, for the Python of a suite."""
+    """Wheels that a library is built with, and their dependencies, for the Python of a suite, but
+    for projects whose names match `omitted`, which images have."""
 
     resolver: str = field(default="wheels", kw_only=True)
     arch: str
     suite: str
     requirements: tuple[str, ...]
+    omitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,9 @@ def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, R
     os = matrix.facts.os[cell.os]
     arches = {TARGETS[cell.arch].machine, docker_arch(CROSS_HOST) if cell.is_crossed else None}
     requirements = tuple(sorted(set(library.requires)))
+    omitted = tuple(sorted(set(library.image_provides)))
     return {
-        wheels_set(library, os.name, arch): WheelsRequest(arch, os.suite, requirements)
+        wheels_set(library, os.name, arch): WheelsRequest(arch, os.suite, requirements, omitted)
         for arch in sorted(filter(None, arches))
     }
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from envmatrix.console import Meter
-from envmatrix.errors import ConfigurationError, LookupFailed, Problem
+from envmatrix.errors import Absent, ConfigurationError, LookupFailed, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.lock.model import (
     LIBRARY,
@@ -24,6 +24,7 @@ from envmatrix.lock.model import (
     asks_for_nothing,
     sets_below,
 )
+from envmatrix.lock.resolvers.pip import UnknownWheels
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
 from envmatrix.parallel import end_if_interrupted, run_parallel
 from envmatrix.records import dataclass
@@ -31,6 +32,15 @@ from envmatrix.suggestions import did_you_mean
 
 # Requests for files of a suite, whose date is that of the newest of them.
 _SuiteRequest = BaseRequest | SystemRequest | WheelsRequest
+
+
+class MissingWheels(Absent):
+    """The index has no wheels for sets; `failures` are the errors by the key of the set."""
+
+    def __init__(self, failures: Mapping[str, UnknownWheels]) -> None:
+        self.failures = failures
+        super().__init__("; ".join(each.message for each in failures.values()))
+        self.problems = tuple(problem for each in failures.values() for problem in each.problems)
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,21 @@ class Resolution:
             sets.epoch = dated.epoch if dated else self._epoch(requests)
 
             def finish(keys: Sequence[str]) -> None:
+                failures: dict[str, UnknownWheels] = {}
                 for key in keys:
+                    if failures and not isinstance(new[key], WheelsRequest):
+                        continue  # it would delay what is wrong
                     advance(0, key)
-                    sets.sets[key] = self._resolve_set(key, new[key], sets)
+                    try:
+                        sets.sets[key] = self._resolve_set(key, new[key], sets)
+                    except UnknownWheels as error:
+                        failures[key] = error
+                        continue
                     done.append(key)
                     keep(Lock(sets.epoch, {key: sets.sets[key] for key in done}))
                     advance(1)
+                if failures:
+                    raise MissingWheels(failures)
 
             rest = _foreign_last(
                 {key: new[key] for key in new if key not in done}, self.backend.host_arch

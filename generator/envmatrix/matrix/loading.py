@@ -3,10 +3,10 @@ package the facts and the flavours that the repository does not define."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from envmatrix.documents import Document, load_document
+from envmatrix.documents import Document, Node, load_document
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.systems import OperatingSystem
@@ -51,6 +51,31 @@ def positions_of_package(root: Path, package: str, os: OperatingSystem) -> tuple
     """Return the positions at which flavours of the repository name a package of a system."""
     documents = [*_documents(root / files.FLAVOURS, []), *_default_flavours(root)]
     return tuple(package_positions(package, os, documents, load_facts()))
+
+
+def positions_of_requirement(root: Path, library: str, requirement: str) -> tuple[Position, ...]:
+    """Return the positions at which matrix files of the repository have a requirement of a
+    library."""
+    documents = [
+        load_document(root / files.MATRIX, files.MATRIX),
+        *_documents(root / files.OVERLAYS, []),
+    ]
+    return tuple(
+        document.position("libraries", library, table, "requires", index)
+        for document in documents
+        for table in ("build", "test")
+        for index, text in enumerate(_texts(document, "libraries", library, table, "requires"))
+        if text == requirement
+    )
+
+
+def _texts(document: Document, *location: str) -> Sequence[object]:
+    """Return the items of a list of a document; none if it is not there."""
+    node: Node | None = document.root
+    for step in location:
+        node = node.child(step) if node else None
+    content = node.content if node else ()
+    return [item.content for item in content] if isinstance(content, tuple) else ()
 
 
 def _default_flavours(root: Path) -> Iterator[Document]:

@@ -176,6 +176,23 @@ Project = Annotated[
         "the name of a project in the package index",
     ),
 ]
+ProjectGlob = Annotated[
+    str,
+    pattern(
+        "projectGlob",
+        r"^[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?$",
+        "a name of projects in the package index such as `nvidia-*`, in small letters with `-`",
+    ),
+]
+_PYTHON = r"(>=|<=|==|!=|<|>)[1-9]\.(0|[1-9][0-9]?)"
+PythonVersions = Annotated[
+    str,
+    pattern(
+        "pythonVersions",
+        rf"^{_PYTHON}(,{_PYTHON})*$",
+        "releases of Python such as `>=3.12` or `>=3.11,<3.14`",
+    ),
+]
 Sha256 = Annotated[str, pattern("sha256", r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
 DepotPath = Annotated[
     str,

@@ -27,6 +27,7 @@ from envmatrix.matrix.compatibility import Verdict, trace
 from envmatrix.matrix.compilers import compiler_in
 from envmatrix.matrix.library import Library, LibraryStep
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
+from envmatrix.matrix.python_versions import python_verdict
 from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.tier_names import has_occasion
 from envmatrix.matrix.variant_rules import compiler_verdicts
@@ -145,6 +146,8 @@ def library_verdicts(library: Library, cell: Cell, matrix: Matrix) -> Iterator[V
         message = f"library `{library.declared_name}` needs CUDA, and `{cell.id}` has none"
         yield Verdict("cuda", passed=False, explanation=message, ref="targets.py")
     yield from _cells_verdict(library.cells, cell, matrix, f"library `{library.declared_name}`")
+    if library.python:
+        yield python_verdict(library, cell, matrix.facts)
     declared = matrix.declared.get(library.declared_name)
     if declared is None or declared.variants == library.variants:  # it is no variant
         return

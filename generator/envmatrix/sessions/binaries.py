@@ -7,9 +7,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO
 
 from envmatrix.facts.targets import MACHINES
+from envmatrix.records import dataclass
 
 # Byte order and e_machine of the ELF header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _MACHINES = {entry.elf: entry.uname for entry in MACHINES.values()}
@@ -31,6 +33,9 @@ _SEGMENT = struct.Struct("<I4xQQ8xQ16x")
 _ENTRY = struct.Struct("<qQ")
 _LOADED, _DYNAMIC, _NEEDED, _STRINGS = 1, 2, 1, 5
 _LONGEST_DYNAMIC, _LONGEST_NAME = 1 << 16, 256
+# https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html
+_VERSIONS, _MOST_VERSIONS = 0x6FFFFFFE, 100
+_VERSION = struct.Struct("<8xII")
 
 # More members than that are not looked at: the largest archives of CUDA have some thousands.
 _MOST_MEMBERS = 100_000
@@ -47,25 +52,77 @@ def machine(handle: IO[bytes]) -> str | None:
     return _object(_read(handle, 0, 64)) or _pe(handle)
 
 
-def needed_libraries(handle: IO[bytes]) -> tuple[str, ...]:
-    """Return the shared libraries that a program or library is loaded with, as it names them;
-    nothing for any other file. Only 64-bit little-endian files are supported, as by CUDA."""
+@dataclass(frozen=True, slots=True)
+class Linking:
+    """The shared libraries that a program or library is loaded with, as it names them, and the
+    versions of symbols that it needs of them: `GLIBC_2.34`."""
+
+    libraries: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+
+def linking(handle: IO[bytes]) -> Linking:
+    """Return what a program or library is loaded with; nothing for any other file. Only 64-bit
+    little-endian files are supported, as by CUDA."""
     header = _read(handle, 0, _ELF_HEADER.size)
     if len(header) < _ELF_HEADER.size or header[:6] != b"\x7fELF\2\1":
-        return ()
+        return Linking()
     table, size, count = _ELF_HEADER.unpack(header)
     if size != _SEGMENT.size:
-        return ()
+        return Linking()
     segments = _rows(_SEGMENT, _read(handle, table, size * count))
     dynamic = next((segment for segment in segments if segment[0] == _DYNAMIC), (0, 0, 0, 0))
     entries = _rows(_ENTRY, _read(handle, dynamic[1], min(dynamic[3], _LONGEST_DYNAMIC)))
-    address = next((value for tag, value in entries if tag == _STRINGS), -1)
+    values = {entry[0]: entry[1] for entry in entries}
+    strings = _offset(segments, values.get(_STRINGS, -1))
+    if strings is None:
+        return Linking()
+    libraries = [value for tag, value in entries if tag == _NEEDED]
+    table_of_versions = _offset(segments, values.get(_VERSIONS, -1))
+    versions = [] if table_of_versions is None else _versions(handle, table_of_versions)
+    name = partial(_name, handle, strings)
+    return Linking(tuple(map(name, libraries)), tuple(sorted(set(map(name, versions)))))
+
+
+def needed_libraries(handle: IO[bytes]) -> tuple[str, ...]:
+    """Return the shared libraries that a program or library is loaded with."""
+    return linking(handle).libraries
+
+
+def _offset(segments: Sequence[tuple[int, ...]], address: int) -> int | None:
+    """Return the place in the file of an address."""
     for kind, place, start, length in segments:
         if kind == _LOADED and start <= address < start + length:
-            offsets = (place + address - start + value for tag, value in entries if tag == _NEEDED)
-            names = (_read(handle, offset, _LONGEST_NAME).partition(b"\0")[0] for offset in offsets)
-            return tuple(name.decode("utf-8", "replace") for name in names)
-    return ()
+            return place + address - start
+    return None
+
+
+def _name(handle: IO[bytes], strings: int, offset: int) -> str:
+    name = _read(handle, strings + offset, _LONGEST_NAME).partition(b"\0")[0]
+    return name.decode("utf-8", "replace")
+
+
+def _versions(handle: IO[bytes], place: int) -> list[int]:
+    """Return the offsets of the names in a table of needed versions: each of its libraries has a
+    list of versions, of which each has a name."""
+    names: list[int] = []
+    for first, following in _chain(handle, place):
+        names += (name for name, _ in _chain(handle, place + first))
+        place += following
+    return names
+
+
+def _chain(handle: IO[bytes], place: int) -> Iterator[tuple[int, int]]:
+    """Yield the values of rows, each with the distance of the next row, which is 0 in the last."""
+    for _ in range(_MOST_VERSIONS):
+        data = _read(handle, place, _VERSION.size)
+        if len(data) < _VERSION.size:
+            return
+        value, following = _VERSION.unpack(data)
+        yield value, following
+        if not following:
+            return
+        place += following
 
 
 def _rows(row: struct.Struct, data: bytes) -> Sequence[tuple[int, ...]]:

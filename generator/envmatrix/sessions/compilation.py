@@ -13,7 +13,7 @@ from envmatrix.files import readable_text, write_whole
 from envmatrix.sessions import compile_commands, installation, tasks
 from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
-from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
+from envmatrix.sessions.buildsystems.python import WHEELS, unpack_wheels
 from envmatrix.sessions.context import BuildContext, installation_record
 from envmatrix.sessions.failures import OutOfMemory
 from envmatrix.sessions.outcomes import Measurement
@@ -45,6 +45,10 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         if context.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
     _compile(runner, is_configured=is_configured)
+    if context.wheels:
+        from envmatrix.sessions.wheels.publication import repair_wheels
+
+        repair_wheels(runner, context.wheels)
     try:
         compile_commands.write_for_host(context)
     except EnvmatrixError as error:  # the library is compiled nevertheless
@@ -130,12 +134,14 @@ def _compile(runner: Runner, *, is_configured: bool) -> None:
     """Compile, with fewer jobs where memory does not suffice."""
     context = runner.context
     while True:
-        commands = context.system.commands(context)
+        commands = [*context.system.commands(context)]
+        if not context.wheels:
+            commands.append(unpack_wheels("compile", WHEELS))
         if is_configured:
             commands = [command for command in commands if command.step != "configure"]
         steps = dict.fromkeys(command.step for command in commands)
         # In one container, as starting one takes longer than some commands.
-        argv = tasks.shell_arguments(tasks.join_commands([*commands, UNPACK_WHEELS]))
+        argv = tasks.shell_arguments(tasks.join_commands(commands))
         try:
             completed = runner.run(tasks.in_compiler(context, argv), *steps)
             if not (is_configured and completed.failed):
@@ -154,7 +160,7 @@ def _products(context: BuildContext) -> tuple[Product, ...]:
     a library without either has no products."""
     patterns = context.library.artifacts
     with context.build.opened() as build:
-        products = find_products(build, patterns or context.system.products)
+        products = find_products(build, context.products)
         if patterns and not products:
             raise no_product(patterns, kinds_of_entries(build))
     if context.system.products and not products:

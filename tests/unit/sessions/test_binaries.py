@@ -4,7 +4,10 @@ import io
 import shutil
 import struct
 import subprocess
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,38 @@ def elf(machine: int, *, order: str = "<") -> bytes:
     """Return the first 20 bytes of a shared object."""
     ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
     return ident + struct.pack(f"{order}HH", 3, machine)
+
+
+def shared_object(
+    *needed: str, machine: int = 62, versions: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> bytes:
+    """Return a shared object that is loaded with libraries, with versions of their symbols."""
+    names = b"\0" + b"".join(
+        f"{name}\0".encode() for name in (*needed, *versions, *chain(*versions.values()))
+    )
+
+    def offset(name: str) -> int:
+        return names.index(f"\0{name}\0".encode()) + 1
+
+    table = b""
+    for number, (library, symbols) in enumerate(versions.items(), 1):
+        following = 16 * (len(symbols) + 1) if number < len(versions) else 0
+        table += struct.pack("<HHIII", 1, len(symbols), offset(library), 16, following)
+        for index, symbol in enumerate(symbols, 1):
+            end = 16 if index < len(symbols) else 0
+            table += struct.pack("<IHHII", 0, 0, index + 1, offset(symbol), end)
+    entries = len(needed) + 3
+    place = 64 + 2 * 56
+    strings = place + 16 * entries + len(table)
+    dynamic = b"".join(struct.pack("<qQ", 1, offset(name)) for name in needed)
+    dynamic += struct.pack("<qQ", 5, strings)
+    dynamic += struct.pack("<qQ", 0x6FFFFFFE, place + 16 * entries) if table else bytes(16)
+    dynamic += bytes(16)
+    size = strings + len(names)
+    header = elf(machine).ljust(32, b"\0") + struct.pack("<QQIHHHHHH", 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    loaded = struct.pack("<IIQQQQQQ", 1, 4, 0, 0, 0, size, size, 4096)
+    segment = struct.pack("<IIQQQQQQ", 2, 4, place, place, place, len(dynamic), len(dynamic), 8)
+    return header + loaded + segment + dynamic + table + names
 
 
 def pe(machine: int) -> bytes:
@@ -122,6 +157,23 @@ def test_programs_tell_the_libraries_that_they_are_loaded_with(tmp_path: Path) -
     (tmp_path / "script").write_text("#!/bin/sh\n")
     with (tmp_path / "script").open("rb") as handle:
         assert binaries.needed_libraries(handle) == ()
+
+
+def test_a_library_tells_what_it_is_loaded_with_and_the_versions_that_it_needs() -> None:
+    versions = {"libc.so.6": ["GLIBC_2.14", "GLIBC_2.34"], "libm.so.6": ["GLIBC_2.29"]}
+    content = shared_object("libc.so.6", "libm.so.6", versions=versions)
+    linking = binaries.linking(io.BytesIO(content))
+    assert linking.libraries == ("libc.so.6", "libm.so.6")
+    assert linking.versions == ("GLIBC_2.14", "GLIBC_2.29", "GLIBC_2.34")
+
+
+@given(st.data())
+def test_damaged_tables_of_versions_end(data: st.DataObject) -> None:
+    content = bytearray(shared_object("liba.so", versions={"liba.so": ["A_1", "A_2"]}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    assert len(binaries.linking(io.BytesIO(bytes(content))).versions) <= 10_000
 
 
 _FIELD = st.integers(0, 2**64 - 1) | st.integers(0, 400)

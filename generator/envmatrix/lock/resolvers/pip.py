@@ -6,9 +6,13 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
 
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
@@ -34,6 +38,28 @@ _COMPILER = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt")
 
 _NO_CONNECTION = re.compile(r"Retrying \(Retry\(|Failed to establish a new connection|Max retries")
 _NO_DISTRIBUTION = re.compile(r"No matching distribution found for (\S+)")
+# What asks for a requirement that no wheel meets, and the versions that have wheels.
+_NO_VERSION = re.compile(
+    r"Could not find a version that satisfies the requirement (?P<requirement>[^(\n]+?)"
+    r"(?: \(from (?P<parent>[A-Za-z0-9._-]+)[^)\n]*\))? \(from versions: (?P<versions>[^)\n]*)\)"
+)
+# pip, with the values of markers that another Python on another machine has: its options select
+# wheels, but conditions of requirements follow the Python that runs it.
+_PIP_ELSEWHERE = (
+    "import json, sys; from pip._vendor.packaging import markers; "
+    "own, values = markers.default_environment, json.loads(sys.argv.pop(1)); "
+    "markers.default_environment = lambda: {**own(), **values}; "
+    "from pip._internal.cli.main import main; sys.exit(main())"
+)
+
+
+class UnknownWheels(Absent):
+    """No wheel meets a `requirement` of a library, or one of a wheel that the library
+    requires by it."""
+
+    def __init__(self, requirement: str, message: str, hint: str, details: Sequence[str]) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.requirement = requirement
 
 
 @dataclass(frozen=True)
@@ -66,8 +92,13 @@ class Pip:
                 hint="say in `cells` which cells the library is for",
             )
         options = _python_options(request.arch, os.python, os.glibc)
-        wheels = self._wheels(request.requirements, options)
-        return PackageSet(request, tuple(sorted(wheels)))
+        markers = _markers(request.arch, os.python)
+        try:
+            wheels = sorted(self._wheels(request.requirements, options, markers, request.omitted))
+        except Absent as error:
+            place = f"Python {os.python} of `{os.name}` on {request.arch}"
+            raise _without_wheel(error, request.requirements, place) or error from error
+        return PackageSet(request, tuple(wheels))
 
     def _pins_of(self, release: str, arch: str, options: Sequence[str]) -> Mapping[str, str]:
         """Return the pins of a release; ask pip once, as each of its sets needs them."""
@@ -82,17 +113,31 @@ class Pip:
         parsed = (Requirement(text) for row in rows for text in row["metadata"]["requires_dist"])
         return {item.name: str(item.specifier) for item in parsed}
 
-    def _wheels(self, requirements: Sequence[str], options: Sequence[str]) -> Iterable[Artifact]:
-        for row in self._report(requirements, options):
+    def _wheels(
+        self,
+        requirements: Sequence[str],
+        options: Sequence[str],
+        markers: Mapping[str, str] | None = None,
+        omitted: Sequence[str] = (),
+    ) -> Iterable[Artifact]:
+        for row in self._report(requirements, options, markers):
             metadata, archive = row["metadata"], row["download_info"]["archive_info"]
+            if any(fnmatchcase(canonicalize_name(metadata["name"]), glob) for glob in omitted):
+                continue
             sha256 = archive["hashes"]["sha256"]
             artifact = Artifact(PYPI, "", metadata["name"], metadata["version"], 0, sha256)
             url, size = self.look_up(artifact)
             yield replace(artifact, path=path_in_index(url), size=size)
 
-    def _report(self, requirements: Sequence[str], options: Sequence[str]) -> list[dict[str, Any]]:
+    def _report(
+        self,
+        requirements: Sequence[str],
+        options: Sequence[str],
+        markers: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Any]]:
+        pip = ["-c", _PIP_ELSEWHERE, json.dumps(markers)] if markers else ["-m", "pip"]
         command = [
-            sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed",
+            sys.executable, *pip, "install", "--dry-run", "--ignore-installed",
             "--quiet", "--only-binary", ":all:", "--target", "/nonexistent",
             # Reads a wheel's metadata by range: cuDNN's is 3 kB of 650 MB.
             "--use-feature=fast-deps", *options, "--report", "-", *sorted(requirements),
@@ -103,6 +148,62 @@ class Pip:
             raise _explain(error) from error
         rows: list[dict[str, Any]] = json.loads(printed)["install"]
         return rows
+
+
+def _without_wheel(error: Absent, requirements: Sequence[str], place: str) -> UnknownWheels | None:
+    """Return the error of a requirement that no wheel meets, if pip tells one."""
+    from packaging.requirements import Requirement
+
+    match = _NO_VERSION.search("\n".join(error.details))
+    if match is None:
+        return None
+    text, parent = match["requirement"].strip(), match["parent"]
+    own = {canonicalize_name(Requirement(each).name): each for each in requirements}
+    project = canonicalize_name(Requirement(text).name)
+    declared = own.get(project) or own.get(canonicalize_name(parent or "")) or text
+    of_parent = f", which `{parent}` requires," if parent else ""
+    nearest = _nearest(text, match["versions"])
+    if nearest:
+        hint = f"the nearest version of `{project}` with one is {nearest}"
+    else:
+        hint = "no version has one; is its name right? envmatrix takes no source distributions"
+    message = f"there is no wheel of `{text}`{of_parent} for {place}"
+    return UnknownWheels(declared, message, hint, error.details)
+
+
+def _nearest(requirement: str, versions: str) -> str | None:
+    """Return the version nearest to those that a requirement allows: the next newer one, else the
+    newest."""
+    from packaging.requirements import Requirement
+    from packaging.version import InvalidVersion, Version
+
+    available = []
+    for text in versions.split(","):
+        with suppress(InvalidVersion):
+            available.append(Version(text.strip()))
+    available = [each for each in available if not each.is_prerelease] or available
+    if not available:
+        return None
+    bounds = []
+    for specifier in Requirement(requirement).specifier:
+        with suppress(InvalidVersion):
+            bounds.append(Version(specifier.version.removesuffix(".*")))
+    newer = [each for each in available if bounds and each > max(bounds)]
+    return str(min(newer) if newer else max(available))
+
+
+def _markers(arch: str, python: str) -> Mapping[str, str]:
+    """Return the values of markers of a CPython on Linux."""
+    return {
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": MACHINES[arch].uname,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
 
 
 def _explain(error: LookupFailed) -> LookupFailed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from envmatrix.matrix.library import Library
 from envmatrix.sessions.buildsystems.cmake import variant_options
@@ -16,12 +16,13 @@ from envmatrix.sessions.context import (
 )
 from envmatrix.sessions.flags import joined, variant_flags
 
-# Directory of the unpacked wheels of the build, which Python programs import from.
-SITE = "site"
+# Directories of the wheels of the build, of those that are fit to publish, and of unpacked ones,
+# which Python programs import from.
+WHEELS, DIST, SITE = "wheels", "dist", "site"
 _SITE = f"""
 unpacked=$1
 rm -rf {SITE}
-set -- wheels/*.whl
+set -- "$2"/*.whl
 [ ! -e "$1" ] || python3 -c "$unpacked" {SITE} '' "$@"
 """
 # Into their directory, as an installation has it; with a prefix, also what is for other directories
@@ -49,7 +50,13 @@ for wheel in wheels:
     except Exception as error:
         sys.exit(f"error: {wheel} cannot be unpacked: {error}")
 """
-UNPACK_WHEELS = Command("compile", ["sh", "-euc", _SITE, "sh", _UNPACK])
+
+
+def unpack_wheels(step: str, directory: str) -> Command:
+    """Return the command that unpacks the wheels of a directory for Python programs."""
+    return Command(step, ["sh", "-euc", _SITE, "sh", _UNPACK, directory])
+
+
 # Variables with which Python finds unpacked wheels, and those that the library requires.
 PYTHON_PATH = {"PYTHONPATH": f"{BUILD}/{SITE}:{REQUIRES}"}
 
@@ -59,13 +66,22 @@ SITE_PACKAGES = "lib/python3/site-packages"
 # Equal sources become equal wheels: the time of files in them, the first that a zip file can hold,
 # and a directory of a name that is not of chance, for what scikit-build-core compiles.
 _SAME_WHEELS = {"SOURCE_DATE_EPOCH": "315532800", "SKBUILD_BUILD_DIR": f"{BUILD}/skbuild"}
-# Wheels hold the modes of files, which a checkout has from the umask of whoever made it.
-_WITH_USUAL_MODES = 'chmod -R u=rwX,go=rX . && umask 022 && exec "$@"'
+# Wheels hold the modes of files, which a checkout has from the umask of whoever made it. A wheel of
+# another version would be taken for one of this build.
+_WITH_USUAL_MODES = f'rm -rf {BUILD}/{WHEELS} && chmod -R u=rwX,go=rX . && umask 022 && exec "$@"'
+
+
+def same_wheels(library: Library) -> Mapping[str, str]:
+    """Return the variables with which equal sources become equal wheels; those of the library
+    itself are set in its containers."""
+    own = library.build.environment
+    return {name: text for name, text in _SAME_WHEELS.items() if name not in own}
 
 
 class Python(BuildSystem):
     copies_source = True
-    products = ("wheels/*.whl", f"{SITE}/**/*.so")
+    products = (f"{WHEELS}/*.whl", f"{SITE}/**/*.so")
+    published_products = (f"{DIST}/*.whl", f"{SITE}/**/*.so")
     product = "wheel"
     test_environment = PYTHON_PATH
 
@@ -90,8 +106,7 @@ class Python(BuildSystem):
         argv = ["python3", "-m", "build", "--wheel", "--no-isolation", "--skip-dependency-check"]
         settings = [f"--config-setting={option}" for option in build.options]
         parallel = {"CMAKE_BUILD_PARALLEL_LEVEL": str(context.jobs), "MAX_JOBS": str(context.jobs)}
-        argv += [*settings, "--outdir", f"{BUILD}/wheels", "."]
-        # The library's own variables are set in its container.
-        same = {name: text for name, text in _SAME_WHEELS.items() if name not in build.environment}
+        argv += [*settings, "--outdir", f"{BUILD}/{WHEELS}", "."]
+        same = same_wheels(context.library)
         command = ["sh", "-euc", _WITH_USUAL_MODES, "sh", *argv]
         return (Command("compile", command, context.tree, {**parallel, **same}),)

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from tests.fakes import TOOLKIT, Index
+from tests.fakes import TOOLKIT, Archive, FakeBackend, Index
 
 from envmatrix.errors import Absent, LookupFailed
+from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
-from envmatrix.lock.model import Artifact, ReleaseRequest
-from envmatrix.lock.resolvers.pip import Pip
+from envmatrix.lock.model import Artifact, ReleaseRequest, WheelsRequest
+from envmatrix.lock.resolvers.pip import Pip, UnknownWheels
+from envmatrix.lock.resolvers.protocol import ResolvedSets
 
 
 def versions(artifacts: Sequence[Artifact]) -> dict[str, str]:
@@ -140,3 +145,95 @@ def test_a_project_that_no_index_has_is_told_from_an_index_out_of_reach(
         Pip(run, lambda _: ("", 0)).resolve(request("nothing"), None)
     assert isinstance(caught.value, Absent) == is_absent
     assert caught.value.details == tuple(output)
+
+
+def of_suite(directory: Path) -> ResolvedSets:
+    return ResolvedSets(FakeBackend(directory, Archive()), load_facts(), {})
+
+
+def missing(directory: Path, *requirements: str, output: str) -> UnknownWheels:
+    """Return the error of requirements for which pip prints this."""
+
+    def run(_: Sequence[str]) -> NoReturn:
+        name = requirements[0].partition("=")[0]
+        details = (f"ERROR: {output}", f"ERROR: No matching distribution found for {name}")
+        raise LookupFailed("`pip` failed", details=details)
+
+    with pytest.raises(UnknownWheels) as caught:
+        Pip(run, lambda _: ("", 0)).resolve_wheels(
+            WheelsRequest("arm64", "bookworm", requirements), of_suite(directory)
+        )
+    return caught.value
+
+
+_LACKS = "Could not find a version that satisfies the requirement"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "versions", "hint"),
+    [
+        (
+            "numpy==1.20",
+            "1.23.2, 1.24.0, 2.3.0rc1",
+            "the nearest version of `numpy` with one is 1.23.2",
+        ),
+        ("numpy<1.20,>=1.19", "1.23.2, 1.24.0", "with one is 1.23.2"),
+        ("numpy>=9", "1.23.2, 1.24.0, 2.0.0rc1", "with one is 1.24.0"),
+        ("numpy==1.*", "2.0, 2.1", "with one is 2.0"),
+        ("numpy", "3.0rc1", "with one is 3.0rc1"),
+        ("numpy", "none", "no version has one; is its name right?"),
+    ],
+)
+def test_the_nearest_version_with_a_wheel_is_named(
+    tmp_path: Path, requirement: str, versions: str, hint: str
+) -> None:
+    error = missing(
+        tmp_path, requirement, output=f"{_LACKS} {requirement} (from versions: {versions})"
+    )
+    assert error.message == (
+        f"there is no wheel of `{requirement}` for Python 3.11 of `debian12` on arm64"
+    )
+    assert hint in str(error.hint)
+    assert error.requirement == requirement
+
+
+def test_a_wheel_that_another_one_requires_is_told_with_what_requires_it(tmp_path: Path) -> None:
+    output = f"{_LACKS} b>=3 (from a-b) (from versions: 1.0, 2.0)"
+    error = missing(tmp_path, "A.b~=1.0", output=output)
+    assert "no wheel of `b>=3`, which `a-b` requires, for" in error.message
+    assert error.requirement == "A.b~=1.0"
+
+
+def test_what_images_have_is_not_locked(tmp_path: Path) -> None:
+    names = ("torch==2", "nvidia-cublas-cu12==12", "Triton==3", "numpy==2")
+    index = Index()
+    request = WheelsRequest("amd64", "bookworm", names, ("nvidia-*", "triton"))
+    wheels = Pip(index.run, index.look_up).resolve_wheels(request, of_suite(tmp_path))
+    assert {wheel.name for wheel in wheels.artifacts} == {"numpy", "torch"}
+
+
+def test_conditions_of_requirements_follow_the_python_and_machine_of_the_cell(
+    tmp_path: Path,
+) -> None:
+    commands: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> str:
+        commands.append(command)
+        return json.dumps({"install": []})
+
+    request = WheelsRequest("arm64", "trixie", ("numpy",))
+    Pip(run, Index().look_up).resolve_wheels(request, of_suite(tmp_path))
+    (command,) = commands
+    values = json.loads(command[3])
+    assert (values["python_version"], values["platform_machine"]) == ("3.13", "aarch64")
+
+
+def test_pip_evaluates_markers_with_other_values() -> None:
+    from envmatrix.lock.resolvers import pip
+
+    program, _, _ = pip._PIP_ELSEWHERE.partition("from pip._internal")
+    marker = 'python_version == "3.99" and platform_machine == "s390x"'
+    check = f"print(markers.Marker({marker!r}).evaluate())"
+    values = json.dumps({"python_version": "3.99", "platform_machine": "s390x"})
+    command = [sys.executable, "-c", f"{program}{check}", values]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
