@@ -16,7 +16,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.lock import lock_file
 
 ENVIRONMENT = "cuda12.4-debian12"
-# As in the repository's own matrix, whose images of the default compilers are the same.
+# The images of the default compilers are those of the repository: they have the same `sm`.
 MATRIX = """\
 version: "1"
 axes:
@@ -27,7 +27,7 @@ axes:
 include:
   - {cuda: "12.4", os: debian12, compiler: clang-19, cuda_compiler: clang, arch: x86_64}
   - {cuda: "12.4", os: debian12, compiler: clang-19, cuda_compiler: clang, arch: aarch64}
-sm: ["75", "80", "86", "90", "100", "120"]
+sm: ["75", "80", "86", "90"]
 libraries:
   sums: {path: sums, artifacts: ["libsums.so"], test: {framework: ctest}}
 """
