@@ -22,6 +22,17 @@ _OF_MATRICES = re.compile(r"(?:conda-(?:cpp|python)|wheels)-(?:build|tests?)", r
 # The matrix of a build on a branch is the one of nights.
 _TYPES = {"branch": "nightly"}
 _ALL = "."
+_AMD64 = 'map(select(.ARCH == "amd64"))'
+_NUMBERS = 'split(".")|map(tonumber)'
+# As the workflow that computes matrices has them, by the inputs of those that call it.
+_IMPLIED: Mapping[str, Mapping[str, str]] = {
+    "pure-wheel": {"true": f"{_AMD64} | group_by(.CUDA_VER) | map(max_by(.PY_VER | {_NUMBERS}))"},
+    "pure-conda": {
+        "true": f"{_AMD64} | sort_by(.CUDA_VER, .PY_VER) | [last]",
+        "cuda_major": f"{_AMD64} | group_by(.CUDA_VER|{_NUMBERS}|.[0])"
+        f" | map(max_by([(.PY_VER|{_NUMBERS}), (.CUDA_VER|{_NUMBERS})]))",
+    },
+}
 
 _Row = Mapping[str, Node]
 
@@ -105,14 +116,23 @@ def _of_caller(name: str, job: Node, source: Source, matrices: Sequence[_Matrix]
         yield Remainder("job", (brief(name),), reason, job.position, jobs=1)
         return
     node = inputs.child("matrix_filter") if inputs else None
+    text = text_of(node) if text_of(node) not in ("", _ALL) else _implied_filter(inputs)
     rows = matching[0].rows
-    if node is not None and text_of(node) not in ("", _ALL):
-        try:
-            rows = _filtered(rows, text_of(node))
-        except NotEvaluated:
-            word = Word("matrix_filter", text_of(node), node.position)
-            yield word.detail("cannot be evaluated: all rows of the matrix are converted")
+    try:
+        rows = _filtered(rows, text)
+    except NotEvaluated:
+        word = Word("matrix_filter", text, node.position if node else job.position)
+        yield word.detail("cannot be evaluated: all rows of the matrix are converted")
     yield from _jobs(rows, name)
+
+
+def _implied_filter(inputs: Node | None) -> str:
+    """Return the filter of packages that are the same for several rows."""
+    for key, filters in _IMPLIED.items():
+        value = text_of(inputs.child(key)) if inputs else ""
+        if value in filters:
+            return filters[value]
+    return _ALL
 
 
 def _filtered(rows: Sequence[_Row], text: str) -> tuple[_Row, ...]:

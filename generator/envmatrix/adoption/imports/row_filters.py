@@ -152,9 +152,13 @@ class _Parser:
         if name not in _FUNCTIONS:
             raise NotEvaluated
         self._take("(")
-        argument = self.pipeline()
+        parts = [self.pipeline()]
+        while name.endswith("_by") and self._next_is(","):
+            self._take()
+            parts.append(self.pipeline())
         self._take(")")
         function = _FUNCTIONS[name]
+        argument = parts[0] if len(parts) == 1 else lambda value: [*_all(parts, value)]
         return lambda value: function(value, argument)
 
 

@@ -438,6 +438,8 @@ def test_matrices_in_scripts_of_rapids_have_positions() -> None:
             'group_by(.LINUX_VER) | map(max_by(.PY_VER|split(".")|map(tonumber)))',
             ["aarch64 13.0.2"],
         ),
+        ("sort_by(.PY_VER, .ARCH) | [last]", ["aarch64 13.0.2"]),
+        (".\n      pure-conda: true", ["x86_64 12.9.1"]),
         ("to_entries", ["aarch64 13.0.2", "x86_64 12.9.1"]),
     ],
 )
