@@ -18,6 +18,7 @@ import httpx
 from tests.archives import ar, entry, link, package, pieces, tar, xz_of, zipped, zstd_of
 from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
+from tests.unit.adoption.imports.test_formats import CI_MATRICES
 from tests.unit.results.examples import collector, record
 from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
@@ -25,7 +26,9 @@ from tests.unit.sessions.test_fatbins import BOTH
 from tests.unit.sessions.wheels import examples
 from tests.unit.sessions.wheels.examples import CUDA, settings, wheel
 
+from envmatrix.adoption.source_tree import SourceTree
 from envmatrix.app import generated_files
+from envmatrix.app.imports import Choice, convert_contents
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.excerpts.planning import compose, is_promising, plan_excerpt
@@ -76,6 +79,11 @@ from envmatrix.vcs import archives
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda12.4-debian12-aarch64"
+
+
+def _imported(_: Path, content: bytes) -> object:
+    """Convert the CI matrix of another project."""
+    return convert_contents({"ci.yaml": content}, Choice(), SourceTree("x", [], {}))
 
 
 _COMPILE_COMMANDS = b"""\
@@ -498,6 +506,7 @@ def readers() -> Sequence[Reader]:
         Reader("matrix.yaml", [(ROOT / "matrix.yaml").read_bytes()], _matrix("matrix.yaml")),
         Reader("matrix.d", [_OVERLAY], _matrix("matrix.d/x.yaml")),
         Reader("envs", [(ROOT / "envs/devel.yaml").read_bytes()], _matrix("envs/devel.yaml")),
+        *(Reader(f"{name} CI matrix", texts, _imported) for name, texts in CI_MATRICES.items()),
         Reader(
             "matrix.lock.json",
             [_small_lock(), _json(OF_VERSION_1)],

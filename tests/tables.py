@@ -7,6 +7,7 @@ tests/unit/test_docs.py checks that they are up to date.
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from tests.unit.test_architecture import LAYERS, TREES
 from website.reference import table
 
 from envmatrix import cli
+from envmatrix.adoption.imports.formats import FORMATS
 from envmatrix.doctor.diagnosis import HOST_CHECKS, PROJECT_CHECKS, Check
 from envmatrix.facts.cuda import CudaRelease
 from envmatrix.facts.model import Facts, load_facts
@@ -50,6 +52,15 @@ def verbs() -> str:
         ["verb", "what it does", "example"],
         ([f"`{name}`", VERBS[name], f"`{example(name)}`"] for name in sorted(VERBS)),
     )
+
+
+def formats() -> str:
+    """Return the formats of CI matrices that are converted, as their readers describe them."""
+    rows = []
+    for name, row in FORMATS.items():
+        text = inspect.getdoc(inspect.getmodule(row.read))
+        rows.append([f"`{name}`", " ".join(str(text).split()).removesuffix(".")])
+    return table(["`--from`", "what is read"], rows)
 
 
 def example(verb: str) -> str:
@@ -281,6 +292,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("CONTRIBUTING.md", "sessions"): sessions,
     ("docs/design.md", "layers"): packages,
     ("docs/doctor.md", "checks"): checks,
+    ("docs/how-to/migrate-from-ci-matrix.md", "formats"): formats,
     ("docs/images.md", "omissions"): omissions,
     ("docs/libraries.md", "standards"): standards,
     ("docs/matrix.md", "clangs"): clangs,

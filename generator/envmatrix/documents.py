@@ -39,7 +39,8 @@ _MOST_OF_A_TAG = 100
 class Node:
     """A value with its position; `keys` holds the positions of the keys of a mapping.
 
-    `selector` is the selector in the file that the value was resolved from, if any.
+    `selector` is the selector in the file that the value was resolved from, if any; `tag` is a tag
+    that the dialect of the file has a meaning for.
     """
 
     content: str | tuple[Node, ...] | Mapping[str, Node] | None
@@ -47,6 +48,7 @@ class Node:
     size: int = 1
     keys: Mapping[str, Position] = field(default_factory=dict)
     selector: str | None = None
+    tag: str | None = None
 
     @property
     def children(self) -> Mapping[str | int, Node]:
@@ -54,6 +56,11 @@ class Node:
         if isinstance(self.content, tuple):
             return dict(enumerate(self.content))
         return dict(self.content.items()) if isinstance(self.content, Mapping) else {}
+
+    @property
+    def children_by_key(self) -> Mapping[str, Node]:
+        """The entries of a mapping by key; none of another value."""
+        return self.content if isinstance(self.content, Mapping) else {}
 
     def child(self, step: str | int) -> Node | None:
         if isinstance(self.content, tuple) and isinstance(step, int):
@@ -110,6 +117,18 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialect:
+    """What files of other programs may have and ours may not: merge keys (`<<`), and `tags`, which
+    are kept in the nodes."""
+
+    merge_keys: bool = False
+    tags: tuple[str, ...] = ()
+
+
+STRICT = Dialect()
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A parsed file. `problems` are those that leave the rest readable, such as a duplicate key."""
 
@@ -152,8 +171,8 @@ def load_document(path: Path, name: str) -> Document:
         raise ConfigurationError(f"`{name}` does not exist") from error
 
 
-def parse_document(content: bytes, file: str) -> Document:
-    builder = _Builder(file)
+def parse_document(content: bytes, file: str, dialect: Dialect = STRICT) -> Document:
+    builder = _Builder(file, dialect)
     try:
         text = content.decode("utf-8-sig")
         root = builder.build(yaml.parse(text, Loader=_Loader))
@@ -191,16 +210,22 @@ def _shown_tag(tag: str) -> str:
     return one_line(text)[:_MOST_OF_A_TAG]
 
 
+def _is_merge_key(event: yaml.Event) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style
+
+
 class _Builder:
     """Builds nodes from parser events.
 
     PyYAML's own composer recurses in C and ends the process on deep nesting, so it is not used.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, dialect: Dialect) -> None:
         self.problems: list[Problem] = []
         self._file = file
+        self._dialect = dialect
         self._anchors: dict[str, Node] = {}
+        self._merged = 0
 
     def build(self, events: Iterator[yaml.Event]) -> Node:
         root: Node | None = None
@@ -230,6 +255,8 @@ class _Builder:
             node = self._sequence(event, events, depth)
         else:
             node = self._mapping(event, events, depth)
+        if (tag := getattr(event, "tag", None)) in self._dialect.tags:
+            node = replace(node, tag=tag)
         if isinstance(event, yaml.NodeEvent) and event.anchor:
             self._anchors[event.anchor] = node
         return node
@@ -245,12 +272,32 @@ class _Builder:
     def _mapping(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         content: dict[str, Node] = {}
         keys: dict[str, Position] = {}
+        merged: list[Node] = []
         for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
-            key = self._key(event, keys)
-            content[key] = self._node(next(events), events, depth + 1)
+            is_merge = self._dialect.merge_keys and _is_merge_key(event)
+            key = self._key(event, {} if is_merge else keys)
+            node = self._node(next(events), events, depth + 1)
+            if is_merge:
+                merged += self._merged_mappings(node, event)
+            else:
+                content[key] = node
+        for mapping in merged:
+            content = {**mapping.children_by_key, **content}
+            keys = {**mapping.keys, **keys}
         return Node(content, self._position(start), self._size(content.values(), start), keys)
+
+    def _merged_mappings(self, node: Node, event: yaml.Event) -> Iterator[Node]:
+        """Yield the mappings that a merge key names, the one that takes precedence first."""
+        for mapping in node.content if isinstance(node.content, tuple) else (node,):
+            if not isinstance(mapping.content, Mapping):
+                self._problem("`<<` takes a mapping or a list of mappings", event)
+                continue
+            self._merged += len(mapping.content)
+            if self._merged > _MOST_VALUES:
+                raise self._error(f"more than {_MOST_VALUES} values, merge keys expanded", event)
+            yield mapping
 
     def _key(self, event: yaml.Event, keys: dict[str, Position]) -> str:
         if not isinstance(event, yaml.ScalarEvent):
@@ -272,7 +319,7 @@ class _Builder:
         """Record a problem for a YAML tag, because types follow from the schema alone, and for a
         NUL character, which ends a string for the operating system."""
         tag = getattr(event, "tag", None)
-        if tag and tag not in _TAGS.get(type(event), ()):
+        if tag and tag not in (*_TAGS.get(type(event), ()), *self._dialect.tags):
             message = f"unsupported YAML tag `{_shown_tag(tag)}`"
             hint = "remove it, or quote the value if it is text that begins with `!`"
             self._problem(message, event, hint)

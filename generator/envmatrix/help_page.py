@@ -13,6 +13,7 @@ VERBS = {
     "gc": "Remove images and files that no lock needs any more.",
     "generate": "Write the Dockerfiles, or check that they are up to date.",
     "images": "List and check published images.",
+    "import": "Convert the CI matrix of another project to a matrix.yaml.",
     "init": "Write the first matrix.yaml for the library in this directory.",
     "lock": "Resolve every package to a file and its sha256.",
     "mirror": "Copy all files of the lock, for machines without a network.",

@@ -34,6 +34,19 @@ endif()
     "check.cpp": "int answer();\nint main() { return answer() != 42; }\n",
 }
 
+WORKFLOW = """\
+jobs:
+  test:
+    runs-on: ${{ matrix.os }}
+    container: debian:bookworm
+    strategy:
+      matrix:
+        os: [ubuntu-24.04, windows-2022]
+        cuda: [13.5]
+        std: [17, 20]
+        cuda_arch: ["90"]
+"""
+
 
 @pytest.fixture(scope="module")
 def adopted(base: str, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
@@ -57,6 +70,25 @@ def test_a_repository_without_a_matrix_is_tested_after_init(adopted: Checkout) -
     assert '"state": "failed"' not in tested.stdout
     state = adopted.run().stdout
     assert "results  1 passed" in state
+
+
+def test_a_repository_with_another_ci_matrix_is_tested_after_import(
+    adopted: Checkout, tmp_path: Path
+) -> None:
+    root = tmp_path / "tiny lib"
+    root.mkdir()
+    for name, text in {**FILES, "ci.yml": WORKFLOW}.items():
+        (root / name).write_text(text)
+    checkout = Checkout(root)
+    rest = checkout.run("import", "ci.yml").stdout
+    assert "`os: windows-2022`: there are no containers of Windows and macOS [2 jobs]" in rest
+    shutil.copy(ROOT / "matrix.lock.json", root)
+    checkout.run("lock")
+    checkout.run("generate")
+    tested = checkout.run("test", "--json")
+    assert '"state": "failed"' not in tested.stdout
+    assert "results  2 passed" in checkout.run().stdout
+    assert {path.name for path in (root / "build" / CELL).iterdir()} >= {"tiny", "tiny@cxx20"}
 
 
 def test_a_command_reads_the_input_and_its_code_is_that_of_exec(adopted: Checkout) -> None:

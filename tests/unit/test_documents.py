@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import plain
 
-from envmatrix.documents import load_document, parse_document
+from envmatrix.documents import Dialect, load_document, parse_document
 from envmatrix.errors import ConfigurationError
 
 
@@ -144,3 +144,43 @@ def test_a_file_that_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
 def test_any_content_is_read_or_refused(content: bytes) -> None:
     with suppress(ConfigurationError):
         plain(parse_document(content, "m.yaml").root)
+
+
+CI = Dialect(merge_keys=True, tags=("!reference",))
+
+
+def test_a_merge_key_adds_what_a_mapping_lacks() -> None:
+    content = b"a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {<<: [*a, *b], x: 5}\n'<<': {q: 1}\n"
+    document = parse_document(content, "ci.yaml", CI)
+    assert plain(document.root) == {
+        "a": {"x": "1", "y": "2"},
+        "b": {"y": "3", "z": "4"},
+        "c": {"x": "5", "y": "2", "z": "4"},
+        "<<": {"q": "1"},
+    }
+    assert str(document.key_position("c", "y")) == "ci.yaml:1:14"
+    assert document.problems == ()
+
+
+def test_merge_keys_and_tags_are_for_files_of_other_programs() -> None:
+    content = b"a: &a {x: 1}\nb: {<<: *a}\nc: !reference [a, x]\n"
+    assert parse_document(content, "ci.yaml", CI).root.children_by_key["c"].tag == "!reference"
+    ours = parse_document(content, "m.yaml")
+    assert plain(ours.root) == {"a": {"x": "1"}, "b": {"<<": {"x": "1"}}, "c": ["a", "x"]}
+    assert [problem.message for problem in ours.problems] == ["unsupported YAML tag `!reference`"]
+
+
+def test_a_merge_key_takes_mappings() -> None:
+    document = parse_document(b"a: {<<: [{x: 1}, y]}\nb: {<<: z}\n", "ci.yaml", CI)
+    assert plain(document.root) == {"a": {"x": "1"}, "b": {}}
+    assert [str(problem) for problem in document.problems] == [
+        "ci.yaml:1:5: `<<` takes a mapping or a list of mappings",
+        "ci.yaml:2:5: `<<` takes a mapping or a list of mappings",
+    ]
+
+
+def test_merge_keys_that_multiply_are_refused() -> None:
+    entries = ", ".join(f"k{number}: v" for number in range(1000))
+    lines = [f"a: &a {{{entries}}}", *(f"b{number}: {{<<: *a}}" for number in range(1000))]
+    with pytest.raises(ConfigurationError, match="merge keys expanded"):
+        parse_document("\n".join(lines).encode(), "ci.yaml", CI)

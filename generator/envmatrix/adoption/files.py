@@ -102,10 +102,10 @@ def library_name(directory: str, project: str) -> str:
     says something, or else of the project of its build system, empty if there is none."""
     is_telling = re.fullmatch(NAME, directory) and directory not in _GENERAL_NAMES
     titles = (directory, project) if is_telling else (project, directory)
-    return next(filter(None, map(_name_of, titles)), "library")
+    return next(filter(None, map(name_of, titles)), "library")
 
 
-def _name_of(title: str) -> str:
+def name_of(title: str) -> str:
     """Return a title in the form of a name; empty if nothing of it can be in one."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-").lstrip("-0123456789")
     return words if re.fullmatch(NAME, words) else ""

@@ -31,6 +31,7 @@ from envmatrix.machine.origins import running
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.files import FLAVOURS, MATRIX, require_directories
 from envmatrix.matrix.loading import DEFAULTS, load_matrix
+from envmatrix.matrix.model import Matrix
 from envmatrix.records import dataclass
 from envmatrix.text import one_line
 
@@ -69,14 +70,11 @@ class Adoption:
             if not os.path.lexists(self.root / name):
                 text = (DEFAULTS / f"{flavour}.yaml").read_text("utf-8")
                 texts[name] = flavour_text(text, packages)
-        with TemporaryDirectory(prefix="envmatrix-init-") as scratch:
-            for name, text in texts.items():
-                write_whole(Path(scratch, name), text.encode())
-            try:
-                load_matrix(Path(scratch))
-            except ConfigurationError as error:
-                problems = (replace(problem, position=None) for problem in error.problems)
-                raise ConfigurationError(*problems) from error
+        try:
+            matrix_of(texts)
+        except ConfigurationError as error:
+            problems = (replace(problem, position=None) for problem in error.problems)
+            raise ConfigurationError(*problems) from error
         return texts if os.path.lexists(self.root / NOX) else {**texts, NOX: NOXFILE}
 
     def write(self, axes: Axes) -> Iterator[str]:
@@ -105,6 +103,14 @@ class Adoption:
         return content.decode("utf-8", "surrogateescape")
 
 
+def matrix_of(texts: Mapping[str, str]) -> Matrix:
+    """Return the matrix that files would be, by name. Raise ConfigurationError if it is wrong."""
+    with TemporaryDirectory(prefix="envmatrix-init-") as scratch:
+        for name, text in texts.items():
+            write_whole(Path(scratch, name), text.encode())
+        return load_matrix(Path(scratch))
+
+
 def default_axes() -> Axes:
     """Return the newest CUDA, on the newest system of this machine's distribution, for this
     machine."""
@@ -128,7 +134,7 @@ def adopt(root: Path) -> Adoption:
         hint = "change it, or remove it first"
         raise ConfigurationError(f"there is a `{MATRIX}` here", hint=hint)
     require_directories(root)
-    tree, unread = _read(root)
+    tree, unread = read_tree(root)
     proposal = propose(tree)
     part = tree if proposal.path == "." else tree.below(proposal.path)
     notes = (*unread, *proposal.notes, *_notes(root, proposal))
@@ -144,7 +150,7 @@ def _notes(root: Path, proposal: Proposal) -> Iterator[str]:
             yield f"`{name}` exists, and is not changed: it may need {', '.join(packages)}"
 
 
-def _read(root: Path) -> tuple[SourceTree, Sequence[str]]:
+def read_tree(root: Path) -> tuple[SourceTree, Sequence[str]]:
     """Return the tree, and a note for each file that cannot be read."""
     paths = [*islice(_walk(root), _MOST_FILES)]
     texts = _Texts(root)
