@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from envmatrix.app.cell_session import CellSession
+from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.places import Place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -162,13 +162,20 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
     root, cell = session.workspace.root, session.cell
     source: Path = root / library.path
     requires: Mapping[str, Path] = {}
-    if library.source is not None or library.requires:
+    archives: Mapping[str, Path] = {}
+    if library.source is not None or library.requires or library.archives:
         from envmatrix.app import library_sources
 
         arches = {image.arch for image in (session.compiler, session.runtime) if image}
         source, requires = library_sources.fetch(
             session.workspace, library, cell.os, arches, session.console
         )
+        archives = library_sources.fetch_archives(session.workspace, library, session.console)
+    compiler = session.image_for(session.compiler, library)
+    runtime = session.runtime and session.image_for(session.runtime, library)
+    cache = session.cache
+    if cache and compiler.library:  # its packages may have other compilers
+        cache = compiler_cache_of(session.workspace, cell, compiler, session.console)
     memory, system = _memory_limit(session.memory), BUILD_SYSTEMS[library.build.system]
     return BuildContext(
         cell=cell,
@@ -177,12 +184,13 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         root=root,
         source=source,
         caches=session.workspace.trust.register(cache_directory(), root, library.trust),
-        compiler=session.compiler,
-        runtime=session.runtime,
+        compiler=compiler,
+        runtime=runtime,
         names=session.names,
         host_arch=host_arch(),
-        cache=session.cache,
+        cache=cache,
         requires=requires,
+        archives=archives,
         sdk=_sdk(TARGETS[cell.arch].sdk),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
         jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from envmatrix.lock.images_lock import PublishedIndex
@@ -79,6 +79,11 @@ _FOR_USER: Mapping[str, object] = {
 }
 
 
+def links(others: Iterable[str] = ()) -> Mapping[str, str]:
+    """Return the links by their places in containers, with those for other places."""
+    return {**LINKS, **{target: target.strip("/").replace("/", "-") for target in others}}
+
+
 def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mapping[str, str]:
     """Return the files by path within `.devcontainer/<environment>`.
 
@@ -92,7 +97,8 @@ def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mappin
 class LocalContainer:
     """A container for a library in a cell. `directory` is that of the library in the cell, `path`
     that of its source, in the repository, if it is there, and `tree` where builds have the source;
-    `configure` are the arguments of CMake, if that builds it."""
+    `configure` are the arguments of CMake, if that builds it, and `archives` the directories of
+    what builds would download."""
 
     cell: str
     library: str
@@ -100,6 +106,7 @@ class LocalContainer:
     path: str | None
     tree: str
     configure: Sequence[str] = ()
+    archives: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -118,7 +125,7 @@ def local_devcontainer(
     mounts = (
         f"type=bind,source={prepared}/{name},target={target}"
         + ("" if target in _WRITABLE else ",readonly")
-        for target, name in LINKS.items()
+        for target, name in links(local.archives).items()
     )
     program = ["envmatrix", "exec", local.cell, "--library", local.library, "--dev", "--", "true"]
     context = f"../../{local.directory}/{DIRECTORY}"

@@ -47,6 +47,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         compile_commands.write_for_host(context)
     except EnvmatrixError as error:  # the library is compiled nevertheless
         runner.console.warn(error.message)
+    _warn_of_archives(context, runner.console)
     if source:
         mark(directory, name, _configuration(context, source), "configured")
     if context.borrowed:
@@ -54,6 +55,18 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
 
         cuda_usage.check_components(context)
     return _products(context)
+
+
+def _warn_of_archives(context: BuildContext, console: Console) -> None:
+    """Warn of each archive that the build did not look for: it may have another name there."""
+    if not context.library.archives:
+        return
+    log = readable_text(context.log("configure"))
+    for name in context.system.unused_archives(context.library, log):
+        console.warn(
+            f"nothing in `{context.library.name}` asks for its archive `{name}`: has it another "
+            "name in `FetchContent_Declare` or `CPMAddPackage`?"
+        )
 
 
 def _configuration(context: BuildContext, source: str) -> str:
@@ -86,8 +99,9 @@ def clear_outdated(context: BuildContext, console: Console) -> None:
     source = context.source.name if library.source else ""
     requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
     launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
+    archives = [f"{name} {path.name}" for name, path in sorted(context.archives.items())]
     sm, instrumentation = library.sm_in(context.cell), context.instrumentation
-    inputs = (source, *requires, library.build, sm, instrumentation, launcher)
+    inputs = (source, *requires, *archives, library.build, sm, instrumentation, launcher)
     forget(context.directory, context.build.name)
     text = "".join(f"{line}\n" for line in (context.names[context.compiler], *inputs))
     with context.build.opened() as build:

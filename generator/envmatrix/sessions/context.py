@@ -104,6 +104,11 @@ class BuildSystem(Protocol):
         options = (*build.options, *settings.options, *definitions)
         return replace(library, build=replace(build, options=options, environment=environment))
 
+    def unused_archives(self, library: Library, log: str) -> Sequence[str]:  # noqa: ARG002 -- default
+        """Return the archives of a library that its build did not look for, by the log of its
+        configuration; none where a build system does not tell."""
+        return ()
+
     def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
         """Return the steps and commands that people enter for the same in a shell."""
         return [(each.step, shlex.join(each.argv)) for each in self.commands(context)]
@@ -113,7 +118,8 @@ class BuildSystem(Protocol):
 class BuildContext:
     """A library in a cell on this machine: its build `system`, its directories, and the images that
     it is built and run in; `names` are their names in the engine. `source` is its tree, `requires`
-    the directories of wheels by Docker's name of the architecture. `cache` is the compiler cache
+    the directories of wheels by Docker's name of the architecture, and `archives` those of what
+    builds would download, by their names. `cache` is the compiler cache
     that images have, if any, and `caches` the directory of the caches of the library's trust group;
     `shares_cache` if a gateway to the cache that machines share answers at `cache_socket`;
     `sdk` the directory of the licensed SDK that its target needs, if it needs one; `borrowed` the
@@ -133,6 +139,7 @@ class BuildContext:
     host_arch: str
     cache: CompilerCache | None = None
     requires: Mapping[str, Path] = field(default_factory=dict)
+    archives: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
     borrowed: Collection[str] = ()
     instrumentation: Instrumentation = UNINSTRUMENTED
