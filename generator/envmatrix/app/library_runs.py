@@ -147,6 +147,7 @@ def recorded_run(
             session.console,
             on_step=recorder.journal.write,
             component_of=partial(_missing_component, session.workspace.matrix, session.cell),
+            package_of=_package_of(library, session.workspace.matrix, session.cell),
             absent_submodules=tuple if library.source else absent,  # a locked one has all
             job=job or run.id,
         )
@@ -260,6 +261,23 @@ def _missing_component(matrix: Matrix, cell: Cell, file: str) -> str | None:
     required = facts.with_needs([component], release.release)
     is_absent = any(facts.absence(name, source, release.release) for name in required)
     return None if is_absent else component
+
+
+def _package_of(library: Library, matrix: Matrix, cell: Cell) -> Callable[[str], str | None] | None:
+    """Return a function that returns the package with what `find_package` looks for, unless the
+    library has it; None for operating systems whose packages cannot be suggested."""
+    os = matrix.facts.os[cell.os]
+    if os.family.name != "deb":
+        return None
+    declared = library.packages.packages_of(os)
+
+    def package_of(name: str) -> str | None:
+        from envmatrix.facts.find_modules import find_modules  # only after a failure
+
+        row = find_modules().get(name)
+        return row.package if row and row.package not in declared else None
+
+    return package_of
 
 
 def keep_results(root: Path, console: Console) -> None:

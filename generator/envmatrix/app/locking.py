@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_excerpts
 from envmatrix.app.library_packages import require_library_packages
+from envmatrix.app.package_suggestions import file_list_of, suggest_packages
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate, Position, Problem
@@ -95,6 +96,7 @@ def resolve_lock(
         search = Search(fetcher, console)
         lock = with_previous_excerpts(lock, previous)
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
+        suggest_packages(root, matrix, file_list_of(fetcher, matrix, host_arch()), console)
     return NewLock(root, lock, previous, journal)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 from envmatrix.confined import Directory, Refused
 from envmatrix.console import Console
@@ -14,7 +15,7 @@ from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import UNPACK_WHEELS
 from envmatrix.sessions.context import BuildContext
-from envmatrix.sessions.failures import OutOfMemory
+from envmatrix.sessions.failures import OutOfMemory, StepFailed
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product, find_products, kinds_of_entries, no_product
 from envmatrix.sessions.runner import Runner
@@ -22,6 +23,8 @@ from envmatrix.sessions.source_sync import update
 
 # Hits and misses of the compiler cache by compilation, written by the launcher.
 COMPILATIONS = "compilations.log"
+# The suffix of the file with the names of what a compilation did not find.
+MISSING = ".missing"
 # Files that build systems write when they configure, and nothing else writes.
 _CONFIGURED = ("CMakeCache.txt", "CTestTestfile.cmake", "Makefile", "build.ninja")
 _LARGEST_CONFIGURED = 256 << 20
@@ -42,7 +45,15 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         build.remove(COMPILATIONS)
         if context.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
-    _compile(runner, is_configured=is_configured)
+    missing_file(context).unlink(missing_ok=True)
+    try:
+        _compile(runner, is_configured=is_configured)
+    except StepFailed as error:
+        if error.names:
+            write_whole(
+                missing_file(context), "".join(f"{name}\n" for name in error.names).encode()
+            )
+        raise
     try:
         compile_commands.write_for_host(context)
     except EnvmatrixError as error:  # the library is compiled nevertheless
@@ -55,6 +66,11 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
 
         cuda_usage.check_components(context)
     return _products(context)
+
+
+def missing_file(context: BuildContext) -> Path:
+    """Return the file with the names of what the last compilation did not find, if it failed."""
+    return context.directory / f"{context.build.name}{MISSING}"
 
 
 def _warn_of_archives(context: BuildContext, console: Console) -> None:

@@ -13,7 +13,7 @@ from tests.unit.app.conftest import CELL, repository
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.generated_files import ConsumerRequest, write_consumer
 from envmatrix.app.job_plan import JobSelection, plan_jobs
-from envmatrix.app.library_runs import build_context
+from envmatrix.app.library_runs import build_context, locked_build, recorded_run
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.jobs.model import Job, Resources
@@ -135,3 +135,22 @@ def test_a_local_container_has_the_archives_of_its_library(engine: Workspace) ->
     (mount,) = (text for text in mounts if "target=/archives/fmt" in text)
     assert mount.endswith("readonly")
     assert "/archives" not in texts["first"]
+
+
+@pytest.mark.parametrize(
+    "libraries", [PACKAGES.replace("libhwloc-dev", "zlib1g-dev")], indirect=True
+)
+def test_a_package_is_suggested_to_libraries_without_it(engine: Workspace) -> None:
+    session = open_session(Console(), **arguments())
+    suggestions = {}
+    for library in session.libraries:
+        with (
+            locked_build(session, library, "compile") as context,
+            recorded_run(session, context, "compile") as (runner, _),
+        ):
+            assert runner.package_of
+            suggestions[library.name] = [runner.package_of(name) for name in ("ZLIB", "PNG", "Own")]
+    assert suggestions == {
+        "first": ["zlib1g-dev", "libpng-dev", None],
+        "second": [None, "libpng-dev", None],
+    }
