@@ -37,10 +37,11 @@ from envmatrix.executors.archives import unpack_into
 from envmatrix.executors.results import lines_of, read_pieces, read_result
 from envmatrix.executors.storage import size_and_time
 from envmatrix.images import contents
-from envmatrix.lock import cuda_in_image, images_lock, lock_file
+from envmatrix.lock import cuda_in_image, file_lists, images_lock, lock_file
 from envmatrix.lock.model import Excerpt, Range
 from envmatrix.lock.resolvers import dnf
 from envmatrix.machine import configuration, host
+from envmatrix.matrix.library import Library, LibrarySource
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.parallel import Once
 from envmatrix.registry.client import Registry
@@ -70,6 +71,7 @@ from envmatrix.sessions.analysis.analysers import (
     sanitizers,
 )
 from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.outcomes import Measurement, Step
 from envmatrix.sessions.wheels.plan import plan_repair
 from envmatrix.shared_cache import protocol
@@ -243,6 +245,9 @@ def _asked(_: Path, content: bytes) -> object:
 
 def _compile_commands(text: str) -> object:
     return compile_commands.for_host(text, {"/src": "/home/me/src", "/build": "/home/me/build"})
+
+
+_LIBRARY_WITH_ARCHIVE = Library("x", archives={"x": LibrarySource(sdist="x", version="1")})
 
 
 def _ctest(text: str) -> object:
@@ -575,6 +580,16 @@ def readers() -> Sequence[Reader]:
             "licences",
             [b"libx.so\tlibx\tMIT\nliby.so\t?\t\n"],
             _text(licences.licences_by_package),
+        ),
+        Reader(
+            "files of packages",
+            [b"usr/include/hwloc.h  libdevel/libhwloc-dev,libdevel/x-dev\nusr/bin/x  devel/x\n"],
+            _lines(lambda lines: file_lists.find_packages(["hwloc.h", "x"], lines)),
+        ),
+        Reader(
+            "unused options of CMake",
+            [b"  Manually-specified variables were not used by the project:\n\n    CPM_x_SOURCE\n"],
+            _text(lambda text: BUILD_SYSTEMS["cmake"].unused_archives(_LIBRARY_WITH_ARCHIVE, text)),
         ),
         Reader("gcov", [_json(gcov)], _lines(lambda lines: coverage.tracefile(lines, bool))),
         Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(coverage.line_rate)),

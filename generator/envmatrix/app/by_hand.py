@@ -42,7 +42,7 @@ def run_by_hand(
     task = partial(tasks.by_hand, context, command) if command else partial(tasks.shell, context)
     started = task(at_runtime=purpose == "runtime", gpus=gpus)
     if purpose == "dev":
-        started = replace(started, image=session.names[dev_image(session.compiler)])
+        started = replace(started, image=session.names[dev_image(context.compiler)])
         prepare(context.directory / DIRECTORY, started)
     with (
         docker_client.open_engine() as engine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Literal, TypedDict, Unpack
 
 from envmatrix.app.images import provide_images
@@ -20,6 +21,7 @@ from envmatrix.images.model import (
     dev_image,
     images_of,
     lacks_cross,
+    library_image,
 )
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.cells import Cell
@@ -60,11 +62,20 @@ class CellSession:
     place: Place = THIS_MACHINE
     processors: float | None = None
 
+    def image_for(self, image: Image, library: Library) -> Image:
+        """Return the image of a library over an image of the cell."""
+        return library_image(image, library, self.cell, self.workspace.matrix)
+
 
 def open_session(
-    console: Console, purpose: Purpose = "runtime", **arguments: Unpack[CellArguments]
+    console: Console,
+    purpose: Purpose = "runtime",
+    *,
+    only_first: bool = False,
+    **arguments: Unpack[CellArguments],
 ) -> CellSession:
-    """Return the session of a cell with the images for a purpose."""
+    """Return the session of a cell with the images for a purpose, of all libraries or only of the
+    first."""
     workspace, machine, emulate = Workspace.here(), host_arch(), arguments["emulate"]
     cell, libraries = find_libraries(workspace, arguments["name"], arguments["libraries"])
     if lacks_cross(cell, machine) and not emulate:
@@ -73,6 +84,7 @@ def open_session(
             "architecture, or its system has no cross compiler",
             hint="compile it under emulation: `--emulate`",
         )
+    libraries = libraries[:1] if only_first else libraries
     compiler, *others = images_of(cell, machine, emulate=emulate)
     runtime = next(iter(others), None)
     images = {
@@ -80,12 +92,24 @@ def open_session(
         "runtime": others,
         "dev": [_dev_image(workspace, cell, compiler)] if purpose == "dev" else [],
     }
-    names = provide_images(workspace, [compiler, *images[purpose]], console)
+    required = _images_for(workspace, cell, [compiler, *images[purpose]], libraries)
+    names = provide_images(workspace, required, console)
     cache = compiler_cache_of(workspace, cell, compiler, console)
     limits = arguments["jobs"], arguments["memory"]
     return CellSession(
         workspace, cell, libraries, compiler, runtime, names, cache, *limits, console
     )
+
+
+def _images_for(
+    workspace: Workspace, cell: Cell, images: Sequence[Image], libraries: Sequence[Library]
+) -> Sequence[Image]:
+    """Return what libraries have of images of a cell, without duplicates."""
+    rows = (
+        library_image(image, library, cell, workspace.matrix)
+        for image, library in product(images, libraries)
+    )
+    return [*dict.fromkeys(rows)]
 
 
 def _dev_image(workspace: Workspace, cell: Cell, compiler: Image) -> Image:
@@ -129,7 +153,8 @@ def open_analysis(
         hint = "examine a cell of this machine's: most findings are the same"
         raise EnvmatrixError(message, hint=hint)
     image = analysis_image(cell)
-    names = provide_images(workspace, [image], console)
+    required = _images_for(workspace, cell, [image], libraries)
+    names = provide_images(workspace, required, console)
     cache = compiler_cache_of(workspace, cell, image, console)
     return CellSession(workspace, cell, libraries, image, image, names, cache, jobs, None, console)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from envmatrix.engine.tasks import Task
 from envmatrix.files import write_whole
-from envmatrix.render.devcontainer import DOCKERFILE, ENVIRONMENT, LINKS
+from envmatrix.matrix.library import is_archive
+from envmatrix.render.devcontainer import DOCKERFILE, ENVIRONMENT, links
 
 
 def prepare(directory: Path, task: Task) -> None:
     """Write the files for a container like that of `task`; what it does not mount is empty."""
     directory.mkdir(parents=True, exist_ok=True)
     sources = {mount.target: Path(str(mount.source)) for mount in task.mounts}
-    for target, name in LINKS.items():
+    for target, name in links(filter(is_archive, sources)).items():
         (directory / name).unlink(missing_ok=True)
         nothing = directory / "nothing"
         nothing.mkdir(exist_ok=True)

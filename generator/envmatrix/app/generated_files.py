@@ -19,10 +19,11 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import open_regular, readable_text, write_whole
-from envmatrix.images.model import SCRIPTS, images_of
+from envmatrix.images.model import SCRIPTS, images_of, images_with_libraries
 from envmatrix.lock import images_lock
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.contents import json_schemas
+from envmatrix.matrix.library import archive_path
 from envmatrix.matrix.model import DEV
 from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.tier_names import TIERS
@@ -293,6 +294,7 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
                 )
                 for need in workspace.matrix.needs_of(library)
             },
+            [*map(archive_path, sorted(library.archives))],
         )
         directory = f".devcontainer/{container.name}"
         banner = ConsumerRequest(request.consumer, (cell.id,), is_local=True).banner
@@ -332,7 +334,8 @@ def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
 def _is_published(workspace: Workspace, cell: Cell, host: str) -> bool:
     """Return whether all images are published that a machine of `host` needs for a cell."""
     find = workspace.published.find_image
-    return all(find(row.environment, row.flavour, row.arch) for row in images_of(cell, host))
+    images = images_with_libraries(cell, images_of(cell, host), workspace.matrix)
+    return all(find(row.environment, row.name, row.arch) for row in images)
 
 
 def _unpublished(names: Sequence[str]) -> OutOfDate:

@@ -157,7 +157,7 @@ def published_references(workspace: Workspace, required: Sequence[Inputs]) -> Ma
     references, unpublished = {}, []
     for inputs in required:
         image = inputs.image
-        index = workspace.published.find(image.environment, image.flavour)
+        index = workspace.published.find(image.environment, image.name)
         published = index.images.get(image.arch) if index else None
         if index and published and published.fingerprint == inputs.fingerprint:
             repository = workspace.repository or index.repository

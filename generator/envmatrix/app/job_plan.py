@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 from operator import attrgetter
 
 from envmatrix import __version__
@@ -23,11 +24,12 @@ from envmatrix.images.model import (
     can_compile_on,
     images_of,
     lacks_cross,
+    library_image,
     runs_natively_on,
 )
 from envmatrix.jobs.expansion import Basis, CellRun, Durations, JobPlan, job_graph
 from envmatrix.jobs.model import VERB_OF, Kind, Resources, Verb
-from envmatrix.lock.model import source_set, wheels_set
+from envmatrix.lock.model import PackageSet, archive_set, source_set, wheels_set
 from envmatrix.machine.resources import DOWNLOADS, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.files import BUILD_ROOT
@@ -80,7 +82,13 @@ def plan_jobs(
             left_out.append((cell, reason))
         else:
             images[cell] = job_images(cell, is_analysis=is_analysis)
-    every = tuple(dict.fromkeys(image for pair in images.values() for image in pair))
+    every = tuple(
+        dict.fromkeys(
+            library_image(image, library, cell, workspace.matrix)
+            for cell, of_cell in images.items()
+            for image, library in product(of_cell, libraries_of[cell])
+        )
+    )
     machine = machine._replace(downloads=DOWNLOADS)  # which are made on this machine
     basis = Basis(
         workspace.materials(every),
@@ -260,8 +268,8 @@ def _runs(
             runs[library.name] = CellRun(
                 library,
                 cell,
-                compiler,
-                runtime,
+                library_image(compiler, library, cell, matrix),
+                runtime and library_image(runtime, library, cell, matrix),
                 source,
                 wheels_of[name],
                 is_emulated,
@@ -273,10 +281,19 @@ def _runs(
 
 
 def source_identity(workspace: Workspace, library: Library) -> str:
-    """Return a hash of a library's source: of the lock's, or of the tree in the repository."""
+    """Return a hash of a library's source, of the lock or the tree in the repository, and of what
+    its build would download."""
     if library.source is None:
-        return tree_identity(workspace.root / library.path, workspace.root / BUILD_ROOT)
-    locked = workspace.lock.sets[source_set(library)]
+        own = tree_identity(workspace.root / library.path, workspace.root / BUILD_ROOT)
+    else:
+        own = _identity(workspace.lock.sets[source_set(library)])
+    if not library.archives:
+        return own
+    sets = ((name, workspace.lock.sets[archive_set(library, name)]) for name in library.archives)
+    return content_hash(own, *(f"{name} {_identity(locked)}" for name, locked in sorted(sets)))
+
+
+def _identity(locked: PackageSet) -> str:
     versions = (f"{name} {version}" for name, version in sorted(locked.versions.items()))
     return content_hash(*versions, *(artifact.sha256 for artifact in locked.artifacts))
 

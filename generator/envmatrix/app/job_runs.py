@@ -25,6 +25,7 @@ from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
 from envmatrix.executors.outputs import open_outputs
 from envmatrix.files import readable_text, write_whole
+from envmatrix.images.model import library_image
 from envmatrix.jobs.budget import NO_LIMIT, Budget
 from envmatrix.jobs.execution import Execution, JobResult, JobState, Report, goals_of, remaining
 from envmatrix.jobs.expansion import JobPlan
@@ -201,12 +202,13 @@ class JobRuns:
     def _images(self, graph: Graph, console: Console) -> Images:
         """Return the images that jobs need, and what to do so that they are there."""
         jobs = (job for job in graph.jobs.values() if len(job.subject) > 1)
+        runs = {(job.subject[1], job.subject[0]) for job in jobs}
+        matrix = self.workspace.matrix
+        libraries = {library.name: library for library in matrix.variants}
         images = (
-            image
-            for cell in sorted({job.subject[1] for job in jobs})
-            for image in job_images(
-                self.workspace.matrix.by_id[cell], is_analysis=self.plan.is_analysis
-            )
+            library_image(image, libraries[library], matrix.by_id[cell], matrix)
+            for cell, library in sorted(runs)
+            for image in job_images(matrix.by_id[cell], is_analysis=self.plan.is_analysis)
         )
         required = [*dict.fromkeys(images)]
         return self.place.images(self.workspace, required, console) if required else Images({})

@@ -95,6 +95,7 @@ class JobWork:
                 if self._libraries[name].source is not None:
                     locked = self.workspace.lock.sets[source_set(self._libraries[name])]
                     library_sources.source_tree(locked, console)
+                library_sources.fetch_archives(self.workspace, self._libraries[name], console)
                 return JobResult("done")
             case "compile":
                 return self._compile(job, console)

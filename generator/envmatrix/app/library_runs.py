@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from envmatrix.app.cell_session import CellSession
+from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.places import Place
 from envmatrix.app.requirements import unmet
@@ -209,6 +209,7 @@ def recorded_run(
             session.console,
             on_step=recorder.journal.write,
             component_of=partial(_missing_component, session.workspace.matrix, session.cell),
+            package_of=_package_of(library, session.workspace.matrix, session.cell),
             absent_submodules=tuple if library.source else absent,  # a locked one has all
             job=job or run.id,
         )
@@ -224,13 +225,20 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
     root, cell, matrix = session.workspace.root, session.cell, session.workspace.matrix
     source: Path = root / library.path
     requires: Mapping[str, Path] = {}
-    if library.source is not None or library.requires:
+    archives: Mapping[str, Path] = {}
+    if library.source is not None or library.requires or library.archives:
         from envmatrix.app import library_sources
 
         arches = {image.arch for image in (session.compiler, session.runtime) if image}
         source, requires = library_sources.fetch(
             session.workspace, library, cell.os, arches, session.console
         )
+        archives = library_sources.fetch_archives(session.workspace, library, session.console)
+    compiler = session.image_for(session.compiler, library)
+    runtime = session.runtime and session.image_for(session.runtime, library)
+    cache = session.cache
+    if cache and compiler.library:  # its packages may have other compilers
+        cache = compiler_cache_of(session.workspace, cell, compiler, session.console)
     memory, system = _memory_limit(session.memory), BUILD_SYSTEMS[library.build.system]
     return BuildContext(
         cell=cell,
@@ -239,15 +247,16 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         root=root,
         source=source,
         caches=session.workspace.trust.register(cache_directory(), root, library.trust),
-        compiler=session.compiler,
-        runtime=session.runtime,
+        compiler=compiler,
+        runtime=runtime,
         names=session.names,
         host_arch=host_arch(),
-        cache=session.cache,
+        cache=cache,
         requires=requires,
         prefixes=_prefixes(session, library),
         is_installed=library.declared_name in matrix.installed,
         python=matrix.facts.os[cell.os].python,
+        archives=archives,
         sdk=_sdk(TARGETS[cell.arch].sdk),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
         glibc=session.workspace.matrix.facts.os[cell.os].glibc,
@@ -356,6 +365,23 @@ def _missing_component(matrix: Matrix, cell: Cell, file: str) -> str | None:
     required = facts.with_needs([component], release.release)
     is_absent = any(facts.absence(name, source, release.release) for name in required)
     return None if is_absent else component
+
+
+def _package_of(library: Library, matrix: Matrix, cell: Cell) -> Callable[[str], str | None] | None:
+    """Return a function that returns the package with what `find_package` looks for, unless the
+    library has it; None for operating systems whose packages cannot be suggested."""
+    os = matrix.facts.os[cell.os]
+    if os.family.name != "deb":
+        return None
+    declared = library.packages.packages_of(os)
+
+    def package_of(name: str) -> str | None:
+        from envmatrix.facts.find_modules import find_modules  # only after a failure
+
+        row = find_modules().get(name)
+        return row.package if row and row.package not in declared else None
+
+    return package_of
 
 
 def keep_results(root: Path, console: Console) -> None:

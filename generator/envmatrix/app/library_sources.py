@@ -8,7 +8,7 @@ from pathlib import Path
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
-from envmatrix.lock.model import COMMIT, Lock, PackageSet, source_set, wheels_set
+from envmatrix.lock.model import COMMIT, Lock, PackageSet, archive_set, source_set, wheels_set
 from envmatrix.machine.cache import cache_directory
 from envmatrix.matrix.library import Library
 from envmatrix.results.records import Revision
@@ -33,6 +33,14 @@ def fetch(
         artifacts = package_set.artifacts
         wheels[arch] = source_trees.wheel_directory(cache_directory(), store, artifacts)
     return source, wheels
+
+
+def fetch_archives(workspace: Workspace, library: Library, console: Console) -> Mapping[str, Path]:
+    """Return the directories of what the build of a library would download, by their names."""
+    sets = workspace.lock.sets
+    return {
+        name: source_tree(sets[archive_set(library, name)], console) for name in library.archives
+    }
 
 
 def source_tree(package_set: PackageSet, console: Console) -> Path:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from envmatrix.app.excerpts import Search, with_current_excerpts, with_previous_excerpts
+from envmatrix.app.library_packages import require_library_packages
+from envmatrix.app.package_suggestions import file_list_of, suggest_packages
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, on_host
 from envmatrix.errors import LookupFailed, OutOfDate, Position, Problem
@@ -84,6 +86,8 @@ def resolve_lock(
         console.say("resuming: what the last run resolved before it failed is kept")
     with fetcher_of_user(console.warn) as fetcher:
         with _resolution(fetcher, matrix.facts, console) as resolution:
+            locked = {**(previous.sets if previous else {}), **(resolved.sets if resolved else {})}
+            require_library_packages(root, matrix, locked, resolution.backend)
             try:
                 lock = resolution.resolve(requests, previous, rule, resolved, journal.keep)
             except UnknownPackages as error:
@@ -95,6 +99,7 @@ def resolve_lock(
         search = Search(fetcher, console)
         lock = with_previous_excerpts(lock, previous)
         lock = with_current_excerpts(lock, matrix, shipped_recipes(), search)
+        suggest_packages(root, matrix, file_list_of(fetcher, matrix, host_arch()), console)
     return NewLock(root, lock, previous, journal)
 
 

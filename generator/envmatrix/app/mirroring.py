@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, product
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -17,7 +18,7 @@ from envmatrix.lock.model import (
     StageFile,
     sets_below,
 )
-from envmatrix.lock.requests import sets_of
+from envmatrix.lock.requests import library_layers, sets_of
 from envmatrix.machine.cache import cache_directory, record_checkout
 from envmatrix.store.artifacts import Content, Store
 from envmatrix.store.downloads import Fetcher
@@ -88,7 +89,10 @@ def _keys(workspace: Workspace, patterns: Sequence[str]) -> Sequence[str]:
     """Return the keys of the package sets of the selected cells and of those below them; raise
     ConfigurationError if one is an image."""
     sets = workspace.lock.sets
-    keys = sets_of(workspace.cells(patterns), workspace.matrix, workspace.recipes)
+    cells, matrix = workspace.cells(patterns), workspace.matrix
+    keys = sets_of(cells, matrix, workspace.recipes)
+    rows = (library_layers(*pair, matrix) for pair in product(matrix.libraries, cells))
+    keys |= {layer.key for layer in chain.from_iterable(rows)}
     keys |= {below for key in keys for below in sets_below(sets[key].request)}
     requests = ((key, sets[key].request) for key in sorted(keys))
     hint = "copy it with a tool for images; and `--select` the other cells"

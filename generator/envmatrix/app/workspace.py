@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, TypeVar
 from envmatrix.errors import ConfigurationError, OutOfDate
 from envmatrix.files import readable_text
 from envmatrix.images.contents import BuildContents, StageContents, StagesOnDemand
-from envmatrix.images.model import SCRIPTS, Image, can_compile_on, images_of
+from envmatrix.images.model import (
+    SCRIPTS,
+    Image,
+    can_compile_on,
+    images_of,
+    images_with_libraries,
+)
 from envmatrix.lock.files import LOCK
 from envmatrix.machine.disk_cache import cached_value, identity, identity_by_state
 from envmatrix.machine.resources import host_arch
@@ -175,8 +181,8 @@ class Workspace:
         """Return the images that this machine needs for the selected cells, without duplicates."""
         host = host_arch()
         cells = self.cells(patterns, tier)
-        groups = (images_of(cell, host, emulate=emulate) for cell in cells)
-        return tuple(dict.fromkeys(chain.from_iterable(groups)))
+        groups = ((cell, images_of(cell, host, emulate=emulate)) for cell in cells)
+        return self._with_libraries(groups)
 
     def images_of_hosts(self, patterns: Sequence[str]) -> tuple[Image, ...]:
         """Return the images to publish: all that the registry's hosts need for the environments of
@@ -184,8 +190,13 @@ class Workspace:
         hosts = self.matrix.registry.platforms if self.matrix.registry else (host_arch(),)
         names = {cell.environment for cell in self.cells(patterns)}
         cells = [cell for cell in self.matrix.cells if cell.environment in names]
-        groups = (images_of(*pair) for pair in product(cells, hosts) if can_compile_on(*pair))
-        return tuple(dict.fromkeys(chain.from_iterable(groups)))
+        pairs = (pair for pair in product(cells, hosts) if can_compile_on(*pair))
+        return self._with_libraries((cell, images_of(cell, host)) for cell, host in pairs)
+
+    def _with_libraries(self, groups: Iterable[tuple[Cell, Sequence[Image]]]) -> tuple[Image, ...]:
+        """Return the images of cells, and those of libraries over them, without duplicates."""
+        rows = (images_with_libraries(*group, self.matrix) for group in groups)
+        return tuple(dict.fromkeys(chain.from_iterable(rows)))
 
     def plan(self, images: Sequence[Image]) -> tuple[Inputs, ...]:
         """Return the inputs that identify each of `images`, in the same order; raise OutOfDate if a
@@ -326,7 +337,7 @@ def nearest_repository() -> Path | None:
 def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
     """Return the contents of all images of an environment."""
     images = definition.environment.images
-    return {image: definition.contents(image.flavour, image.arch) for image in images}
+    return {image: definition.contents(image.name, image.arch) for image in images}
 
 
 def find_repository() -> Path:

@@ -23,7 +23,7 @@ def run_for_one_library(
     gpu = THIS_MACHINE.choose_gpu() if has_gpu else None
     if isinstance(gpu, NoGpu):
         raise EnvmatrixError(f"there is no GPU to pass: {gpu.reason}", hint="leave out --gpu")
-    session = open_session(console, purpose, **cell)
+    session = open_session(console, purpose, only_first=True, **cell)
     if purpose == "runtime" and session.runtime is None:
         raise EnvmatrixError(f"programs of `{session.cell.id}` do not run in a container")
     return run_by_hand(session, command, purpose, gpus=gpu)

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Write bills of materials of the selected cells' images, from the lock; build nothing."""
     workspace = Workspace.here()
-    images = [image for image in workspace.images(patterns) if flavour in (None, image.flavour)]
+    images = [image for image in workspace.images(patterns) if flavour in (None, image.name)]
     if not images:
         raise NothingSelected(f"no selected cell has an image of flavour `{flavour}`")
     if output is None and len(images) > 1:
@@ -45,5 +45,5 @@ def command(
             output_json(text.rstrip("\n"))
             continue
         output.mkdir(parents=True, exist_ok=True)
-        name = f"{inputs.image.environment}-{inputs.image.flavour}-{inputs.image.arch}"
+        name = f"{inputs.image.environment}-{inputs.image.name}-{inputs.image.arch}"
         (output / f"{name}.{kind}.json").write_text(text, encoding="utf-8")

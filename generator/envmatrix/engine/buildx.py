@@ -77,7 +77,7 @@ def command(build: Build, metadata: Path, archive: Path | None = None) -> list[s
         f"--metadata-file={metadata}",
         f"--file={build.dockerfile}",
         f"--platform={build.image.platform}",
-        f"--target={build.image.flavour}",
+        f"--target={build.image.name}",
         f"--build-arg=SOURCE_DATE_EPOCH={build.epoch}",
         *docker_client.without_proxies("build-arg"),
         "--provenance=false",
@@ -101,7 +101,7 @@ def missing_caches(build: Build) -> Iterator[str]:
 
 def _cache_of(image: Image) -> str:
     """Return the name of the cache that only builds of `image` write."""
-    return f"{image.environment}-{image.flavour}-{image.arch}"
+    return f"{image.environment}-{image.name}-{image.arch}"
 
 
 def _is_cache(directory: Path) -> bool:

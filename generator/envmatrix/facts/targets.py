@@ -108,6 +108,11 @@ class Target:
         return self.machine if self.is_native and self.machine else self.name
 
     @property
+    def has_packages(self) -> bool:
+        """Return whether the archives of the operating system have packages for it."""
+        return self.machine is not None and "cross" not in self.packages
+
+    @property
     def cross(self) -> str:
         """The name in NVIDIA's packages for cross compiling: `cuda-cudart-cross-sbsa-12-4`."""
         return (self.cuda or "").removesuffix("-linux")

@@ -8,7 +8,7 @@ import re
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.lock.model import ImageRequest, Lock
-from envmatrix.lock.requests import os_sets, toolkit_set
+from envmatrix.lock.requests import library_set, os_sets, toolkit_set
 from envmatrix.matrix.cells import Cell
 
 # The packages with compilers and their libraries. Other packages affect objects through headers
@@ -34,7 +34,8 @@ def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None
         return None
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
     keys = os_sets(cell, arch, cell.arch if image.is_cross else None)
-    layers = filter(None, (keys.runtime, keys.devel, keys.cross, keys.compiler))
+    own = library_set(image.library, cell, image.flavour, keys)
+    layers = filter(None, (keys.runtime, keys.devel, keys.cross, keys.compiler, own))
     sets = [lock.sets[key] for key in layers if key in lock.sets]
     packages = [item for package_set in sets for item in package_set.artifacts]
     names = {item.name for item in packages}

@@ -11,8 +11,14 @@ from envmatrix.facts.systems import Compiler
 from envmatrix.images.contents import BuildContents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
-from envmatrix.images.environments import BaseStage, Environment, FileStage, SecondCompilers
-from envmatrix.images.model import SCRIPTS
+from envmatrix.images.environments import (
+    BaseStage,
+    Environment,
+    FileStage,
+    LibraryImage,
+    SecondCompilers,
+)
+from envmatrix.images.model import SCRIPTS, Image
 from envmatrix.images.scripts import (
     omitted_files,
     rendered,
@@ -82,7 +88,7 @@ class Definition:
     def dockerfile(self) -> str:
         platforms: dict[str, list[str]] = {}
         for image in self.environment.images:
-            platforms.setdefault(image.flavour, []).append(image.platform)
+            platforms.setdefault(image.name, []).append(image.platform)
         return rendered(
             "Dockerfile.j2",
             environment=self.environment,
@@ -128,6 +134,7 @@ def _stages(environment: Environment) -> Iterator[Stage]:
         title = f"Images for {cross.target.name}"
         yield from _section(title, _target_images(environment, cross))
     yield from _section("Images with other compilers", _compiler_images(environment))
+    yield from _section("Images of libraries", _library_images(environment))
 
 
 def _section(comment: str, stages: Iterable[Stage]) -> Iterator[Stage]:
@@ -282,6 +289,7 @@ def _installers(environment: Environment, *, is_divided: bool) -> Iterator[StepS
     yield shared_script(f"install.{installer}.sh", "install.sh")
     if is_divided:
         yield shared_script(f"layers.{installer}.sh", "layers.sh")
+    if environment.has_package_layers:
         yield omitted_files(environment.omitted_paths)
 
 
@@ -323,7 +331,7 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
     for name in environment.extensions:
-        labels = _labels(environment, name)
+        labels = _labels(environment, Image(environment.name, name, ""))
         yield from _installed(environment, name, Installation(f"{name}-files", "devel"), (labels,))
 
 
@@ -361,7 +369,11 @@ def _compiler_images(environment: Environment) -> Iterator[Stage]:
             yield from _installed(environment, stage, Installation(files, row.base, links, own))
         steps: list[Instruction] = [_configure_clang(row)] if row.has_cuda_clang else []
         variables = assignments("ENV", compiler_variables(row))
-        yield Stage(row.flavour, stage, (*steps, _labels(environment, row.flavour), variables))
+        yield Stage(
+            row.flavour,
+            stage,
+            (*steps, _labels(environment, Image(environment.name, row.flavour, "")), variables),
+        )
 
 
 def _compiler_links(compilers: SecondCompilers) -> Mapping[str, str]:
@@ -381,22 +393,44 @@ def _configure_clang(compilers: SecondCompilers) -> RunStep:
     return RunStep(rendered("clang.j2", cross=cross), (), tuple(scripts))
 
 
+def _library_images(environment: Environment) -> Iterator[Stage]:
+    """Yield the images with the system packages of libraries, each of one layer more."""
+    by_name = {row.image.name: row for row in environment.library_images}
+    for name, row in by_name.items():
+        files = f"packages-{name}"
+        yield Stage(files, f"files-{name}-${{TARGETARCH}}")
+        step = _install_for_library(environment, row, files)
+        yield Stage(name, row.image.flavour, (step, _labels(environment, row.image)))
+
+
+def _install_for_library(environment: Environment, row: LibraryImage, files: str) -> RunStep:
+    options = ["--over-image"] if environment.is_on_image else []
+    lines = [f"dpkg --add-architecture {arch}" for arch in row.foreign]
+    lines.append(" ".join(("sh /scripts/install.sh", *options)))
+    program = lines[0] if len(lines) == 1 else "".join(f"{line}\n" for line in ("set -eu", *lines))
+    scripts = tuple(_installers(environment, is_divided=False))
+    return RunStep(program, (BindMount(files, "/files"),), scripts)
+
+
 def _image(
     environment: Environment, flavour: str, trees: Iterable[str], variables: Mapping[str, str]
 ) -> tuple[Instruction, ...]:
     """Return the instructions that add trees, labels and variables."""
     source = f"{_directory(environment.epoch)}/"
     copies = (Copy(tree, source, is_linked=True) for tree in trees)
-    return (*copies, _labels(environment, flavour), assignments("ENV", variables))
+    image = Image(environment.name, flavour, "")
+    return (*copies, _labels(environment, image), assignments("ENV", variables))
 
 
-def _labels(environment: Environment, flavour: str) -> str:
-    purpose = _PURPOSES[flavour.partition("-")[0]]
-    rows = (row for row in environment.compilers if row.flavour == flavour)
+def _labels(environment: Environment, image: Image) -> str:
+    """Return the labels of an image of any architecture."""
+    purpose = _PURPOSES[image.flavour.partition("-")[0]]
+    rows = (row for row in environment.compilers if row.flavour == image.flavour)
     compilers = "".join(f", {row.title}" for row in rows)
+    library = f", for the library {image.library}" if image.library else ""
     values = {
-        "title": f"{environment.name}:{flavour}",
-        "description": f"{purpose} with {environment.summary}{compilers}",
+        "title": f"{environment.name}:{image.name}",
+        "description": f"{purpose} with {environment.summary}{compilers}{library}",
     }
     return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from itertools import groupby
+from itertools import groupby, product
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,16 @@ from envmatrix.lock.model import (
     SystemRequest,
     with_excerpts,
 )
-from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
+from envmatrix.lock.requests import (
+    cuda_sets,
+    cudnn_set,
+    library_layers,
+    os_sets,
+    toolkit_set,
+    words_of,
+)
 from envmatrix.matrix.cells import Cell, HostCompiler, sort_key
+from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.records import dataclass
 
@@ -119,6 +127,16 @@ class SecondCompilers:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryImage:
+    """The `image` of a library over one of the environment: the stage of its `files`, and the
+    foreign architectures of its packages."""
+
+    image: Image
+    files: str
+    foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The contents of the Dockerfile of one environment. `arches` are those of its native images,
     by Docker's name."""
@@ -142,6 +160,7 @@ class Environment:
     crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
     compilers: tuple[SecondCompilers, ...] = ()
+    library_images: tuple[LibraryImage, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -340,6 +359,7 @@ class _Stages:
     files: dict[str, FileStage] = field(default_factory=dict)
     trees: dict[str, Tree] = field(default_factory=dict)
     assembled: dict[Tree, Tree] = field(default_factory=dict)
+    library_images: dict[Image, LibraryImage] = field(default_factory=dict)
 
     def environment(self) -> Environment:
         matrix, first = self.matrix, self.cells[0]
@@ -354,6 +374,8 @@ class _Stages:
             self._add_os(cell, CROSS_HOST, target=cell.arch)
         if not crossed and not first.toolchain.cuda.image:
             self._add_build_host(first, CROSS_HOST)
+        for cell, library in product(cells, matrix.libraries):
+            self._add_library(cell, library)
         targets = [TARGETS[cell.arch] for cell in cells]
         arches = tuple(sorted({str(row.machine) for row in targets if row.is_native}))
         crosses = tuple(map(self._cross_of, crossed))
@@ -364,6 +386,7 @@ class _Stages:
             images += [(cross.runtime, str(cross.target.machine))] if cross.runtime else []
         compilers = tuple(self._second_compilers(crosses))
         images += [image for row in compilers for image in self._images_with(row)]
+        of_flavours = [Image(first.environment, *image) for image in images]
         return Environment(
             name=first.environment,
             os=first.os,
@@ -382,8 +405,9 @@ class _Stages:
             files=tuple(self.files.values()),
             trees=tuple(self.trees.values()),
             crosses=crosses,
-            images=tuple(Image(first.environment, *image) for image in images),
+            images=(*of_flavours, *self.library_images),
             compilers=compilers,
+            library_images=tuple(self.library_images.values()),
         )
 
     def _second_compilers(self, crosses: Iterable[Cross]) -> Iterator[SecondCompilers]:
@@ -453,6 +477,14 @@ class _Stages:
             self._add_files(f"cross{row.suffix}-files-{machine}", keys.cross)
         if keys.emulator:
             self._add_files(f"runtime{row.suffix}-files-{row.machine}", keys.emulator)
+
+    def _add_library(self, cell: Cell, library: Library) -> None:
+        """Add the images of a library over those of a cell."""
+        for layer in library_layers(library, cell, self.matrix):
+            image = Image(cell.environment, layer.flavour, layer.arch, library.declared_name)
+            files = f"files-{image.name}-{layer.arch}"
+            self._add_files(files, layer.key)
+            self.library_images[image] = LibraryImage(image, files, layer.request.foreign)
 
     def _add_build_host(self, cell: Cell, arch: str) -> None:
         """Add the base and the unpackers of a build host of `arch`."""

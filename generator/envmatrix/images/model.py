@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
-from envmatrix.matrix.cells import Candidate, Cell
-from envmatrix.matrix.model import ANALYSIS, DEV
+from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.library import Library
+from envmatrix.matrix.model import ANALYSIS, DEV, Matrix
+from envmatrix.matrix.selection import is_for
 from envmatrix.records import dataclass
 
 # The directory of scripts in the build context and in steps.
@@ -18,15 +21,22 @@ SCRIPTS = "scripts"
 class Image:
     """An image: a final stage of an environment's Dockerfile for one architecture (Docker's name).
     The flavour has the suffix of its target, if any, and compilers other than the default ones:
-    `cross-jetson`, `devel-clang16`."""
+    `cross-jetson`, `devel-clang16`. That of a `library` has its system packages over the
+    flavour."""
 
     environment: str
     flavour: str
     arch: str
+    library: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its stage, and in tags."""
+        return f"{self.flavour}-for-{self.library}" if self.library else self.flavour
 
     @property
     def reference(self) -> str:
-        return f"envmatrix/{self.environment}:{self.flavour}-{self.arch}"
+        return f"envmatrix/{self.environment}:{self.name}-{self.arch}"
 
     @property
     def is_cross(self) -> bool:
@@ -43,7 +53,7 @@ class Image:
         return f"linux/{self.arch}"
 
     def __str__(self) -> str:
-        return f"{self.environment}:{self.flavour}-{self.arch}"
+        return f"{self.environment}:{self.name}-{self.arch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +87,12 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
         raise ConfigurationError(message, hint=hint)
     crossed = cell.is_crossed and host_arch != target.machine and not emulate
     if crossed or not target.is_native:
-        compiler = Image(environment, flavour_of(cell, f"cross{target.suffix}"), host)
+        compiler = Image(environment, cell.flavour(f"cross{target.suffix}"), host)
     else:
-        compiler = Image(environment, flavour_of(cell, "devel"), docker_arch(target.name))
+        compiler = Image(environment, cell.flavour("devel"), docker_arch(target.name))
     if target.machine is None:
         return (compiler,)
     return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
-
-
-def flavour_of(cell: Candidate, name: str) -> str:
-    """Return the flavour `devel` or `cross` with the compilers of a cell: `devel-clang16`."""
-    return "-".join(filter(None, (name, cell.compilers)))
 
 
 def analysis_image(cell: Cell) -> Image:
@@ -98,6 +103,22 @@ def analysis_image(cell: Cell) -> Image:
 def dev_image(compiler: Image) -> Image:
     """Return the image for people over the one that compiles for its own architecture."""
     return replace(compiler, flavour=DEV)
+
+
+def library_image(image: Image, library: Library, cell: Cell, matrix: Matrix) -> Image:
+    """Return the image of a library over an image of a cell, or that image where the library needs
+    no packages in it."""
+    has_own = library.packages and matrix.library_packages(library, cell, image.flavour)
+    return replace(image, library=library.declared_name) if has_own else image
+
+
+def images_with_libraries(cell: Cell, images: Iterable[Image], matrix: Matrix) -> Iterator[Image]:
+    """Yield images of a cell, each with those of libraries over it."""
+    for image in images:
+        yield image
+        for library in matrix.libraries:
+            if library.packages and is_for(library, cell, matrix):
+                yield library_image(image, library, cell, matrix)
 
 
 def can_compile_on(cell: Cell, host_arch: str) -> bool:

@@ -310,6 +310,8 @@ class _Expansion:
                 del build["build"]["wheels"]
             if library.variant == PLAIN:
                 del build["variant"]
+            # The images have packages, and sources have archives.
+            del build["packages"], build["archives"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
             self.texts[library.name] = json.dumps(build, sort_keys=True), tests
         return self.texts[library.name]

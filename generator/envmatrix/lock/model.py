@@ -317,13 +317,25 @@ class Lock:
         return tuple(sorted({item for key in chosen for item in self.sets[key].artifacts}))
 
 
-# Prefix of the keys of all sets of libraries.
+# Prefix of the keys of all sets of libraries, and what follows the name of one, which has no `+`.
 LIBRARY = "library-"
+_ARCHIVE = "+archive-"
 
 
 def source_set(library: Library) -> str:
     """Return the key of the set of a library's source."""
     return f"{LIBRARY}{library.declared_name}"
+
+
+def archive_set(library: Library, name: str) -> str:
+    """Return the key of the set of an archive that the build of a library would download."""
+    return f"{source_set(library)}{_ARCHIVE}{name}"
+
+
+def source_subject(key: str) -> str:
+    """Return what the set of a source or an archive is for, for messages."""
+    library, _, archive = key.removeprefix(LIBRARY).partition(_ARCHIVE)
+    return f"library `{library}`" + (f", archive `{archive}`" if archive else "")
 
 
 def wheels_prefix(library: Library) -> str:

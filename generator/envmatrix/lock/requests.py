@@ -12,6 +12,7 @@ from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch, package_triplet
 from envmatrix.lock.lock_file import FILE
 from envmatrix.lock.model import (
+    LIBRARY,
     BootstrapRequest,
     ImageRequest,
     InImageRequest,
@@ -22,13 +23,14 @@ from envmatrix.lock.model import (
     SourceRequest,
     SystemRequest,
     WheelsRequest,
+    archive_set,
     describe,
     source_set,
     wheels_set,
 )
 from envmatrix.matrix.cells import Candidate, Cell, CudaSource
 from envmatrix.matrix.files import MATRIX
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, LibrarySource
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.matrix.selection import is_for
 from envmatrix.records import dataclass
@@ -81,6 +83,25 @@ class OsSets:
     extensions: Mapping[str, str]
     compiler: str | None = None
 
+    def below_library(self, flavour: str) -> tuple[str, ...]:
+        """Return the keys of the sets below the packages of a library in images of a flavour, the
+        base first."""
+        if flavour.startswith("runtime"):
+            above = [None if flavour == "runtime" else self.emulator]
+        else:
+            cross = self.cross if flavour.startswith("cross") else None
+            extension = self.extensions.get(flavour)
+            above = [self.devel, cross, extension or self.compiler]
+        return (self.base, self.runtime, *filter(None, above))
+
+
+def library_set(library: str, cell: Cell, flavour: str, keys: OsSets) -> str:
+    """Return the key of the packages of a library, by its name, over an image of a cell."""
+    name = flavour.removesuffix(f"-{cell.compilers}")
+    below = keys.below_library(flavour)[-1]
+    suffix = "" if f"-{name}" in below else f"-{name}"
+    return f"{LIBRARY}{library}+packages-{below}{suffix}"
+
 
 def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
     gcc, image = cell.toolchain.gcc, cell.toolchain.cuda.image
@@ -105,6 +126,40 @@ def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
         extensions={name: f"{start}-{name}-gcc{gcc}" for name in (ANALYSIS, DEV)},
         compiler=compiler if cell.compiler else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryLayer:
+    """The system packages of a library over the image of a `flavour` for `arch` (Docker's name):
+    the `key` of their set in the lock, and its request."""
+
+    flavour: str
+    arch: str
+    key: str
+    request: SystemRequest
+
+
+def library_layers(library: Library, cell: Cell, matrix: Matrix) -> Iterator[LibraryLayer]:
+    """Yield the layers of a library over the images of a cell."""
+    if not (library.packages and is_for(library, cell, matrix)):
+        return
+    os, target = matrix.facts.os[cell.os], TARGETS[cell.arch]
+    places: list[tuple[str, str]] = []
+    if target.machine:
+        places.append((f"runtime{target.suffix}", cell.arch))
+    if target.is_native:
+        flavours = (cell.flavour("devel"), *matrix.extensions(cell))
+        places += [(flavour, cell.arch) for flavour in flavours]
+    if cell.is_crossed:
+        places.append((cell.flavour(f"cross{target.suffix}"), CROSS_HOST))
+    words = _flavour_words(cell, matrix, cell.arch)
+    for flavour, arch in places:
+        keys = os_sets(cell, arch, cell.arch if flavour.startswith("cross") else None)
+        if names := matrix.library_packages(library, cell, flavour):
+            key = library_set(library.declared_name, cell, flavour, keys)
+            packages = (name.format_map(words) for name in names)
+            request = _os_request(os, arch, packages, *keys.below_library(flavour))
+            yield LibraryLayer(flavour, docker_arch(arch), key, request)
 
 
 def toolkit_set(cell: Cell, part: str, arch: str) -> str:
@@ -196,19 +251,29 @@ def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
 
 
 def _library_requests(matrix: Matrix, cells: Sequence[Cell]) -> dict[str, Request]:
-    """Return the requests for sources of libraries, and for the wheels that they are built with on
-    each system and machine of some cells. No image contains them."""
+    """Return the requests for sources of libraries and for what they would download, which no image
+    contains, and for the wheels and the system packages that they need on each system and machine
+    of some cells."""
     requests: dict[str, Request] = {}
     for library in matrix.libraries:
-        if source := library.source:
-            kind, pin = source.kind, source.pin
-            if kind == "debian":
-                kind, pin = "debian-source", matrix.facts.os[pin].suite
-            requests[source_set(library)] = SourceRequest(kind, source.place, pin)
+        if library.source:
+            requests[source_set(library)] = _source_request(library.source, matrix)
+        for name, source in library.archives.items():
+            requests[archive_set(library, name)] = _source_request(source, matrix)
         for cell in cells if library.requires else ():
             if is_for(library, cell, matrix):
                 requests |= _wheel_requests(library, cell, matrix)
+        for cell in cells if library.packages else ():
+            layers = library_layers(library, cell, matrix)
+            requests |= {layer.key: layer.request for layer in layers}
     return requests
+
+
+def _source_request(source: LibrarySource, matrix: Matrix) -> SourceRequest:
+    kind, pin = source.kind, source.pin
+    if kind == "debian":
+        kind, pin = "debian-source", matrix.facts.os[pin].suite
+    return SourceRequest(kind, source.place, pin)
 
 
 def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, Request]:
@@ -335,7 +400,9 @@ def requesters_of(
     """Yield what asks for a package of a cell's set by its name: libraries, flavours and components
     of CUDA. Nothing else does in a set that every cell of a system has."""
     for library in matrix.libraries:
-        if library.requires and key in _wheel_requests(library, cell, matrix):
+        layers = library_layers(library, cell, matrix)
+        wheels = _wheel_requests(library, cell, matrix) if library.requires else {}
+        if key in wheels or any(layer.key == key for layer in layers):
             yield f"library `{library.name}`"
     own, host = os_sets(cell, cell.arch), os_sets(cell, CROSS_HOST)
     if key in (own.base, own.unpackers, host.base, host.unpackers):

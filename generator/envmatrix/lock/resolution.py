@@ -11,7 +11,6 @@ from envmatrix.console import Meter
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.lock.model import (
-    LIBRARY,
     BaseRequest,
     CudaRequest,
     Lock,
@@ -23,6 +22,7 @@ from envmatrix.lock.model import (
     WheelsRequest,
     asks_for_nothing,
     sets_below,
+    source_subject,
 )
 from envmatrix.lock.resolvers.pip import UnknownWheels
 from envmatrix.lock.resolvers.protocol import ResolvedSets, Resolver, ResolverBackend
@@ -132,7 +132,7 @@ class Resolution:
                 try:
                     package_sets[key] = self._answer(request, sets)
                 except LookupFailed as error:
-                    message = f"library `{key.removeprefix(LIBRARY)}`: {error.message}"
+                    message = f"{source_subject(key)}: {error.message}"
                     failures.append(type(error)(message, details=error.details, hint=error.hint))
         if len(failures) == 1:
             raise failures[0]

@@ -95,6 +95,10 @@ class Candidate:
         cuda = f"cuda{self.cuda_compiler}" if self.cuda_compiler else ""
         return "-".join(filter(None, ((self.compiler or "").replace("-", ""), cuda)))
 
+    def flavour(self, name: str) -> str:
+        """Return the flavour `devel` or `cross` with its compilers: `devel-clang16`."""
+        return "-".join(filter(None, (name, self.compilers)))
+
     @property
     def with_default_compilers(self) -> Candidate:
         """The candidate that shares its environment and its architecture."""

@@ -8,12 +8,13 @@ from itertools import product
 from pathlib import PurePosixPath
 from string import Formatter
 
-from envmatrix.documents import Document, Location
+from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
 from envmatrix.matrix.checks import component_problems
+from envmatrix.matrix.library import NATIVE
 from envmatrix.matrix.model import ANALYSIS, DEV, OF_TARGET, Flavour, Matrix
 from envmatrix.matrix.other_names import suggest_name
 from envmatrix.matrix.validation import read_document
@@ -99,6 +100,31 @@ def package_positions(
                 yield document.position(*location)
 
 
+def library_package_positions(
+    package: str, os: OperatingSystem, document: Document
+) -> Iterator[Position]:
+    """Yield the positions at which libraries of a matrix file name a package of an operating
+    system."""
+    libraries = document.root.child("libraries")
+    for library in libraries.children if libraries else ():
+        for scope in ((os.family.name,), ("systems", os.name)):
+            place = ("libraries", library, "packages", *scope)
+            for index, node in _items_at(document.root, place):
+                text = str(node.content).removesuffix(NATIVE) + OF_TARGET
+                if _pattern(text).fullmatch(package):
+                    yield document.position(*place, index)
+
+
+def _items_at(root: Node, place: Location) -> Iterator[tuple[int, Node]]:
+    """Yield the items of the list at a place, or of one that stands for the table around it."""
+    node: Node | None = root
+    for step in place:
+        is_short = node is not None and isinstance(node.content, tuple) and step == "deb"
+        node = node if is_short or node is None else node.child(step)
+    if node is not None and isinstance(node.content, tuple):
+        yield from enumerate(node.content)
+
+
 def _pattern(text: str) -> re.Pattern[str]:
     """Return the pattern of the packages that an entry of a flavour means in some cell."""
     parts = (re.escape(part) for part in re.split(r"\{\w+\}", text.removesuffix(OF_TARGET)))
@@ -140,7 +166,7 @@ def _problems(
             yield Problem(f"unknown operating system `{system}`", position, hint)
     for family, location, package in _located_packages(contents, facts):
         position = document.position(*location)
-        yield from _placeholder_problems(package, position)
+        yield from placeholder_problems(package, position)
         if family == "deb":
             yield from _architecture_problems(
                 package, contents.flavour, position, of_cross=of_cross
@@ -196,7 +222,8 @@ def _architecture_problems(
     yield Problem(f"`{package}`: {message}", position, hint)
 
 
-def _placeholder_problems(package: str, position: Position) -> Iterator[Problem]:
+def placeholder_problems(package: str, position: Position) -> Iterator[Problem]:
+    """Yield unknown placeholders in the name of a package, and braces that are none."""
     try:
         name = package.removesuffix(OF_TARGET)
         fields = [field for _, field, _, _ in Formatter().parse(name) if field is not None]

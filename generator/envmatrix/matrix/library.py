@@ -8,10 +8,12 @@ from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 from envmatrix.errors import Position
+from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.requirements import Requirement, RunsOn
 from envmatrix.matrix.scalars import (
+    ArchiveName,
     Changelist,
     Count,
     CountOrZero,
@@ -19,6 +21,7 @@ from envmatrix.matrix.scalars import (
     GitUrl,
     InsideGlob,
     InsidePath,
+    LibraryPackage,
     Name,
     OneOrMore,
     PackageName,
@@ -36,7 +39,7 @@ from envmatrix.matrix.scalars import (
 from envmatrix.matrix.tier_names import Occasion
 from envmatrix.matrix.variants import NO_VARIANTS, PLAIN, SEPARATOR, Variant, Variants
 from envmatrix.records import dataclass
-from envmatrix.schema.constraints import Mark, Place, Shorthand
+from envmatrix.schema.constraints import Listed, Mark, Place, Shorthand
 from envmatrix.schema.key_rules import ByTag, KeyRule, OneOf, TagCase, any_of
 
 # Kind of source -> the key of its version.
@@ -82,6 +85,38 @@ class LibrarySource:
     def pin(self) -> str:
         """The revision, changelist, version, suite or sha256."""
         return str(getattr(self, SOURCE_KINDS[self.kind]))
+
+
+# The suffix of packages of the machine that a library is compiled on.
+NATIVE = ":native"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPackages:
+    """The packages of the operating system that a library needs beside those of its images, by
+    family; `systems` has additional ones by the names of operating systems. They are of the
+    architecture that the library is compiled for, where it is compiled and where it runs; those
+    with `:native` are programs of the build, of the machine that compiles and only there."""
+
+    deb: tuple[LibraryPackage, ...] | None = None
+    rpm: tuple[LibraryPackage, ...] | None = None
+    zypper: tuple[LibraryPackage, ...] | None = None
+    systems: Mapping[Word, tuple[LibraryPackage, ...]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any((self.deb, self.rpm, self.zypper, *self.systems.values()))
+
+    def has(self, os: OperatingSystem) -> bool:
+        """Return whether it says something about an operating system, be it that none is needed."""
+        return getattr(self, os.family.name) is not None or os.name in self.systems
+
+    def packages_of(self, os: OperatingSystem) -> tuple[str, ...]:
+        """Return the packages of an operating system: those of its family, and its own."""
+        of_family = getattr(self, os.family.name) or ()
+        return tuple(dict.fromkeys((*of_family, *self.systems.get(os.name, ()))))
+
+
+NO_PACKAGES = SystemPackages()
 
 
 BuildSystemName: TypeAlias = Literal["cmake", "make", "meson", "bazel", "python", "script"]
@@ -296,14 +331,15 @@ _OWN_FRAMEWORK: Mapping[BuildSystemName, TestFrameworkName] = {
 @dataclass(frozen=True, slots=True)
 class Library:
     """A library. `path` is within `source`, or without one within the repository; `needs` are other
-    libraries that it is built with; `steps` run beside its tests; `cells` are globs of those that
-    it is for, all without any; `python` are the releases of Python that it is for, as the operating
-    system has them. `sm: own` says that it is meant to have code for other GPUs than the matrix
-    asks for; `image_provides` are projects of the package index, as globs, that `requires` of build
-    and test are locked without, because images have what is in them; `trust` is a group of
-    libraries that share no objects with others; `shm` is how much memory its processes may share,
-    in MB; `owner` is who cares for its failures; `position` is where a file says its `path`. A
-    variant is a library as well: it has no `variants`, and its settings are its `variant`."""
+    libraries that it is built with; `packages` are of the operating system; `archives` are what its
+    build would download; `steps` run beside its tests; `cells` are globs of those that it is for,
+    all without any; `python` are the releases of Python that it is for, as the operating system has
+    them. `sm: own` says that it is meant to have code for other GPUs than the matrix asks for;
+    `image_provides` are projects of the package index, as globs, that `requires` of build and test
+    are locked without, because images have what is in them; `trust` is a group of libraries that
+    share no objects with others; `shm` is how much memory its processes may share, in MB; `owner`
+    is who cares for its failures; `position` is where a file says its `path`. A variant is a
+    library as well: it has no `variants`, and its settings are its `variant`."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
@@ -334,6 +370,8 @@ class Library:
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
     needs: tuple[Name, ...] = ()
+    packages: Annotated[SystemPackages, Listed("deb")] = NO_PACKAGES
+    archives: Mapping[ArchiveName, LibrarySource] = field(default_factory=dict)
     cells: OneOrMore[Text] = ()
     python: PythonVersions | None = None
     image_provides: OneOrMore[ProjectGlob] = ()
@@ -394,7 +432,8 @@ class Library:
         return self.test is not None and self.test.framework == "none"
 
     def with_sm(self, sm: Sequence[str]) -> Library:
-        """Return the library with GPU architectures in place of `{sm}` and other placeholders."""
+        """Return the library with values in place of `{sm}`, `{archive:NAME}` and other
+        placeholders."""
         test = self.test and _with_sm(self.test, sm)
         variant = self.variant if self.variant == PLAIN else _variant_with_sm(self.variant, sm)
         steps = {name: _with_sm(step, sm) for name, step in self.steps.items()}
@@ -429,8 +468,22 @@ _SM_FORMS: Mapping[str, Callable[[Sequence[str]], str]] = {
     "{sm.}": lambda sm: ";".join(re.sub(r"^(\d+)(\d)", r"\1.\2", name) for name in sm),
     "{gencode}": lambda sm: " ".join(f"-gencode=arch=compute_{name},code=sm_{name}" for name in sm),
 }
+# Where containers have what builds would download.
+_ARCHIVES = "/archives"
 # `${sm}` is a variable of a shell's or of Make's own.
 _SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
+ARCHIVE = re.compile(r"(?<!\$)\{archive:([^{}]*)\}")
+
+
+def archive_path(name: str) -> str:
+    """Return the directory of an archive in containers."""
+    return f"{_ARCHIVES}/{name}"
+
+
+def is_archive(path: str) -> bool:
+    """Return whether a path in containers is the directory of an archive."""
+    return path.startswith(f"{_ARCHIVES}/")
+
 
 _Options = TypeVar("_Options", LibraryBuild, LibraryTest, LibraryStep)
 
@@ -458,5 +511,6 @@ def _all_filled(texts: Mapping[str, str], sm: Sequence[str]) -> Mapping[str, str
 
 
 def _filled(text: str, sm: Sequence[str]) -> str:
-    """Return a text with GPU architectures in place of `{sm}` and other placeholders."""
-    return _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
+    """Return a text with values in place of `{sm}` and other placeholders."""
+    text = _SM.sub(lambda match: _SM_FORMS[match[1]](sm), text)
+    return ARCHIVE.sub(lambda match: archive_path(match[1]), text)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.targets import TARGETS
-from envmatrix.matrix.checks import Source, component_problems
+from envmatrix.matrix.checks import Source, component_problems, duplicate_problems
+from envmatrix.matrix.flavours import placeholder_problems
 from envmatrix.matrix.library import (
+    ARCHIVE,
+    NATIVE,
     OF_PROGRAMS,
     PLATFORMS,
     TEXTS,
     Library,
     LibraryBuild,
+    LibrarySource,
     LibraryStep,
     LibraryTest,
     platform_minor,
 )
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.other_names import suggest_name
 from envmatrix.matrix.python_versions import is_python_of, systems_with
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.selection import is_for, select
@@ -35,7 +40,10 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         location = ("libraries", library.name)
         components = (*location, "components")
         yield from component_problems(library.components, source.document, components, source.facts)
-        yield from _source_problems(library, source, (*location, "source"))
+        if library.source:
+            yield from _source_problems(library.source, library, source, (*location, "source"))
+        yield from _archive_problems(library, source, (*location, "archives"))
+        yield from _package_problems(library, source, (*location, "packages"))
         if library.test:
             yield from _test_problems(library.test, source, (*location, "test"))
         yield from _python_problems(library, source, matrix, location)
@@ -46,6 +54,8 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             select(matrix, library.cells)
         except NothingSelected as error:
             yield source.problem(error.message, (*location, "cells"), error.hint)
+        else:
+            yield from _undeclared_packages(library, matrix, source, (*location, "packages"))
     yield from _target_problems(matrix)
 
 
@@ -58,16 +68,18 @@ def _target_problems(matrix: Matrix) -> Iterator[Problem]:
             yield Problem(message, cell.position, hint)
 
 
-def _source_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+def _source_problems(
+    declared: LibrarySource, library: Library, source: Source, location: Location
+) -> Iterator[Problem]:
     """Yield suites without source packages, and URLs with secrets: the lock and the images repeat
     them."""
-    suite = library.source.suite if library.source else None
+    suite = declared.suite
     suites = [name for name, row in source.facts.os.items() if row.family.name == "deb"]
     if suite and suite not in suites:
         hint = did_you_mean(suite, suites) or f"these have: {', '.join(suites)}"
         yield source.problem(f"`{suite}` has no source packages", (*location, "suite"), hint)
     for kind in ("git", "archive", "revision"):
-        text = getattr(library.source, kind, None) or ""
+        text = getattr(declared, kind) or ""
         if redacted(text) != text:
             message = f"the URL of library `{library.name}` holds a password or a token"
             hint = "take it out: git's credential helpers and ~/.netrc have logins"
@@ -75,6 +87,76 @@ def _source_problems(library: Library, source: Source, location: Location) -> It
         elif not text.isprintable() or text.startswith("-"):
             message = f"`{kind}` of library `{library.name}` has characters that it cannot have"
             yield source.problem(message, (*location, kind))
+
+
+def _archive_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    """Yield problems of archives, names that CMake takes for the same, and placeholders of archives
+    that are not there."""
+    names: dict[str, str] = {}
+    for name, declared in library.archives.items():
+        yield from _source_problems(declared, library, source, (*location, name))
+        if (first := names.setdefault(name.upper(), name)) != name:
+            message = f"archives `{first}` and `{name}` are the same for CMake, in capital letters"
+            yield Problem(message, source.document.key_position(*location, name))
+    for place, text in _all_texts(library):
+        for name in ARCHIVE.findall(text):
+            if name not in library.archives:
+                message = f"library `{library.name}` has no archive `{one_line(name)}`"
+                hint = did_you_mean(name, library.archives) or "list it under its `archives`"
+                yield source.problem(message, (*location[:-1], *place), hint)
+
+
+def _all_texts(library: Library) -> Iterator[tuple[Location, str]]:
+    """Yield the texts of a library, and of its named variants, with their places."""
+    for table, options in (("build", library.build), ("test", library.test)):
+        yield from (((table, *place), text) for place, text in (_texts(options) if options else ()))
+    for name, entry in library.variants.named.items():
+        place = ("variants", "named", name)
+        yield from (((*place, "options", row), text) for row, text in enumerate(entry.options))
+        for key in ("definitions", "environment"):
+            yield from (((*place, key, word), text) for word, text in getattr(entry, key).items())
+
+
+def _package_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
+    packages = library.packages
+    for system in packages.systems.keys() - source.facts.os.keys():
+        position = source.document.key_position(*location, "systems", system)
+        hint = suggest_name(system) or did_you_mean(system, source.facts.os)
+        yield Problem(f"unknown operating system `{system}`", position, hint)
+    lists: dict[Location, Sequence[str]] = {
+        (family,): getattr(packages, family) or () for family in ("deb", "rpm", "zypper")
+    }
+    lists |= {("systems", name): names for name, names in packages.systems.items()}
+    for place, names in lists.items():
+        yield from duplicate_problems(source, (*location, *place), names)
+        for index, name in enumerate(names):
+            position = source.document.position(*location, *place, index)
+            yield from placeholder_problems(name.removesuffix(NATIVE), position)
+
+
+def _undeclared_packages(
+    library: Library, matrix: Matrix, source: Source, location: Location
+) -> Iterator[Problem]:
+    """Yield the families of cells for which a library with packages does not say which, and targets
+    that no archive has packages for."""
+    packages, problems = library.packages, dict[str, Problem]()
+    for cell in matrix.cells if packages else ():
+        if not is_for(library, cell, matrix):
+            continue
+        os = matrix.facts.os[cell.os]
+        subject = f"library `{library.name}` has packages"
+        position = source.document.key_position(*location)
+        if not packages.has(os):
+            family = os.family.name
+            message = f"{subject}, and none of the family `{family}` for `{cell.id}`"
+            hint = f"name them: `{family}: [...]`, without any if it needs none there"
+            problems.setdefault(family, Problem(message, position, hint))
+        names = (name for name in packages.packages_of(os) if not name.endswith(NATIVE))
+        if not TARGETS[cell.arch].has_packages and (name := next(names, None)):
+            message = f"{subject}, and `{os.name}` has none for `{cell.arch}` of `{cell.id}`"
+            hint = f"leave out these cells: `cells`; programs of the build are `{name}{NATIVE}`"
+            problems.setdefault(f"target {cell.arch}", Problem(message, position, hint))
+    yield from problems.values()
 
 
 def _test_problems(test: LibraryTest, source: Source, location: Location) -> Iterator[Problem]:

@@ -14,11 +14,13 @@ from envmatrix.matrix import files
 from envmatrix.matrix.expand import expand
 from envmatrix.matrix.flavours import (
     family_problems,
+    library_package_positions,
     package_positions,
     read_flavours,
     required_flavour_problems,
 )
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.overlays import merge
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -48,9 +50,15 @@ def load_matrix(root: Path) -> Matrix:
 
 
 def positions_of_package(root: Path, package: str, os: OperatingSystem) -> tuple[Position, ...]:
-    """Return the positions at which flavours of the repository name a package of a system."""
+    """Return the positions at which flavours and libraries of the repository name a package of a
+    system."""
     documents = [*_documents(root / files.FLAVOURS, []), *_default_flavours(root)]
-    return tuple(package_positions(package, os, documents, load_facts()))
+    matrix = load_document(root / files.MATRIX, files.MATRIX)
+    matrix = merge(matrix, _documents(root / files.OVERLAYS, []))
+    return (
+        *package_positions(package, os, documents, load_facts()),
+        *library_package_positions(package, os, matrix),
+    )
 
 
 def positions_of_requirement(root: Path, library: str, requirement: str) -> tuple[Position, ...]:

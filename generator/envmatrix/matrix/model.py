@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 from envmatrix.errors import Position
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
-from envmatrix.facts.targets import docker_arch
+from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
-from envmatrix.matrix.library import Library, words_without
+from envmatrix.matrix.library import NATIVE, Library, words_without
 from envmatrix.matrix.needs import all_needs, installed
 from envmatrix.matrix.scalars import (
     Arch,
@@ -311,6 +311,20 @@ class Matrix:
             for name in step.packages_for(os, words, of_target=True)
         ]
         return (*own, *of_target)
+
+    def library_packages(self, library: Library, cell: Cell, flavour: str) -> tuple[str, ...]:
+        """Return the packages of a library in a cell's image of a flavour, as `name`, or as
+        `name:architecture` where that is not the image's own."""
+        names = library.packages.packages_of(self.facts.os[cell.os])
+        native = tuple(name.removesuffix(NATIVE) for name in names if name.endswith(NATIVE))
+        of_target = tuple(name for name in names if not name.endswith(NATIVE))
+        if not TARGETS[cell.arch].has_packages:
+            of_target = ()
+        if flavour.startswith("runtime"):
+            return of_target
+        if flavour.startswith("cross"):
+            of_target = tuple(f"{name}:{docker_arch(cell.arch)}" for name in of_target)
+        return (*of_target, *native)
 
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""

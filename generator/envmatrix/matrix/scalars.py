@@ -218,6 +218,23 @@ PackageName = Annotated[str, pattern("packageName", r"^[a-z0-9{][a-z0-9+.{}-]+$"
 PackageOf = Annotated[
     str, pattern("packageOf", r"^[a-z0-9{][a-z0-9+.{}-]+(:\S*)?$", "a package name")
 ]
+# Of any family: dnf has capital letters and `_`. A `-` at the end would have apt remove a package.
+LibraryPackage = Annotated[
+    str,
+    pattern(
+        "libraryPackage",
+        r"^[A-Za-z0-9{][A-Za-z0-9+._{}-]*[A-Za-z0-9+.}](:native)?$",
+        "the name of a package, of the build machine with `:native`",
+    ),
+]
+ArchiveName = Annotated[
+    str,
+    pattern(
+        "archiveName",
+        r"^[A-Za-z0-9]([A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?$",
+        "a name as the library calls what it would download",
+    ),
+]
 # Of an environment variable. `documents` rejects values with a NUL.
 Value = Annotated[str, Scalar("value", str, {"type": "string", "pattern": r"^[^\u0000]*$"})]
 Text = Annotated[str, Scalar("text", _text, {"type": "string", "pattern": r"\S"})]

@@ -8,8 +8,16 @@ from functools import cached_property
 from typing import Literal
 
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.lock.model import Artifact, Lock, PackageSet, describe, source_set, wheels_prefix
-from envmatrix.lock.requests import sets_of
+from envmatrix.lock.model import (
+    Artifact,
+    Lock,
+    PackageSet,
+    archive_set,
+    describe,
+    source_set,
+    wheels_prefix,
+)
+from envmatrix.lock.requests import library_layers, sets_of
 from envmatrix.matrix.cells import AXES, Cell, sort_key
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Exclusion, Matrix
@@ -79,7 +87,7 @@ def library_change(library: Library, before: State, after: State) -> str | None:
     was, now = replace(old, source=None), replace(new, source=None)
     if was != now or (old.source is None) != (new.source is None):
         return "its entry in matrix.yaml changed"
-    if _wheels(library, before.lock) != _wheels(library, after.lock):
+    if _sets_of(library, before) != _sets_of(library, after):
         return "what it is built and tested with changed"
     return None
 
@@ -93,6 +101,15 @@ def source_change(library: Library, before: State, after: State) -> str | None:
         return None
     old, new = (describe(source.request).partition(" ")[2] for source in (was, now))
     return f"its source {old} -> {new}"
+
+
+def _sets_of(library: Library, state: State) -> Mapping[str, PackageSet | None]:
+    """Return the sets of a library without that of its source: wheels, archives, and packages of
+    operating systems."""
+    keys = [archive_set(library, name) for name in library.archives]
+    cells = state.matrix.cells if library.packages else ()
+    keys += [row.key for cell in cells for row in library_layers(library, cell, state.matrix)]
+    return {**_wheels(library, state.lock), **{key: state.lock.sets.get(key) for key in keys}}
 
 
 def _wheels(library: Library, lock: Lock) -> Mapping[str, PackageSet]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple
 from itertools import groupby
 
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage
@@ -16,14 +15,14 @@ from envmatrix.registry.manifests import INDEX, MANIFEST, canonical
 def image_tag(inputs: Inputs) -> str:
     """Return the immutable tag of an image of one architecture."""
     image = inputs.image
-    return f"{image.environment}-{image.flavour}-{image.arch}-{inputs.fingerprint[:DIGITS]}"
+    return f"{image.environment}-{image.name}-{image.arch}-{inputs.fingerprint[:DIGITS]}"
 
 
 def registry_reference(inputs: Inputs, published: ImagesLock) -> str:
     """Return the reference within a repository: a digest if the lock has these inputs, else the
     tag."""
     image = inputs.image
-    entry = published.find_image(image.environment, image.flavour, image.arch)
+    entry = published.find_image(image.environment, image.name, image.arch)
     if entry and entry.fingerprint == inputs.fingerprint:
         return entry.digest
     return image_tag(inputs)
@@ -31,7 +30,8 @@ def registry_reference(inputs: Inputs, published: ImagesLock) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An image index of a flavour of an environment, complete when all `images` are published."""
+    """An image index of a flavour of an environment, or of a library over one, complete when all
+    `images` are published."""
 
     environment: str
     flavour: str
@@ -53,9 +53,13 @@ class Index:
         return f"{self.moving_tag}-{self.fingerprint[:DIGITS]}"
 
 
+def _names(inputs: Inputs) -> tuple[str, str]:
+    return inputs.image.environment, inputs.image.name
+
+
 def indexes_of(images: Iterable[Inputs]) -> tuple[Index, ...]:
-    ordered = sorted(images, key=lambda inputs: astuple(inputs.image))
-    groups = groupby(ordered, key=lambda inputs: (inputs.image.environment, inputs.image.flavour))
+    ordered = sorted(images, key=lambda inputs: (*_names(inputs), inputs.image.arch))
+    groups = groupby(ordered, key=_names)
     return tuple(Index(*key, tuple(group)) for key, group in groups)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -80,6 +80,11 @@ _FOR_USER: Mapping[str, object] = {
 }
 
 
+def links(others: Iterable[str] = ()) -> Mapping[str, str]:
+    """Return the links by their places in containers, with those for other places."""
+    return {**LINKS, **{target: target.strip("/").replace("/", "-") for target in others}}
+
+
 def devcontainer(environment: str, image: PublishedIndex, banner: str) -> Mapping[str, str]:
     """Return the files by path within `.devcontainer/<environment>`.
 
@@ -94,7 +99,8 @@ class LocalContainer:
     """A container for a library in a cell. `directory` is that of the library in the cell, `path`
     that of its source, in the repository, if it is there, and `tree` where builds have the source;
     `configure` are the arguments of CMake, if that builds it; `prefixes` are the directories in
-    which what it needs is installed, by their places in containers."""
+    which what it needs is installed, by their places in containers, and `archives` those of what
+    builds would download."""
 
     cell: str
     library: str
@@ -103,6 +109,7 @@ class LocalContainer:
     tree: str
     configure: Sequence[str] = ()
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    archives: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -118,7 +125,7 @@ def local_devcontainer(
     envmatrix builds the image and writes what the container is made from before that is created.
     """
     prepared = f"{_FOLDER}/{local.directory}/{DIRECTORY}"
-    sources = {target: f"{prepared}/{name}" for target, name in LINKS.items()}
+    sources = {target: f"{prepared}/{name}" for target, name in links(local.archives).items()}
     sources |= {target: f"{_FOLDER}/{place}" for target, place in local.prefixes.items()}
     mounts = (
         f"type=bind,source={source},target={target}" + ("" if target in _WRITABLE else ",readonly")

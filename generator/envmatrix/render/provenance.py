@@ -48,7 +48,7 @@ def _predicate(bill: Bill, inputs: Inputs, metadata: BuildMetadata) -> dict[str,
             "buildType": BUILD_TYPE,
             "externalParameters": {
                 "environment": image.environment,
-                "flavour": image.flavour,
+                "flavour": image.name,
                 "platform": image.platform,
             },
             "internalParameters": {"fingerprint": bill.fingerprint},

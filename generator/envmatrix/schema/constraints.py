@@ -46,6 +46,12 @@ class Shorthand(NamedTuple):
     meaning: str
 
 
+class Listed(NamedTuple):
+    """A list that stands for the table with it under `key`."""
+
+    key: str
+
+
 class Place(NamedTuple):
     """A field that holds the position of the table, or of its key `key`."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.records import dataclass
-from envmatrix.schema.constraints import Mark, Scalar, Shorthand, value_text
+from envmatrix.schema.constraints import Listed, Mark, Scalar, Shorthand, value_text
 from envmatrix.schema.shapes import Shape, Table, shape_of, table_of
 from envmatrix.suggestions import MISTYPED, did_you_mean
 from envmatrix.text import one_line
@@ -135,6 +135,9 @@ class _Decoder:
             return self._row(self.rows[shape.kind], content, location)
         if isinstance(content, Mapping):
             return self._fields(table_of(shape.kind), shape.kind, node, location)
+        if isinstance(content, tuple) and (listed := shape.constraint(Listed)):
+            items = self.value(table_of(shape.kind).shapes[listed.key], node, location)
+            return shape.kind(**{listed.key: items})
         hint = _table_with(table_of(shape.kind), content) or _MAPPING
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping", hint=hint)

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from envmatrix.records import dataclass
-from envmatrix.schema.constraints import Mark, Scalar, Shorthand
+from envmatrix.schema.constraints import Listed, Mark, Scalar, Shorthand
 from envmatrix.schema.shapes import Shape, shape_of, table_of
 
 Schema = dict[str, Any]
@@ -50,10 +50,13 @@ class _Writer:
 
     def value(self, shape: Shape) -> Schema:
         scalar, word = shape.constraint(Scalar), shape.constraint(Shorthand)
+        listed = shape.constraint(Listed)
         if scalar:
             return self._reference(scalar.name, lambda: dict(scalar.schema))
         if shape.is_table:
             reference = self._reference(shape.kind.__name__, lambda: self.table(shape.kind))
+            if listed:
+                return {"anyOf": [self.value(table_of(shape.kind).shapes[listed.key]), reference]}
             return {"anyOf": [self._short(shape, word), reference]} if word else reference
         if shape.kind is tuple:
             return self._list(shape)

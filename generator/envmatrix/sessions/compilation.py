@@ -15,7 +15,7 @@ from envmatrix.sessions.build_marks import forget, is_marked, mark
 from envmatrix.sessions.buildsystems.cmake import DEPS, GRAPH, is_probe
 from envmatrix.sessions.buildsystems.python import WHEELS, unpack_wheels
 from envmatrix.sessions.context import BuildContext, installation_record
-from envmatrix.sessions.failures import OutOfMemory
+from envmatrix.sessions.failures import OutOfMemory, StepFailed
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.products import Product, find_products, kinds_of_entries, no_product
 from envmatrix.sessions.runner import Runner
@@ -23,6 +23,8 @@ from envmatrix.sessions.source_sync import update
 
 # Hits and misses of the compiler cache by compilation, written by the launcher.
 COMPILATIONS = "compilations.log"
+# The suffix of the file with the names of what a compilation did not find.
+MISSING = ".missing"
 # Files that build systems write when they configure, and nothing else writes.
 _CONFIGURED = ("CMakeCache.txt", "CTestTestfile.cmake", "Makefile", "build.ninja")
 _LARGEST_CONFIGURED = 256 << 20
@@ -44,7 +46,15 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         build.remove(COMPILATIONS)
         if context.copies_source:
             update(context.source, build, context.directory / f"{context.build.name}.copied")
-    _compile(runner, is_configured=is_configured)
+    missing_file(context).unlink(missing_ok=True)
+    try:
+        _compile(runner, is_configured=is_configured)
+    except StepFailed as error:
+        if error.names:
+            write_whole(
+                missing_file(context), "".join(f"{name}\n" for name in error.names).encode()
+            )
+        raise
     if context.wheels:
         from envmatrix.sessions.wheels.publication import repair_wheels
 
@@ -53,6 +63,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         compile_commands.write_for_host(context)
     except EnvmatrixError as error:  # the library is compiled nevertheless
         runner.console.warn(error.message)
+    _warn_of_archives(context, runner.console)
     if source:
         mark(directory, name, _configuration(context, source), "configured")
     if context.borrowed:
@@ -72,6 +83,23 @@ def is_installed(context: BuildContext, source: str) -> bool:
 
 def _installed_inputs(inputs: str, source: str) -> str:
     return f"{inputs}{source}"
+
+
+def missing_file(context: BuildContext) -> Path:
+    """Return the file with the names of what the last compilation did not find, if it failed."""
+    return context.directory / f"{context.build.name}{MISSING}"
+
+
+def _warn_of_archives(context: BuildContext, console: Console) -> None:
+    """Warn of each archive that the build did not look for: it may have another name there."""
+    if not context.library.archives:
+        return
+    log = readable_text(context.log("configure"))
+    for name in context.system.unused_archives(context.library, log):
+        console.warn(
+            f"nothing in `{context.library.name}` asks for its archive `{name}`: has it another "
+            "name in `FetchContent_Declare` or `CPMAddPackage`?"
+        )
 
 
 def _configuration(context: BuildContext, source: str) -> str:
@@ -117,9 +145,10 @@ def made_of(context: BuildContext) -> str:
     source = context.source.name if library.source else ""
     requires = [f"{arch} {path.name}" for arch, path in sorted(context.requires.items())]
     needs = [f"{name} {_identity(path)}" for name, path in sorted(context.prefixes.items())]
+    archives = [f"{name} {path.name}" for name, path in sorted(context.archives.items())]
     launcher = context.cache and tasks.LAUNCHER  # CMake keeps it
     sm, instrumentation = library.sm_in(context.cell), context.instrumentation
-    inputs = (source, *requires, library.build, sm, instrumentation, launcher)
+    inputs = (source, *requires, *archives, library.build, sm, instrumentation, launcher)
     others = (*needs, *([context.prefix] if context.prefix else []))
     lines = (context.names[context.compiler], *inputs, *others)
     return "".join(f"{line}\n" for line in lines)

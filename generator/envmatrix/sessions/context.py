@@ -117,6 +117,11 @@ class BuildSystem(Protocol):
         options = (*build.options, *settings.options, *definitions)
         return replace(library, build=replace(build, options=options, environment=environment))
 
+    def unused_archives(self, library: Library, log: str) -> Sequence[str]:  # noqa: ARG002 -- default
+        """Return the archives of a library that its build did not look for, by the log of its
+        configuration; none where a build system does not tell."""
+        return ()
+
     def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
         """Return the steps and commands that people enter for the same in a shell."""
         return [(each.step, shlex.join(each.argv)) for each in self.commands(context)]
@@ -126,9 +131,10 @@ class BuildSystem(Protocol):
 class BuildContext:
     """A library in a cell on this machine: its build `system`, its directories, and the images that
     it is built and run in; `names` are their names in the engine. `source` is its tree, `requires`
-    the directories of wheels by Docker's name of the architecture; `prefixes` are the directories
-    in which the libraries that it needs are installed, by their names, and `is_installed` is true
-    if it is installed itself; `python` is the release of the images' Python. `cache` is the
+    the directories of wheels by Docker's name of the architecture, and `archives` those of what
+    builds would download, by their names; `prefixes` are the directories in which the libraries
+    that it needs are installed, by their names, and `is_installed` is true if it is installed
+    itself; `python` is the release of the images' Python. `cache` is the
     compiler cache that images have, if any, and `caches` the directory of the caches of the
     library's trust group; `shares_cache` if a gateway to the cache that machines share answers at
     `cache_socket`; `sdk` the directory of the licensed SDK that its target needs, if it needs one;
@@ -153,6 +159,7 @@ class BuildContext:
     prefixes: Mapping[str, Path] = field(default_factory=dict)
     is_installed: bool = False
     python: str | None = None
+    archives: Mapping[str, Path] = field(default_factory=dict)
     sdk: Path | None = None
     borrowed: Collection[str] = ()
     glibc: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,41 +17,48 @@ Cause: TypeAlias = Literal["product", "environment", "infrastructure"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Cause of a failure, with a short message and a hint where they are available."""
+    """Cause of a failure, with a short message and a hint where they are available, and the names
+    of what was not there, of which a package may be suggested."""
 
     cause: Cause
     message: str = ""
     hint: str = ""
+    names: tuple[str, ...] = ()
 
 
 # Message and hint for a step that needs a network.
 NO_NETWORK = "it asks for a network, and containers have none"
 VENDOR = (
-    "list what it downloads as its `source` or its `requires`, or have it in the source tree; for "
-    "FetchContent: `options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
+    "list what it downloads under the library's `archives`, for FetchContent and CPM, or under its "
+    "`requires`; or have it in the source tree, for FetchContent: "
+    "`options: [-DFETCHCONTENT_SOURCE_DIR_<NAME>=/src/<directory>]`"
 )
 
 # Message and hints for what an image lacks, by the flavour to extend.
 NO_PROGRAM = "the image has no program `{0}`"
-PACKAGE = "list its package under `packages` in envs/{flavour}.yaml"
+PACKAGE = "list its package under `packages` of the library, or in envs/{flavour}.yaml for all"
 _PACKAGE_TO_LINK = (
-    "if a package has it, list that as `NAME-dev:{{target}}` under `packages` in "
-    "envs/{flavour}.yaml"
+    "if a package has it, list that under `packages` of the library, or as `NAME-dev:{{target}}` "
+    "in envs/{flavour}.yaml for all"
 )
+# The hint for what an image lacks and its operating system may have.
+SUGGESTION = "`envmatrix lock` says whether a package has it, and which"
 
 
 _COPIED = "give it a copy of its source to write to: `build: {source_tree: copied}`"
 
+_NO_SHELL_PROGRAM = r"^\S*sh: (?:line )?(?:\d+: )?([\w+.-]+): (?:command )?not found$"
+_NO_PROGRAM = (
+    r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
+    r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
+)
+_PROGRAMS = (_NO_SHELL_PROGRAM, _NO_PROGRAM)
+
 # What images lack, in the words of shells, loaders and linkers: programs, shared libraries other
 # than those of the driver, and libraries to link with.
 _LACKING: Mapping[str, Judgement] = {
-    r"^\S*sh: (?:line )?(?:\d+: )?([\w+.-]+): (?:command )?not found$": Judgement(
-        "environment", NO_PROGRAM, PACKAGE
-    ),
-    (
-        r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
-        r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
-    ): Judgement("environment", NO_PROGRAM, PACKAGE),
+    _NO_SHELL_PROGRAM: Judgement("environment", NO_PROGRAM, PACKAGE),
+    _NO_PROGRAM: Judgement("environment", NO_PROGRAM, PACKAGE),
     (
         r"error while loading shared libraries: (?!libcuda|libnv)(lib[\w+.-]+): "
         r"cannot open shared object file"
@@ -141,6 +149,28 @@ def judge_missing(
                 f"add it to the library: `components: [{component}]`",
             )
     return None
+
+
+def judge_packages(
+    lines: Iterable[str], package_of: Callable[[str], str | None]
+) -> Judgement | None:
+    """Return the judgement for errors about packages that images lack, by what they have; None for
+    other errors. All packages are in the hint."""
+    names = [name for name in lacking_names(lines) if package_of(name)]
+    if not names:
+        return None
+    listed = flow_list(dict.fromkeys(str(package_of(name)) for name in names))
+    return Judgement(
+        "environment",
+        f"it needs {', '.join(f'`{name}`' for name in names)}, which the image lacks",
+        f"add to the library: `packages: {{deb: {listed}}}`; then `envmatrix lock` and "
+        "`envmatrix generate`",
+    )
+
+
+def flow_list(packages: Iterable[str]) -> str:
+    """Return packages as a list of a matrix file."""
+    return f"[{', '.join(json.dumps(name) if ':' in name else name for name in packages)}]"
 
 
 def judge_submodules(lines: Sequence[str], absent: Iterable[str]) -> Judgement | None:
@@ -252,6 +282,14 @@ def missing_names(lines: Iterable[str]) -> tuple[str, ...]:
     errors = _errors(lines)
     names = (match[1] for text in errors for rule in _MISSING if (match := re.search(rule, text)))
     return tuple(dict.fromkeys(names))
+
+
+def lacking_names(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that `missing_names` returns, and those of programs that are not there."""
+    rows = [*lines]
+    errors = (re.search(rule, line) for line in rows for rule in _PROGRAMS)
+    programs = (next(filter(None, match.groups())) for match in errors if match)
+    return tuple(dict.fromkeys((*missing_names(rows), *programs)))
 
 
 def first_error(lines: Sequence[str]) -> str:

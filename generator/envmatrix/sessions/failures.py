@@ -34,10 +34,11 @@ class StepFailed(EnvmatrixError):
         *,
         failures: Sequence[tuple[str, str]] = (),
         remedy: str = "",
+        names: Sequence[str] = (),
     ) -> None:
         """Take the last `output`, and the `failures` in it, each a state and what has it: they are
         repeated below the output. `remedy` is the part of the hint about the cause, if it is
-        known."""
+        known; `names` are of what was not there."""
         self.output, self.failures = tuple(output[-_SHOWN_LINES:]), tuple(failures)
         repeated = [f"{state:8} {text}" for state, text in failures[:_MOST_FAILURES]]
         if (more := len(failures) - _MOST_FAILURES) > 0:
@@ -47,6 +48,7 @@ class StepFailed(EnvmatrixError):
         self.exit_code = 1 if status == SKIPPED else status  # type: ignore[misc]
         self.cause = cause
         self.remedy = remedy
+        self.names = tuple(names)
 
 
 class OutOfMemory(StepFailed):
@@ -119,6 +121,7 @@ def program_failed(
         completed.lines,
         failures=errors,
         remedy=judgement.hint,
+        names=judgement.names,
     )
 
 

@@ -35,7 +35,8 @@ _RETRY_WORDS = (b"etry", b"spurious")
 class Runner:
     """Runner of the tasks of one library in one cell. `on_step` is called with each step that
     ended; `component_of` returns the component of CUDA that has a header or library, where images
-    lack it; `absent_submodules` returns the submodules of the source that are not checked out, by
+    lack it, and `package_of` the package of the operating system, where one can be suggested;
+    `absent_submodules` returns the submodules of the source that are not checked out, by
     their path in it. `job` is the id of what the tasks are for: the same one has the same tasks."""
 
     executor: Executor
@@ -43,6 +44,7 @@ class Runner:
     console: Console
     on_step: Callable[[Step], None] = lambda _step: None
     component_of: Callable[[str], str | None] = lambda _name: None
+    package_of: Callable[[str], str | None] | None = None
     absent_submodules: Callable[[], Sequence[str]] = tuple
     job: str = field(default_factory=lambda: uuid.uuid4().hex)
     # The numbers of tasks, in order.
@@ -94,13 +96,25 @@ class Runner:
         judgement = (
             failure_causes.judge_missing(lines, self.component_of)
             or failure_causes.judge_submodules(lines, self.absent_submodules())
-            or failure_causes.judge(
-                lines,
-                self.context.flavour_to_extend(completed.task.image),
-                self.context.library.name,
-            )
+            or self._judge_packages(lines)
+            or self._judge_output(lines, completed.task.image)
         )
         return failures.program_failed(self.context, completed, judgement)
+
+    def _judge_output(self, lines: Sequence[str], image: str) -> failure_causes.Judgement:
+        """Return the judgement by rules, with the names that a package may be suggested of."""
+        context = self.context
+        flavour = context.flavour_to_extend(image)
+        judgement = failure_causes.judge(lines, flavour, context.library.name)
+        names = failure_causes.lacking_names(lines) if self.package_of else ()
+        if not names:
+            return judgement
+        hint = "; ".join(filter(None, (judgement.hint, failure_causes.SUGGESTION)))
+        return replace(judgement, hint=hint, names=names)
+
+    def _judge_packages(self, lines: Sequence[str]) -> failure_causes.Judgement | None:
+        package_of = self.package_of
+        return failure_causes.judge_packages(lines, package_of) if package_of else None
 
     @property
     def host_paths(self) -> HostPaths:

@@ -13,6 +13,7 @@ from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.files import BUILD_ROOT
+from envmatrix.matrix.library import archive_path
 from envmatrix.records import dataclass
 from envmatrix.sessions.context import (
     BUILD,
@@ -162,6 +163,7 @@ def _task(context: BuildContext, image: Image, command: Sequence[str]) -> Task:
             Mount(context.build, BUILD),
             *([Mount(wheels, REQUIRES)] if wheels else []),
             *(Mount(path, f"{PREFIX}/{name}") for name, path in context.prefixes.items()),
+            *(Mount(path, archive_path(name)) for name, path in sorted(context.archives.items())),
         ],
         environment=joined({"PYTHONPATH": REQUIRES} if wheels else {}, python_variables(context)),
         directory=BUILD,

@@ -38,7 +38,7 @@ def test_people_see_failures_numbers_and_what_to_do_next() -> None:
 
 
 def test_a_failure_with_a_known_remedy_says_what_to_do() -> None:
-    remedy = "list its package under `packages` in envs/devel.yaml"
+    remedy = "list its package under `packages` of the library, or in envs/devel.yaml for all"
     failed = JobResult("failed", message="no program `jq`", remedy=remedy)
     report = replace(REPORT, results={"c": failed}, cells={})
     assert [*lines(report, "test")][:3] == [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from envmatrix.documents import parse_document
 from envmatrix.errors import ConfigurationError, Position
-from envmatrix.schema.constraints import Mark, Place, Shorthand, number, pattern
+from envmatrix.schema.constraints import Listed, Mark, Place, Shorthand, number, pattern
 from envmatrix.schema.decoding import Rows, decode, decode_all
 
 
@@ -30,6 +30,12 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Bags:
+    front: tuple[str, ...] = ()
+    rear: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Bicycle:
     KEY_RULES: ClassVar[tuple[object, ...]] = ()
 
@@ -40,6 +46,7 @@ class Bicycle:
     parts: Mapping[str, Part] = field(default_factory=dict)
     owners: Annotated[tuple[str, ...], Mark.NON_EMPTY, Mark.ONE_OR_MANY] = ("nobody",)
     bell: Annotated[Part, Shorthand("bell", "kind", "must be a mapping, or `bell`")] | None = None
+    bags: Annotated[Bags, Listed("front")] = field(default_factory=Bags)
     weight: Annotated[int, number("weight", 1, 99)] = 10
     frame: Annotated[str, pattern("frame", "^[a-z]+$", "a word")] = "steel"
     position: Annotated[Position | None, Place("gears")] = None
@@ -60,6 +67,14 @@ def bicycles(text: str) -> Mapping[str, Bicycle]:
     document = parse_document(text.encode(), "bicycles.yaml")
     result: Mapping[str, Bicycle] = decode_all(Mapping[str, Bicycle], document, COLOURS)
     return result
+
+
+def test_a_list_may_stand_for_a_table() -> None:
+    assert bicycles("a: {gears: 1, bags: [x]}")["a"].bags == Bags(front=("x",))
+    assert bicycles("a: {gears: 1, bags: {rear: [x]}}")["a"].bags == Bags(rear=("x",))
+    ((problem, hint),) = problems("a: {gears: 1, bags: [[x]]}")
+    assert problem == "bicycles.yaml:1:22: `a.bags[0]` must be text"
+    assert hint == "write `x`, without brackets"
 
 
 def problems(text: str) -> list[tuple[str, str | None]]:

@@ -19,7 +19,13 @@ from envmatrix.engine.tasks import OnOutput, Task, TaskResult
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.images.model import CompilerCache
 from envmatrix.matrix.library import LibraryBuild, LibrarySource
-from envmatrix.sessions.compilation import cache_hits, clear_outdated, compile_library, ninja_files
+from envmatrix.sessions.compilation import (
+    cache_hits,
+    clear_outdated,
+    compile_library,
+    missing_file,
+    ninja_files,
+)
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import OutOfMemory, StepFailed
 from envmatrix.sessions.outcomes import Measurement
@@ -271,3 +277,19 @@ def test_a_build_directory_is_of_an_image_a_source_options_and_wheels(tmp_path: 
     # What changes in the repository is for build systems to see.
     moved = replace(plain, source=Path("/another"))
     assert inputs_of(tmp_path, moved) == inputs_of(tmp_path, plain)
+
+
+def test_what_a_failed_compilation_did_not_find_is_kept_until_one_succeeds(tmp_path: Path) -> None:
+    results = [TaskResult(1), TaskResult(0)]
+
+    def compile_files(_: Task, on_output: OnOutput) -> TaskResult:
+        on_output(0, b"a.c:1:10: fatal error: hwloc.h: No such file or directory\n")
+        return results.pop(0)
+
+    context = context_in(tmp_path, build_context())
+    runner = Runner(FakeExecutor(compile_files), context, Console(-1), package_of=lambda _: None)
+    with pytest.raises(StepFailed):
+        compile_library(runner)
+    assert missing_file(context).read_text() == "hwloc.h\n"
+    compile_library(runner)
+    assert not missing_file(context).exists()

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmatrix.lock.cuda_in_image import component_of
-from envmatrix.sessions.failure_causes import judge, judge_lacking, missing_names, retries_request
+from envmatrix.sessions.failure_causes import (
+    judge,
+    judge_lacking,
+    judge_packages,
+    lacking_names,
+    missing_names,
+    retries_request,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +121,34 @@ def test_a_program_that_cmake_requires_is_named() -> None:
     judged = judge(PROGRAM.splitlines(), "devel", "lib")
     assert judged.cause == "environment"
     assert judged.message == "the image has no program `nsys`"
-    assert judged.hint == "list its package under `packages` in envs/devel.yaml"
+    assert judged.hint == (
+        "list its package under `packages` of the library, or in envs/devel.yaml for all"
+    )
     assert judge(PROGRAM.replace("program", "file").splitlines(), "devel", "lib").cause == "product"
+
+
+PKG_CONFIG = """\
+CMake Error at FindPackageHandleStandardArgs.cmake:230 (message):
+  Could NOT find PkgConfig (missing: PKG_CONFIG_EXECUTABLE)
+Call Stack (most recent call first):
+"""
+
+
+def test_packages_with_what_is_missing_are_in_one_line_to_add() -> None:
+    package_of = {"PkgConfig": "pkgconf:native", "ZLIB": "zlib1g-dev"}.get
+    lines = [*PKG_CONFIG.splitlines(), *PKG_CONFIG.replace("PkgConfig", "ZLIB").splitlines()]
+    judged = judge_packages(lines, package_of)
+    assert judged is not None
+    assert judged.cause == "environment"
+    assert judged.message == "it needs `PkgConfig`, `ZLIB`, which the image lacks"
+    assert '`packages: {deb: ["pkgconf:native", zlib1g-dev]}`' in judged.hint
+    assert judge_packages(PKG_CONFIG.replace("PkgConfig", "Own").splitlines(), package_of) is None
+
+
+def test_programs_that_are_missing_have_names_as_well() -> None:
+    lines = ["sh: 1: gperf: not found", "/usr/bin/env: 'swig': No such file or directory"]
+    assert lacking_names(lines) == ("gperf", "swig")
+    assert lacking_names(["a.c:1:10: fatal error: hwloc.h: No such file"]) == ("hwloc.h",)
 
 
 LOADER = (
@@ -127,9 +160,9 @@ LINKER = "/usr/bin/ld: cannot find -l{}: No such file or directory"
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
-        ("sh: 1: jq: not found", "no program `jq`", "list its package under `packages` in"),
+        ("sh: 1: jq: not found", "no program `jq`", "list its package under `packages` of"),
         (LOADER.format("libfmt.so.9"), "no library `libfmt.so.9`", "list its package under"),
-        (LINKER.format("fmt"), "finds no library `fmt`", "as `NAME-dev:{target}` under `packages`"),
+        (LINKER.format("fmt"), "finds no library `fmt`", "as `NAME-dev:{target}` in envs"),
         ("/usr/bin/ld: cannot find -lfmt", "finds no library `fmt`", "if a package has it"),
     ],
 )
@@ -141,7 +174,7 @@ def test_what_an_image_lacks_is_told_with_the_flavour_to_extend(
         assert judged.cause == "environment"
         assert message in judged.message
         assert hint in judged.hint
-        assert judged.hint.endswith("envs/runtime.yaml")
+        assert judged.hint.endswith("in envs/runtime.yaml for all")
 
 
 @pytest.mark.parametrize(

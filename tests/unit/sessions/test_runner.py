@@ -191,7 +191,7 @@ def test_what_filled_the_disk_is_removed(tmp_path: Path) -> None:
     [
         ("a.cpp:1:10: fatal error: cublas.h: No such file or directory", "`components: [cublas]`"),
         ("CMake Error: third/party has no CMakeLists.txt", "git submodule update"),
-        ("sh: 1: jq: not found", "under `packages` in envs/devel.yaml"),
+        ("sh: 1: jq: not found", "or in envs/devel.yaml for all"),
         ("third/party-2 failed", "the log is "),
     ],
     ids=["component", "submodule", "program", "neither"],
@@ -206,6 +206,20 @@ def test_a_failure_names_what_is_missing(tmp_path: Path, printed: str, hint: str
     failure = runner.failure(runner.run(task_of(runner), "compile"))
     assert (failure.hint or "").startswith(("add it", "check it out", "list", "the log is"))
     assert hint in (failure.hint or "")
+
+
+def test_a_package_is_suggested_where_the_system_has_packages_to_suggest(tmp_path: Path) -> None:
+    printed = "a.c:1:10: fatal error: hwloc.h: No such file or directory"
+    program = printing((0, printed), status=1)
+    runner = runner_of(tmp_path, program, package_of={"x.h": "x-dev"}.get)
+    failure = runner.failure(runner.run(task_of(runner), "compile"))
+    assert failure.names == ("hwloc.h",)
+    assert "`envmatrix lock` says whether a package has it" in (failure.hint or "")
+    runner = replace(runner, package_of={"hwloc.h": "libhwloc-dev"}.get)
+    failure = runner.failure(runner.run(task_of(runner), "compile"))
+    assert "`packages: {deb: [libhwloc-dev]}`" in failure.remedy
+    failure = runner_of(tmp_path, program).failure(runner.run(task_of(runner), "compile"))
+    assert failure.names == ()
 
 
 def test_containers_leave_no_privileges(tmp_path: Path) -> None:

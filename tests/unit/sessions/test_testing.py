@@ -218,7 +218,9 @@ def test_tests_that_could_not_load_a_library_name_the_flavour_to_extend(tmp_path
     )
     assert isinstance(failure, StepFailed)
     assert failure.message.endswith("failed: the image has no library `libfmt.so.9`")
-    assert str(failure.hint).startswith("list its package under `packages` in envs/runtime.yaml; ")
+    assert str(failure.hint).startswith(
+        "list its package under `packages` of the library, or in envs/runtime.yaml for all; "
+    )
     assert failure.cause == "environment"
 
 

@@ -91,10 +91,11 @@ def system_packages(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
     """Resolve packages together with those of the sets below, which are left out."""
     base, *below = request.below
     home = sets.home(request.suite)
-    manager = sets.backend.manager_in_base(home, request.suite, request.arch, request.foreign)
-    requests = [*(sets.sets[key].request for key in below), request]
-    rows = (each.packages for each in requests if isinstance(each, SystemRequest))
-    names = [str(package) for packages in rows for package in packages]
+    every = (*(sets.sets[key].request for key in below), request)
+    requests = [each for each in every if isinstance(each, SystemRequest)]
+    foreign = tuple(sorted({arch for each in requests for arch in each.foreign}))
+    manager = sets.backend.manager_in_base(home, request.suite, request.arch, foreign)
+    names = [str(package) for each in requests for package in each.packages]
     digests_below = {item.sha256 for key in below for item in sets.sets[key].artifacts}
     artifacts = manager.closure(names, sets.state(base).status)
     return PackageSet(

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from envmatrix.matrix.library import Library
+from envmatrix.matrix.library import Library, archive_path
 from envmatrix.sessions.context import BUILD, BuildContext, BuildSystem, Command, Settings
 from envmatrix.sessions.flags import sanitizer_flags
 
@@ -61,6 +61,16 @@ class Cmake(BuildSystem):
     def installation(self, _context: BuildContext) -> Command:
         return Command("install", ["cmake", "--install", BUILD])
 
+    def unused_archives(self, library: Library, log: str) -> Sequence[str]:
+        unused, build = _unused_variables(log), library.build
+        texts = (*build.options, *build.environment.values())
+        return [
+            name
+            for name in library.archives
+            if {content_variable(name), cpm_variable(name)} <= unused
+            and not any(archive_path(name) in text for text in texts)
+        ]
+
     def by_hand(self, context: BuildContext) -> Sequence[tuple[str, str]]:
         return [
             ("configure", shlex.join(["cmake", *_arguments(context)])),
@@ -86,7 +96,29 @@ def cmake_arguments(library: Library) -> Sequence[str]:
         return ()
     base = ["--preset", build.preset] if build.preset else _DEFAULTS
     # Editors and analysers want to know how files are compiled.
-    return [*base, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", *build.options]
+    return [
+        *base,
+        "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        *archive_options(library),
+        *build.options,
+    ]
+
+
+def archive_options(library: Library) -> Sequence[str]:
+    """Return the options by which FetchContent and CPM find what they would download."""
+    names = {name: archive_path(name) for name in sorted(library.archives)}
+    of_content = (f"-D{content_variable(name)}={path}" for name, path in names.items())
+    return [*of_content, *(f"-D{cpm_variable(name)}={path}" for name, path in names.items())]
+
+
+def content_variable(archive: str) -> str:
+    """Return FetchContent's variable for the directory of an archive."""
+    return f"FETCHCONTENT_SOURCE_DIR_{archive.upper()}"
+
+
+def cpm_variable(archive: str) -> str:
+    """Return CPM's variable for the directory of an archive."""
+    return f"CPM_{archive}_SOURCE"
 
 
 def variant_options(library: Library) -> Sequence[str]:
@@ -110,6 +142,19 @@ def _cuda_standard(std: str) -> Mapping[str, str]:
         **dict.fromkeys(names, f"-std=c++{std}"),
         "CMAKE_TRY_COMPILE_PLATFORM_VARIABLES": ";".join(names),
     }
+
+
+# CMake's warning about options that nothing read, with their names below it.
+_UNUSED = re.compile(
+    r"^  Manually-specified variables were not used by the project:\n((?:\n|    .*\n?)*)",
+    re.MULTILINE,
+)
+
+
+def _unused_variables(log: str) -> frozenset[str]:
+    """Return the variables of which CMake says that nothing read them."""
+    blocks = _UNUSED.findall(log)
+    return frozenset(name for block in blocks for name in block.split())
 
 
 # Compilations that check the compiler, under names that are new each time.

@@ -1,0 +1,6 @@
+. /scripts/tree.sh
+take nvidia_cuda_runtime-13.0.96-py3-none-any.whl targets/sbsa-linux/lib 'nvidia/cu13/lib/libcudart.so.*'
+link /usr/local/cuda cuda-13.0
+link lib64 targets/sbsa-linux/lib
+link lib lib64
+finish
