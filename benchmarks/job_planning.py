@@ -3,11 +3,12 @@
 In synthetic repositories, as fresh processes with all that is remembered of the matrix:
   plan   `envmatrix plan --jobs --json`: ids of all jobs, the critical path, times on 64 machines
   varied the same with four variants of the library
+  compilers  the same with four variants, and with about six compilers for each of the cells
   cccl   CCCL's own planner, with its matrix and the workflow for weeks, once and as many times as
          are as many jobs: `.github/actions/workflow-build/build-workflow.py` of a checkout that
          --cccl names
 Target: 0.4 times the CPU time of CCCL's planner for as many jobs, and linear growth; variants take
-less than as many cells.
+less than as many cells; 1,000 cells with six compilers and four variants at most 3 s.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import yaml
 from benchmarks import synthetic, timing
+
+from envmatrix.matrix.variants import BuildType
 
 _PLAN = (*timing.ENVMATRIX, "plan", "--jobs", "--json", "--quiet")
 _PLANNER = ".github/actions/workflow-build/build-workflow.py"
@@ -36,6 +40,7 @@ def main() -> None:
     parser = timing.arguments(__doc__, rounds=5)
     parser.add_argument("--cells", type=int, nargs="+", metavar="N", default=[300, 1250, 5000])
     parser.add_argument("--varied", type=int, nargs="*", metavar="N", default=[1250])
+    parser.add_argument("--compilers", type=int, nargs="*", metavar="N", default=[1000])
     parser.add_argument("--cccl", type=Path, metavar="DIR", help="a checkout of CCCL")
     options = parser.parse_args()
     timing.announce("Planning jobs")
@@ -46,6 +51,10 @@ def main() -> None:
         for cells in options.varied:
             directory = repositories[f"{cells} cells, varied"] = Path(scratch, f"{cells}-varied")
             _make(directory, cells)
+            _vary(directory)
+        for cells in options.compilers:
+            directory = repositories[f"{cells} cells, compilers"] = Path(scratch, f"{cells}-all")
+            _make(directory, cells, compilers=True)
             _vary(directory)
         sides: dict[str, timing.Side] = {
             cells: partial(timing.run, _PLAN, directory, _cache_of(directory))
@@ -64,8 +73,8 @@ def main() -> None:
 _HEADER = ["planner", "jobs", "CPU", "CPU for 1,000 jobs", "to CCCL for as many", "peak RSS"]
 
 
-def _make(directory: Path, cells: int) -> None:
-    synthetic.make(directory, cells)
+def _make(directory: Path, cells: int, *, compilers: bool = False) -> None:
+    synthetic.make(directory, cells, compilers=compilers)
     shutil.copytree(timing.ROOT / "examples/vectorops", directory / "examples/vectorops")
 
 
@@ -74,7 +83,7 @@ def _vary(directory: Path) -> None:
     file = directory / "matrix.yaml"
     matrix = yaml.safe_load(file.read_text("utf-8"))
     for library in matrix["libraries"].values():
-        library["variants"] = {"build_type": ["Release", "Debug"], "sanitizer": ["none", "asan"]}
+        library["variants"] = {"build_type": [*get_args(BuildType)]}
     file.write_text(yaml.safe_dump(matrix), "utf-8")
 
 

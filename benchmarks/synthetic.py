@@ -45,9 +45,17 @@ _FIRST_MINOR = 12
 _DEPENDENCIES = 40
 
 
-def make(directory: Path, cells: int) -> None:
+# Compilers of the project's systems and CUDA releases: about six for each cell.
+_COMPILERS = (
+    *("default", "gcc-11", "gcc-12", "clang-13", "clang-14"),
+    *("clang-15", "clang-16", "clang-17", "clang-18", "clang-19", "clang-newest"),
+)
+
+
+def make(directory: Path, cells: int, *, compilers: bool = False) -> None:
     """Run `repository` in another process, so that the measuring one stays small."""
-    run([sys.executable, "-m", "benchmarks.synthetic", str(directory), str(cells)])
+    options = ["--compilers"] if compilers else []
+    run([sys.executable, "-m", "benchmarks.synthetic", str(directory), str(cells), *options])
     run([*ENVMATRIX, "generate"], directory)
 
 
@@ -72,19 +80,22 @@ def _bases(matrix: Matrix) -> str:
     return yaml.safe_dump({"version": "1", "reason": "images by digest", "bases": images})
 
 
-def repository(directory: Path, cells: int) -> None:
-    """Write a matrix of at least `cells` cells and its lock, without Dockerfiles."""
+def repository(directory: Path, cells: int, *, compilers: bool = False) -> None:
+    """Write a matrix of at least `cells` cells and its lock, without Dockerfiles; with several
+    `compilers`, those of each cell come on top."""
     directory.mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "envs", directory / "envs", dirs_exist_ok=True)
     each = len(_matrix(directory, 1).cells)
-    matrix = _matrix(directory, math.ceil(cells / each))
+    matrix = _matrix(directory, math.ceil(cells / each), compilers=compilers)
     (directory / FILE).write_text(dumps(_lock(matrix)), encoding="utf-8")
 
 
-def _matrix(directory: Path, versions: int) -> Matrix:
+def _matrix(directory: Path, versions: int, *, compilers: bool = False) -> Matrix:
     document = yaml.load((ROOT / "matrix.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
     first = _FIRST_MINOR
     document["axes"]["cudnn"] = [f"9.{minor}" for minor in range(first, first + versions)]
+    if compilers:
+        document["axes"]["compiler"] = [*_COMPILERS]
     selected = {key: document[key] for key in ("version", "axes", "defaults", "sm", "libraries")}
     (directory / "matrix.yaml").write_text(yaml.safe_dump(selected), encoding="utf-8")
     return load_matrix(directory)
@@ -128,12 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("cells", type=int, nargs="?", default=1000)
+    parser.add_argument("--compilers", action="store_true", help="several for each cell")
     parser.add_argument("--of", type=Path, help="an example to copy")
     options = parser.parse_args()
     if options.of:
         copy(options.directory, options.of)
     else:
-        repository(options.directory, options.cells)
+        repository(options.directory, options.cells, compilers=options.compilers)
 
 
 if __name__ == "__main__":

@@ -144,9 +144,11 @@ def systems() -> str:
         origins = dict.fromkeys([first, os.origins.get("arm64", first)])
         repository = os.nvidia_repository.suite if os.nvidia_repository else ""
         packages = f"{os.family.name}: {', '.join(f'`{origin}`' for origin in origins)}"
-        return f"`{name}`", packages, os.glibc, ", ".join(os.gcc), repository
+        compilers = ", ".join(os.gcc), ", ".join(os.clang)
+        return f"`{name}`", packages, os.glibc, *compilers, repository
 
-    return table(["name", "packages", "glibc", "GCC", "NVIDIA's repository"], map(row, facts.os))
+    head = ["name", "packages", "glibc", "GCC", "Clang", "NVIDIA's repository"]
+    return table(head, map(row, facts.os))
 
 
 def checks() -> str:
@@ -242,9 +244,18 @@ def needs(releases: Mapping[str, Sequence[str]]) -> str:
 def standards() -> str:
     """Return the C++ standards with the compilers that have them."""
     rows = (
-        [f"`{name}`", row.gcc, row.cuda or "none"] for name, row in load_facts().standards.items()
+        [f"`{name}`", row.gcc, row.clang, row.cuda or "none"]
+        for name, row in load_facts().standards.items()
     )
-    return table(["C++", "GCC since", "CUDA since"], rows)
+    return table(["C++", "GCC since", "Clang since", "CUDA since"], rows)
+
+
+def clangs() -> str:
+    """Return the CUDA releases and the GPU architectures that each Clang compiles itself."""
+    rows = (
+        [major, row.cuda or "none", ", ".join(row.sm)] for major, row in load_facts().clang.items()
+    )
+    return table(["Clang", "CUDA up to", "GPU architectures"], rows)
 
 
 def flavours() -> str:
@@ -273,6 +284,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/images.md", "omissions"): omissions,
     ("docs/libraries.md", "standards"): standards,
     ("docs/machines.md", "gpus"): gpus,
+    ("docs/matrix.md", "clangs"): clangs,
     ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

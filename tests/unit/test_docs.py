@@ -184,7 +184,8 @@ def request_fields() -> set[str]:
 
 def rules() -> set[str]:
     """Return the names of the compatibility rules."""
-    cell = Candidate("12.4", "9.10", "debian12", "x86_64")
+    compilers = {"compiler": "clang-16", "cuda_compiler": "clang"}
+    cell = Candidate("12.4", "9.10", "debian12", "x86_64", **compilers)
     rules = ", ".join(verdict.rule for verdict in trace(cell, load_facts()))
     return {"cuda", "os", *rules.split(", ")}
 
@@ -213,7 +214,10 @@ COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("docs/libraries.md", "step keys"): lambda: table_of(library.LibraryStep).shapes,
     ("docs/machines.md", "requirement keys"): lambda: table_of(Requirement).shapes,
     ("docs/analysis.md", "analyses"): lambda: ANALYSERS,
-    ("docs/images.md", "flavours"): lambda: [*IMAGES, "cross-<target>", "runtime-<target>"],
+    ("docs/images.md", "flavours"): lambda: [
+        *(*IMAGES, "cross-<target>", "runtime-<target>"),
+        *("devel-<compilers>", "cross-<compilers>"),
+    ],
 }
 
 

@@ -58,7 +58,9 @@ def texts_of(workspace: Workspace, case: Path) -> dict[str, str]:
 
 def is_own(path: Path, case: Path) -> bool:
     is_toolchain = path.suffix in {".cmake", ".ini"}
-    return path.name not in SHARED and not (is_toolchain and case.name != "targets")
+    return path.name not in SHARED and not (
+        is_toolchain and case.name not in ("targets", "compilers")
+    )
 
 
 def compact(text: str) -> str:

@@ -90,6 +90,10 @@ def open_session(
 
 def _dev_image(workspace: Workspace, cell: Cell, compiler: Image) -> Image:
     """Return the image for people; raise ConfigurationError if the cell has none here."""
+    if cell.compilers:
+        message = f"`dev` has the default compilers, and `{cell.id}` others"
+        hint = f"take `{cell.with_default_compilers.id}`, or leave out `--dev`"
+        raise ConfigurationError(message, hint=hint)
     if compiler.flavour != "devel":
         message = f"`{cell.id}` is cross-compiled here, and `dev` has compilers of its machine only"
         hint = "take a cell of this machine's architecture, or leave out `--dev`"
@@ -113,6 +117,10 @@ def open_analysis(
     if not library_names:  # analysers build with flags of their own
         default = tuple(library for library in libraries if not library.variant.name)
         libraries = default or libraries
+    if cell.compilers:
+        message = f"the flavour `analysis` has the default compilers, and `{cell.id}` others"
+        hint = f"take `{cell.with_default_compilers.id}`"
+        raise ConfigurationError(message, hint=hint)
     if not workspace.matrix.has_analysis(cell):
         hint = f"describe it in `envs/analysis.yaml`, as {page('analysis')} does"
         raise ConfigurationError("there is no flavour `analysis`", hint=hint)
@@ -137,7 +145,8 @@ def compiler_cache_of(
         return compiler_cache(cell, image, workspace.lock)
 
     cache = workspace.cached(f"cache {cell.id} {image}", compute)
-    if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
+    is_cached = cache is None or "CUDA" in cache.languages or cell.cuda_compiler
+    if cache and not is_cached and TARGETS[cell.arch].cuda:
         message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
         console.warn(f"{message}: CUDA is compiled without it; use ccache")
     return cache

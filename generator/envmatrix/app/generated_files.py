@@ -263,7 +263,9 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
     cells = [
         cell
         for cell in workspace.cells(request.patterns)
-        if DEV in workspace.matrix.extensions(cell) and TARGETS[cell.arch].is_native
+        if DEV in workspace.matrix.extensions(cell)
+        and TARGETS[cell.arch].is_native
+        and not cell.compilers
     ]
     pairs = [
         (cell, library)

@@ -214,6 +214,8 @@ def _obstacle(workspace: Workspace, cell: Cell, verb: Verb) -> str | None:
     if verb == "analyse":
         if not workspace.matrix.has_analysis(cell):
             return "no flavour `analysis`"
+        if cell.compilers:
+            return "the flavour `analysis` has the default compilers"
         return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
     if verb == "perf" and not runs_natively_on(cell, host):
         from envmatrix.sessions.benchmark import FOREIGN

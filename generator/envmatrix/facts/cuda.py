@@ -39,6 +39,12 @@ class HostCompilers:
     clang_max: str
     ref: str
 
+    def range_of(self, kind: str) -> tuple[str, str]:
+        """Return the oldest and the newest major of `gcc` or `clang`."""
+        if kind == "clang":
+            return self.clang_min, self.clang_max
+        return self.gcc_min, self.gcc_max
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:
@@ -72,14 +78,30 @@ class CudaRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class Clang:
+    """A major of Clang: the newest CUDA release that it compiles, if any, and the GPU architectures
+    that it compiles for."""
+
+    major: Annotated[str, Mark.KEY]
+    sm: tuple[str, ...]
+    ref: str
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Standard:
-    """A C++ standard: the oldest major of GCC and the oldest CUDA release that compile it. Without
-    `cuda`, no release does."""
+    """A C++ standard: the oldest majors of GCC and Clang and the oldest CUDA release that compile
+    it. Without `cuda`, no release does."""
 
     name: Annotated[str, Mark.KEY]
     gcc: str
+    clang: str
     ref: str
     cuda: str | None = None
+
+    def oldest(self, kind: str) -> str:
+        """Return the oldest major of `gcc` or `clang` that has it."""
+        return self.clang if kind == "clang" else self.gcc
 
 
 @dataclass(frozen=True, slots=True)

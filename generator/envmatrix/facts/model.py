@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from envmatrix.facts.components import Absence, Component
-from envmatrix.facts.cuda import Conflict, CudaRelease, Cudnn, Package, Standard
+from envmatrix.facts.cuda import Clang, Conflict, CudaRelease, Cudnn, Package, Standard
 from envmatrix.facts.gpus import GpuModel
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.omissions import Omission
@@ -28,6 +28,7 @@ from envmatrix.records import dataclass
 class Facts:
     cuda: Mapping[str, CudaRelease]
     standards: Mapping[str, Standard]
+    clang: Mapping[str, Clang]
     os: Mapping[str, OperatingSystem]
     distributions: Mapping[str, Distribution]
     cudnn: Cudnn
@@ -91,6 +92,12 @@ class Facts:
         assert compiler is not None  # noqa: S101 -- every row of distributions.yaml has one
         return compiler.of(gcc)
 
+    def clang_compiler(self, os: str, clang: str) -> Compiler:
+        """Return the Clang of a major that `os` has."""
+        compiler = self.distributions[self.os[os].distribution].clang
+        assert compiler is not None  # noqa: S101 -- distributions whose systems have Clang have one
+        return compiler.of(clang)
+
     @property
     def nvidia_repositories(self) -> Mapping[str, NvidiaRepository]:
         repositories = (system.nvidia_repository for system in self.os.values())
@@ -113,6 +120,7 @@ def load_facts() -> Facts:
     return Facts(
         cuda={name: _with_packages(release, packages) for name, release in releases.items()},
         standards=read_facts("standards.yaml", Mapping[str, Standard]),
+        clang=read_facts("clang.yaml", Mapping[str, Clang]),
         os=systems,
         distributions=read_facts("distributions.yaml", Mapping[str, Distribution]),
         cudnn=read_facts("cudnn.yaml", Cudnn),

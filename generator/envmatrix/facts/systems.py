@@ -23,14 +23,15 @@ class EndOfLife:
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """The package of a GCC with its C++ compiler, and its programs. Texts hold `{gcc}`, a major."""
+    """The package of a compiler with its C++ compiler, and its programs. Texts hold `{gcc}` or
+    `{clang}`, a major."""
 
     package: str
     cc: str
     cxx: str
 
-    def of(self, gcc: str) -> Compiler:
-        return Compiler(*(word.format(gcc=gcc) for word in astuple(self)))
+    def of(self, major: str) -> Compiler:
+        return Compiler(*(word.format(gcc=major, clang=major) for word in astuple(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Distribution:
     ref: str = ""
     compiler: Compiler | None = None
     own_compiler: Compiler | None = None
+    clang: Compiler | None = None
     sections: tuple[str, ...] = ()
     keyring: str = ""
     keyring_package: str = ""
@@ -110,6 +112,8 @@ class OperatingSystem:
     gcc: tuple[str, ...]
     cross_gcc: Mapping[str, tuple[str, ...]]
     ref: str
+    clang: tuple[str, ...] = ()
+    cross_clang: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     eol: EndOfLife | None = None
     nvidia_repository: NvidiaRepository | None = None
@@ -119,3 +123,13 @@ class OperatingSystem:
     python: str | None = None
     base_packages: tuple[str, ...] = ()
     has_dpkg_root: bool = False
+
+    def majors(self, kind: str) -> tuple[str, ...]:
+        """Return the majors that it has of `gcc` or `clang`."""
+        return self.clang if kind == "clang" else self.gcc
+
+    def cross_majors(self, kind: str, processor: str) -> tuple[str, ...]:
+        """Return the majors that it has of `gcc` or `clang` and that compile for a target from
+        another architecture; all if it crosses to none."""
+        crossed = self.cross_clang if kind == "clang" else self.cross_gcc
+        return crossed.get(processor, self.majors(kind))

@@ -98,6 +98,11 @@ class Target:
         return self.crossed != "only"
 
     @property
+    def brings_compiler(self) -> bool:
+        """Return whether its compiler is not one of the operating system."""
+        return bool(self.packages)
+
+    @property
     def key(self) -> str:
         """The key of its stages: the machine, or the target where targets share a machine."""
         return self.machine if self.is_native and self.machine else self.name

@@ -31,7 +31,7 @@ def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None
     other packages."""
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
     keys = os_sets(cell, arch, cell.arch if image.is_cross else None)
-    layers = filter(None, (keys.runtime, keys.devel, keys.cross))
+    layers = filter(None, (keys.runtime, keys.devel, keys.cross, keys.compiler))
     sets = [lock.sets[key] for key in layers if key in lock.sets]
     packages = [item for package_set in sets for item in package_set.artifacts]
     names = {item.name for item in packages}
@@ -46,4 +46,7 @@ def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None
     if tools and not cell.toolchain.cuda.image and TARGETS[cell.arch].cuda:
         inputs |= {item.sha256 for item in tools.artifacts}
     digest = hashlib.sha256("".join(f"{word}\n" for word in sorted(inputs)).encode())
-    return CompilerCache(program, digest.hexdigest(), _LANGUAGES[program])
+    languages = _LANGUAGES[program]
+    if cell.cuda_compiler:
+        languages = tuple(language for language in languages if language != "CUDA")
+    return CompilerCache(program, digest.hexdigest(), languages)

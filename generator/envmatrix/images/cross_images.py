@@ -26,7 +26,8 @@ _PROGRAMS = {
 class Cross:
     """The cross image of `target`: the architecture that it runs on (`host`), the stage with nvcc
     (`tools`), the foreign architectures of its packages, and whether these contain the target's
-    Python."""
+    Python. `clang` is the major of the compiler, if it is no GCC; `cuda_clang` whether that
+    compiles CUDA."""
 
     target: Target
     gcc: str
@@ -34,10 +35,18 @@ class Cross:
     tools: str
     foreign: tuple[str, ...] = ()
     has_python: bool = False
+    clang: str | None = None
+    cuda_clang: bool = False
 
     @property
     def name(self) -> str:
         return f"cross{self.target.suffix}"
+
+    @property
+    def toolchain(self) -> str:
+        """The name of the configuration of build systems for its compilers."""
+        compiler = f"clang{self.clang}" if self.clang else f"gcc{self.gcc}"
+        return f"{self.target.name}-{compiler}{'-cudaclang' if self.cuda_clang else ''}"
 
     @property
     def runtime(self) -> str | None:
@@ -51,10 +60,14 @@ class Cross:
 
     @property
     def c(self) -> str:
+        if self.clang:
+            return f"{self.target.prefix}clang-{self.clang}"
         return self.target.c.format(gcc=self.gcc, triplet=self.target.triplet)
 
     @property
     def cxx(self) -> str:
+        if self.clang:
+            return f"{self.target.prefix}clang++-{self.clang}"
         return self.target.cxx.format(gcc=self.gcc, triplet=self.target.triplet)
 
     @property
@@ -63,6 +76,14 @@ class Cross:
         prefix = self.target.prefix
         if not self.target.triplet:
             return {}
+        if self.clang:
+            # Clang compiles for the target that the name it is called by begins with.
+            names = {"cc": "clang", "c++": "clang++"}
+            names |= {
+                name: name.removesuffix(f"-{self.clang}")
+                for name in (f"clang-{self.clang}", f"clang++-{self.clang}")
+            }
+            return {f"{prefix}{name}": f"{program}-{self.clang}" for name, program in names.items()}
         return {
             f"{prefix}{name}": f"{prefix}{program}-{self.gcc}"
             for name, program in _PROGRAMS.items()

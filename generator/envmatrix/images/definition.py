@@ -11,7 +11,7 @@ from envmatrix.facts.systems import Compiler
 from envmatrix.images.contents import BuildContents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
-from envmatrix.images.environments import BaseStage, Environment, FileStage
+from envmatrix.images.environments import BaseStage, Environment, FileStage, SecondCompilers
 from envmatrix.images.model import SCRIPTS
 from envmatrix.images.scripts import (
     omitted_files,
@@ -33,6 +33,7 @@ from envmatrix.images.stages import (
     mirror_argument,
 )
 from envmatrix.images.variables import (
+    compiler_variables,
     cross_variables,
     devel_variables,
     runtime_variables,
@@ -126,6 +127,7 @@ def _stages(environment: Environment) -> Iterator[Stage]:
     for cross in environment.crosses:
         title = f"Images for {cross.target.name}"
         yield from _section(title, _target_images(environment, cross))
+    yield from _section("Images with other compilers", _compiler_images(environment))
 
 
 def _section(comment: str, stages: Iterable[Stage]) -> Iterator[Stage]:
@@ -187,6 +189,8 @@ def _aliases(environment: Environment) -> Iterator[Stage]:
     """Yield the stages of the image's own architecture, without it in their names."""
     names = ["runtime-files", "devel-files"]
     names += [f"{name}-files" for name in environment.extensions]
+    native = (row for row in environment.compilers if row.cross is None)
+    names += dict.fromkeys(f"{row.packages}-files" for row in native)
     if environment.arches and environment.trees:
         names += ["cuda-runtime", "cuda-devel", "cuda-tools"]
         names += ["cuda-compat"] if environment.compat else []
@@ -342,6 +346,41 @@ def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
             yield Stage(runtime, "runtime-os", steps)
 
 
+def _compiler_images(environment: Environment) -> Iterator[Stage]:
+    """Yield the images with compilers other than the default ones: their packages over another
+    image, once for each host compiler."""
+    installed: set[str] = set()
+    for row in environment.compilers:
+        stage, cross = f"{row.packages}-os", row.cross
+        if stage not in installed:
+            installed.add(stage)
+            files = f"{row.packages}-files" + (f"-{cross.host}" if cross else "")
+            # The architectures of its packages were added below it.
+            own = replace(cross, foreign=(), cuda_clang=False) if cross else None
+            links = cross.links if cross else _compiler_links(row)
+            yield from _installed(environment, stage, Installation(files, row.base, links, own))
+        steps: list[Instruction] = [_configure_clang(row)] if row.has_cuda_clang else []
+        variables = assignments("ENV", compiler_variables(row))
+        yield Stage(row.flavour, stage, (*steps, _labels(environment, row.flavour), variables))
+
+
+def _compiler_links(compilers: SecondCompilers) -> Mapping[str, str]:
+    """Return the usual names of compilers that mean another one: those of GCC remain with GCC."""
+    links = _links(compilers.compiler)
+    if compilers.host.kind == "gcc":
+        return links
+    of_clang = {"cc": "clang", "c++": "clang++", "clang": "clang", "clang++": "clang++"}
+    return {name: f"{program}-{compilers.host.major}" for name, program in of_clang.items()}
+
+
+def _configure_clang(compilers: SecondCompilers) -> RunStep:
+    """Return the step that has Clang compile CUDA: a header that it includes also where the
+    component is not installed, and the configuration of build systems for a target."""
+    cross = compilers.cross
+    scripts = [shared_script("curand_mtgp32_kernel.h"), *(toolchain_files(cross) if cross else ())]
+    return RunStep(rendered("clang.j2", cross=cross), (), tuple(scripts))
+
+
 def _image(
     environment: Environment, flavour: str, trees: Iterable[str], variables: Mapping[str, str]
 ) -> tuple[Instruction, ...]:
@@ -353,9 +392,11 @@ def _image(
 
 def _labels(environment: Environment, flavour: str) -> str:
     purpose = _PURPOSES[flavour.partition("-")[0]]
+    rows = (row for row in environment.compilers if row.flavour == flavour)
+    compilers = "".join(f", {row.title}" for row in rows)
     values = {
         "title": f"{environment.name}:{flavour}",
-        "description": f"{purpose} with {environment.summary}",
+        "description": f"{purpose} with {environment.summary}{compilers}",
     }
     return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from itertools import groupby
 from operator import attrgetter
@@ -27,7 +27,7 @@ from envmatrix.lock.model import (
     with_excerpts,
 )
 from envmatrix.lock.requests import cuda_sets, cudnn_set, os_sets, toolkit_set, words_of
-from envmatrix.matrix.cells import Cell, sort_key
+from envmatrix.matrix.cells import Cell, HostCompiler, sort_key
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.records import dataclass
 
@@ -90,6 +90,35 @@ class BaseStage:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondCompilers:
+    """Compilers other than the default ones, over the image `base`: `host` is that of C and C++,
+    with the programs of `compiler`, `has_cuda_clang` tells that it compiles CUDA as well. `name` is
+    the one in ids. `cross` has the target, if any."""
+
+    name: str
+    base: str
+    host: HostCompiler
+    compiler: Compiler
+    has_cuda_clang: bool
+    sm: tuple[str, ...]
+    cross: Cross | None = None
+
+    @property
+    def flavour(self) -> str:
+        return f"{self.base}-{self.name}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.host.title}{' for CUDA as well' if self.has_cuda_clang else ''}"
+
+    @property
+    def packages(self) -> str:
+        """The start of the names of stages with its packages, the same with each compiler of
+        CUDA."""
+        return f"{self.base}-{self.host.word}"
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The contents of the Dockerfile of one environment. `arches` are those of its native images,
     by Docker's name."""
@@ -112,6 +141,7 @@ class Environment:
     trees: tuple[Tree, ...]
     crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
+    compilers: tuple[SecondCompilers, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -281,6 +311,15 @@ def members_of_sets(
     return {key: of_set for key, of_set in members.items() if of_set}
 
 
+def _one_of_each_target(cells: Iterable[Cell], compilers: str | None = None) -> Sequence[Cell]:
+    """Return the first cell of each target, of some compilers alone if they are given."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        if compilers in (None, cell.compilers):
+            first.setdefault(cell.arch, cell)
+    return [first[target] for target in TARGETS if target in first]
+
+
 def _requirement(cuda: str, policy: str) -> str | None:
     """Return NVIDIA_REQUIRE_CUDA, the CUDA that the driver must support; None without a policy."""
     major, minor = cuda.split(".")[:2]
@@ -304,7 +343,7 @@ class _Stages:
 
     def environment(self) -> Environment:
         matrix, first = self.matrix, self.cells[0]
-        cells = sorted(self.cells, key=lambda cell: [*TARGETS].index(cell.arch))
+        cells = _one_of_each_target(self.cells)
         crossed = [cell for cell in cells if cell.is_crossed]
         for cell in cells:
             if TARGETS[cell.arch].machine:
@@ -323,6 +362,8 @@ class _Stages:
         for cross in crosses:
             images.append((cross.name, cross.host))
             images += [(cross.runtime, str(cross.target.machine))] if cross.runtime else []
+        compilers = tuple(self._second_compilers(crosses))
+        images += [image for row in compilers for image in self._images_with(row)]
         return Environment(
             name=first.environment,
             os=first.os,
@@ -342,7 +383,57 @@ class _Stages:
             trees=tuple(self.trees.values()),
             crosses=crosses,
             images=tuple(Image(first.environment, *image) for image in images),
+            compilers=compilers,
         )
+
+    def _second_compilers(self, crosses: Iterable[Cross]) -> Iterator[SecondCompilers]:
+        """Yield the compilers of cells other than the default ones, over each of the images."""
+        of_target = {cross.target.name: cross for cross in crosses}
+        rows: dict[str, SecondCompilers] = {}
+        for cell in self.cells:
+            if not cell.compiler:
+                continue
+            if TARGETS[cell.arch].is_native:
+                self._add_compiler(cell, cell.arch)
+                row = self._compilers_of(cell, None)
+                rows.setdefault(row.flavour, row)
+            if cross := of_target.get(cell.arch):
+                self._add_compiler(cell, CROSS_HOST, target=cell.arch)
+                row = self._compilers_of(cell, cross)
+                rows.setdefault(row.flavour, row)
+        yield from rows.values()
+
+    def _compilers_of(self, cell: Cell, cross: Cross | None) -> SecondCompilers:
+        facts, host = self.matrix.facts, cell.host_compiler
+        is_clang, has_cuda_clang = host.kind == "clang", cell.cuda_compiler is not None
+        programs = facts.clang_compiler if is_clang else facts.compiler
+        if cross and is_clang:
+            cross = replace(cross, clang=host.major, cuda_clang=has_cuda_clang)
+        elif cross:
+            cross = replace(cross, gcc=host.major)
+        return SecondCompilers(
+            name=cell.compilers,
+            base=cross.name if cross else "devel",
+            host=host,
+            compiler=programs(cell.os, host.major),
+            has_cuda_clang=has_cuda_clang,
+            sm=cell.toolchain.sm,
+            cross=cross,
+        )
+
+    def _add_compiler(self, cell: Cell, arch: str, target: str | None = None) -> None:
+        name = f"cross{TARGETS[target].suffix}" if target else "devel"
+        key = str(os_sets(cell, arch, target).compiler)
+        self._add_files(f"{name}-{cell.host_compiler.word}-files-{docker_arch(arch)}", key)
+
+    def _images_with(self, compilers: SecondCompilers) -> Iterator[tuple[str, str]]:
+        """Yield the flavour and the architecture of the images with some compilers."""
+        if compilers.cross:
+            yield compilers.flavour, compilers.cross.host
+            return
+        for cell in _one_of_each_target(self.cells, compilers.name):
+            if TARGETS[cell.arch].is_native:
+                yield compilers.flavour, docker_arch(cell.arch)
 
     @property
     def _family(self) -> Family:

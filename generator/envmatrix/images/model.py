@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from envmatrix.errors import ConfigurationError
 from envmatrix.facts.targets import CROSS_HOST, TARGETS, docker_arch
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import Candidate, Cell
 from envmatrix.matrix.model import ANALYSIS, DEV
 from envmatrix.records import dataclass
 
@@ -17,7 +17,8 @@ SCRIPTS = "scripts"
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image: a final stage of an environment's Dockerfile for one architecture (Docker's name).
-    The flavour has the suffix of its target, if any: `cross-jetson`."""
+    The flavour has the suffix of its target, if any, and compilers other than the default ones:
+    `cross-jetson`, `devel-clang16`."""
 
     environment: str
     flavour: str
@@ -31,6 +32,11 @@ class Image:
     def is_cross(self) -> bool:
         """Return whether it compiles for another architecture than its own."""
         return self.flavour.startswith("cross")
+
+    @property
+    def extends(self) -> str:
+        """The flavour of `envs/` whose packages it has beside compilers."""
+        return self.flavour.partition("-")[0]
 
     @property
     def platform(self) -> str:
@@ -71,12 +77,17 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
         raise ConfigurationError(message, hint=hint)
     crossed = cell.is_crossed and host_arch != target.machine and not emulate
     if crossed or not target.is_native:
-        compiler = Image(environment, f"cross{target.suffix}", host)
+        compiler = Image(environment, flavour_of(cell, f"cross{target.suffix}"), host)
     else:
-        compiler = Image(environment, "devel", docker_arch(target.name))
+        compiler = Image(environment, flavour_of(cell, "devel"), docker_arch(target.name))
     if target.machine is None:
         return (compiler,)
     return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
+
+
+def flavour_of(cell: Candidate, name: str) -> str:
+    """Return the flavour `devel` or `cross` with the compilers of a cell: `devel-clang16`."""
+    return "-".join(filter(None, (name, cell.compilers)))
 
 
 def analysis_image(cell: Cell) -> Image:

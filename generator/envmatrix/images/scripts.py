@@ -53,7 +53,7 @@ def toolchain_files(cross: Cross) -> tuple[StepScript, ...]:
     host_triplet = TARGETS[CROSS_HOST].triplet
     return tuple(
         StepScript(
-            f"{cross.target.name}-gcc{cross.gcc}.{kind}",
+            f"{cross.toolchain}.{kind}",
             rendered(f"toolchain.{kind}.j2", cross=cross, host_triplet=host_triplet),
             f"toolchain.{kind}",
         )

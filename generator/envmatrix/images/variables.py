@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from envmatrix.facts.systems import Compiler
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.environments import Environment
+from envmatrix.images.environments import Environment, SecondCompilers
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CUDA = "/usr/local/cuda"
@@ -57,6 +57,21 @@ def devel_variables(environment: Environment) -> Mapping[str, str]:
         # it out of the RUNPATH of programs.
         "LIBRARY_PATH": f"{_CUDA}/lib64/stubs",
     }
+
+
+def compiler_variables(compilers: SecondCompilers) -> Mapping[str, str]:
+    """Return the variables in which an image with other compilers differs from the one that it is
+    made over. CMake takes no host compiler with Clang, which is its own."""
+    cross = compilers.cross
+    cc, cxx = (cross.c, cross.cxx) if cross else (compilers.compiler.cc, compilers.compiler.cxx)
+    values = {"CC": cc, "CXX": cxx, "CUDAHOSTCXX": cxx, "NVCC_CCBIN": cxx}
+    if cross and cross.target.triplet:
+        is_clang = compilers.host.kind == "clang"
+        values["CPP"] = f"{cc} -E" if is_clang else f"{cross.target.prefix}cpp-{cross.gcc}"
+    if compilers.has_cuda_clang:
+        values |= {"CUDACXX": cxx, "CUDAHOSTCXX": "", "CUDAARCHS": ";".join(compilers.sm)}
+        values["CUDAFLAGS"] = f"--cuda-path={_CUDA}"
+    return values
 
 
 def cross_variables(environment: Environment, cross: Cross) -> Mapping[str, str]:

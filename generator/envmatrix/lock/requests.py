@@ -26,7 +26,7 @@ from envmatrix.lock.model import (
     source_set,
     wheels_set,
 )
-from envmatrix.matrix.cells import Cell, CudaSource
+from envmatrix.matrix.cells import Candidate, Cell, CudaSource
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
@@ -58,6 +58,8 @@ _BASE_PACKAGES = (PackageSpec("?essential"), PackageSpec("apt"))
 _DIGEST_DIGITS = 12
 # The dots of a version of cuDNN that names its build: 9.1.0.70.
 _WHOLE_CUDNN = 3
+# The libraries of Clang's sanitizers, and the first major with a package for them.
+_SANITIZERS_OF_CLANG, _CLANG_WITH_OWN_SANITIZERS = "libclang-rt-{}-dev", 14
 # More differences between a lock and its matrix are counted, not listed.
 _MOST_DIFFERENCES = 20
 
@@ -66,7 +68,8 @@ _MOST_DIFFERENCES = 20
 class OsSets:
     """Keys of the package sets of one OS, architecture and host compiler, which begin with
     `prefix`. `unpackers` is None if CUDA is in an image. `cross` and `emulator` are the additional
-    sets of a target, if any, `extensions` those of the optional flavours over `devel`."""
+    sets of a target, if any, `extensions` those of the optional flavours over `devel`. `compiler`
+    has the packages of a compiler other than the default one, over `devel` or `cross`."""
 
     prefix: str
     base: str
@@ -76,6 +79,7 @@ class OsSets:
     cross: str | None
     emulator: str | None
     extensions: Mapping[str, str]
+    compiler: str | None = None
 
 
 def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
@@ -88,15 +92,18 @@ def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
     # Targets whose cross compilers are those of envs/ differ in the machine only.
     name = row.key if "cross" in packages else row.machine
     has_cross = target is not None and packages.get("cross", True)
+    devel, cross = f"{start}-devel-gcc{gcc}", f"{start}-cross-gcc{gcc}-{name}"
+    compiler = f"{cross if has_cross else devel}-{cell.host_compiler.word}"
     return OsSets(
         prefix=start,
         base=f"{start}-base",
         unpackers=None if image else f"{start}-unpackers",
         runtime=f"{start}-runtime",
-        devel=f"{start}-devel-gcc{gcc}",
-        cross=f"{start}-cross-gcc{gcc}-{name}" if has_cross else None,
+        devel=devel,
+        cross=cross if has_cross else None,
         emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
         extensions={name: f"{start}-{name}-gcc{gcc}" for name in (ANALYSIS, DEV)},
+        compiler=compiler if cell.compiler else None,
     )
 
 
@@ -143,8 +150,9 @@ def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Reque
     arch = cell.arch
     target = TARGETS[arch]
     requests = _os_requests(cell, matrix, arch) if target.machine else {}
+    own = _compiler_requests(cell, matrix)
     if cell.toolchain.cuda.image:
-        return requests | _image_requests(cell, matrix)
+        return requests | own | _image_requests(cell, matrix)
     if cell.is_crossed:
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
     elif arch != CROSS_HOST:
@@ -153,7 +161,7 @@ def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Reque
         requests |= _toolkit_requests(cell, matrix, recipes)
     if cell.cudnn:
         requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
-    return requests
+    return requests | own
 
 
 def sets_of(cells: Iterable[Cell], matrix: Matrix, recipes: Recipes) -> set[str]:
@@ -176,8 +184,14 @@ def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     if problems := [*_missing_bases(matrix)]:
         raise ConfigurationError(*problems)
     requests: dict[str, Request] = {}
+    environments: set[Candidate] = set()
     for cell in matrix.cells:
-        requests |= requests_of(cell, matrix, recipes)
+        plain = cell.with_default_compilers
+        if plain in environments:
+            requests |= _compiler_requests(cell, matrix)
+        else:
+            environments.add(plain)
+            requests |= requests_of(cell, matrix, recipes)
     return requests | _library_requests(matrix, matrix.cells)
 
 
@@ -268,10 +282,49 @@ def _os_requests(
     return requests
 
 
+def _compiler_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
+    """Return the requests for the packages of a compiler other than the default one."""
+    os, target = matrix.facts.os[cell.os], TARGETS[cell.arch]
+    places: list[tuple[str, str | None]] = [(cell.arch, None)] if target.is_native else []
+    places += [(CROSS_HOST, cell.arch)] if cell.is_crossed else []
+    requests: dict[str, Request] = {}
+    for arch, across in places if cell.compiler else ():
+        keys = os_sets(cell, arch, across)
+        below = filter(None, (keys.base, keys.runtime, keys.devel, keys.cross))
+        packages = _compiler_packages(cell, matrix, across)
+        requests[str(keys.compiler)] = _os_request(os, arch, packages, *below)
+    return requests
+
+
+def _compiler_packages(cell: Cell, matrix: Matrix, target: str | None) -> Iterable[str]:
+    """Return the packages of a cell's own compiler, also as the cross compiler for a target: of
+    another GCC, those that its major gives other names in flavours."""
+    os, host = matrix.facts.os[cell.os], cell.host_compiler
+    if host.kind == "clang":
+        package = matrix.facts.clang_compiler(cell.os, host.major).package
+        has_sanitizer = any(library.variant.sanitizer for library in matrix.variants)
+        is_split = has_sanitizer and int(host.major) >= _CLANG_WITH_OWN_SANITIZERS
+        return (package, *([_SANITIZERS_OF_CLANG.format(host.major)] if is_split else ()))
+    default, own = (
+        _words(cell.os, gcc, matrix, target or cell.arch)
+        for gcc in (cell.toolchain.gcc, host.major)
+    )
+    if target:
+        across = (matrix.packages_across(os, target, words) for words in (own, default))
+        packages, of_default = map(set, across)
+        return packages - of_default
+    devel = matrix.flavours["devel"]
+    packages, of_default = ({*devel.packages_for(os, words)} for words in (own, default))
+    return {own["compiler"], *(packages - of_default)}
+
+
 def _flavour_words(cell: Cell, matrix: Matrix, target: str) -> Mapping[str, str]:
     """Return the values of the placeholders in flavours."""
-    gcc = cell.toolchain.gcc
-    compiler = matrix.facts.compiler(cell.os, gcc).package
+    return _words(cell.os, cell.toolchain.gcc, matrix, target)
+
+
+def _words(os: str, gcc: str, matrix: Matrix, target: str) -> Mapping[str, str]:
+    compiler = matrix.facts.compiler(os, gcc).package
     return {"gcc": gcc, "triplet": package_triplet(target), "compiler": compiler}
 
 
@@ -285,6 +338,9 @@ def requesters_of(
             yield f"library `{library.name}`"
     own, host = os_sets(cell, cell.arch), os_sets(cell, CROSS_HOST)
     if key in (own.base, own.unpackers, host.base, host.unpackers):
+        return
+    if cell.compiler and key in (own.compiler, os_sets(cell, CROSS_HOST, cell.arch).compiler):
+        yield f"compiler `{cell.compiler}`"
         return
     os, words = matrix.facts.os[cell.os], _flavour_words(cell, matrix, cell.arch)
     for name, flavour in matrix.flavours.items():

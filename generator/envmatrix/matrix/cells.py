@@ -3,43 +3,106 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import field, replace
+from functools import lru_cache
+from typing import Literal
 
 from envmatrix.errors import Position
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
 from envmatrix.records import dataclass
 
-AXES = ("cuda", "cudnn", "os", "arch")
+AXES = ("cuda", "cudnn", "os", "compiler", "cuda_compiler", "arch")
+
+# Axes that a matrix can leave out, with the values that files have for None of a candidate.
+OMITTED: Mapping[str, str] = {"cudnn": "none", "compiler": "default", "cuda_compiler": "nvcc"}
+
+# The axes of compilers, which an environment has several values of.
+COMPILER_AXES = ("compiler", "cuda_compiler")
 
 ARCHES = tuple(TARGETS)
 
 _CELL_ID = re.compile(
     r"cuda(?P<cuda>\d{1,9}(?:\.\d{1,9}){1,2})"
     r"(?:-cudnn(?P<cudnn>\d{1,9}(?:\.\d{1,9}){1,3}))?"
-    r"-(?P<os>[a-z][a-z0-9.]*)-(?P<arch>[a-z][a-z0-9_]*)",
+    r"-(?P<os>[a-z][a-z0-9.]*)"
+    r"(?:-(?P<compiler>(?:gcc|clang)(?:[1-9]\d?|newest|oldest)))?"
+    r"(?:-cuda(?P<cuda_compiler>clang))?"
+    r"-(?P<arch>[a-z][a-z0-9_]*)",
     re.ASCII,
 )
+
+
+CompilerKind = Literal["gcc", "clang"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostCompiler:
+    """A compiler of C and C++ of an operating system, by its major version."""
+
+    kind: CompilerKind
+    major: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.major}"
+
+    @property
+    def word(self) -> str:
+        """Return its name in ids: `gcc12`."""
+        return f"{self.kind}{self.major}"
+
+    @property
+    def title(self) -> str:
+        return f"{TITLES[self.kind]} {self.major}"
+
+
+TITLES: Mapping[CompilerKind, str] = {"gcc": "GCC", "clang": "Clang"}
+
+
+@lru_cache(maxsize=256)
+def parse_compiler(name: str) -> HostCompiler:
+    """Return the compiler of a name such as `gcc-12`."""
+    kind, _, major = name.partition("-")
+    return HostCompiler("clang" if kind == "clang" else "gcc", major)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
     """One combination of values, in the matrix or not. `cuda` and `cudnn` are versions as written
-    in the matrix."""
+    in the matrix. `compiler` is a host compiler other than the default one; where none is possible,
+    it may be a selector. `cuda_compiler` is one other than nvcc."""
 
     cuda: str
     cudnn: str | None
     os: str
     arch: str
+    compiler: str | None = field(default=None, kw_only=True)
+    cuda_compiler: str | None = field(default=None, kw_only=True)
 
     @property
     def environment(self) -> str:
-        """The image this cell builds in, shared by all its architectures."""
+        """The name of its Dockerfile, shared by all its architectures and compilers."""
         cudnn = f"-cudnn{self.cudnn}" if self.cudnn else ""
         return f"cuda{self.cuda}{cudnn}-{self.os}"
 
     @property
+    def compilers(self) -> str:
+        """The compilers other than the default ones, as ids name them: `clang16-cudaclang`."""
+        if not (self.compiler or self.cuda_compiler):
+            return ""
+        cuda = f"cuda{self.cuda_compiler}" if self.cuda_compiler else ""
+        return "-".join(filter(None, ((self.compiler or "").replace("-", ""), cuda)))
+
+    @property
+    def with_default_compilers(self) -> Candidate:
+        """The candidate that shares its environment and its architecture."""
+        return Candidate(self.cuda, self.cudnn, self.os, self.arch)
+
+    @property
     def id(self) -> str:
-        return f"{self.environment}-{self.arch}"
+        return "-".join(filter(None, (self.environment, self.compilers, self.arch)))
 
     def __str__(self) -> str:
         return self.id
@@ -56,9 +119,9 @@ class CudaSource:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """The compiler and packages of a valid cell. `gcc` is the newest major that CUDA and the
-    operating system allow; `cross` says whether the operating system has it as a cross compiler
-    for the cell's architecture."""
+    """The compiler and packages of a valid cell. `gcc` is the default compiler, the newest major
+    that CUDA and the operating system allow; `cross` says whether the operating system has it as a
+    cross compiler for the cell's architecture."""
 
     gcc: str
     cuda: CudaSource
@@ -78,6 +141,12 @@ class Cell(Candidate):
     included: bool = False
 
     @property
+    def host_compiler(self) -> HostCompiler:
+        """The compiler of C and C++: the one that it names, or else the default one."""
+        name = self.compiler
+        return parse_compiler(name) if name else HostCompiler("gcc", self.toolchain.gcc)
+
+    @property
     def is_crossed(self) -> bool:
         """Return whether a machine of the cross host's architecture compiles it without emulation.
         An image has CUDA for its own architecture only."""
@@ -90,8 +159,32 @@ class Cell(Candidate):
 def parse_cell(cell_id: str) -> Candidate | None:
     """Return the candidate that a well-formed id names; else None."""
     match = _CELL_ID.fullmatch(cell_id)
-    return Candidate(**match.groupdict()) if match else None
+    if match is None:
+        return None
+    compiler = match["compiler"]
+    name = re.sub(r"^(gcc|clang)", r"\1-", compiler) if compiler else None
+    cell = Candidate(**match.groupdict())
+    return replace(cell, compiler=name) if name else cell
 
 
-def sort_key(cell: Candidate) -> tuple[tuple[int, ...], tuple[int, ...], str, str]:
-    return version_key(cell.cuda), version_key(cell.cudnn or ""), cell.os, cell.arch
+def sort_key(
+    cell: Candidate,
+) -> tuple[tuple[int, ...], tuple[int, ...], str, tuple[str, int, str], str, str]:
+    return (
+        version_key(cell.cuda),
+        version_key(cell.cudnn or ""),
+        cell.os,
+        compiler_key(cell.compiler),
+        cell.cuda_compiler or "",
+        cell.arch,
+    )
+
+
+@lru_cache(maxsize=256)
+def compiler_key(compiler: str | None) -> tuple[str, int, str]:
+    """Return a sort key: the default compiler, then GCC, then Clang, each from the oldest."""
+    if compiler is None:
+        return "", 0, ""
+    host = parse_compiler(compiler)
+    rank = {"gcc": "1", "clang": "2"}[host.kind]
+    return rank, int(host.major) if host.major.isdecimal() else 0, host.major

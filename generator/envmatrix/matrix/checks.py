@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from envmatrix.documents import Document, Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.model import Facts
-from envmatrix.matrix.cells import ARCHES, AXES, Candidate
+from envmatrix.matrix.cells import ARCHES, AXES, OMITTED, Candidate
+from envmatrix.matrix.compilers import compiler_in, known_compilers
 from envmatrix.matrix.contents import MatrixFile, Tier
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.other_names import suggest_name
@@ -18,7 +19,12 @@ from envmatrix.matrix.toolkit import IMAGE
 from envmatrix.records import dataclass
 from envmatrix.suggestions import did_you_mean
 
-_AXIS_NOUNS = {"cuda": "CUDA release", "os": "operating system", "arch": "architecture"}
+_AXIS_NOUNS = {
+    "cuda": "CUDA release",
+    "os": "operating system",
+    "compiler": "compiler",
+    "arch": "architecture",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +41,16 @@ class Source:
     def is_known(self, axis: str, value: str) -> bool:
         if axis == "cuda":
             return self.facts.release(value) is not None
-        return axis == "cudnn" or value in self.valid_values(axis)
+        if axis == "compiler" and value[-1:].isdecimal():
+            return value in self.valid_values(axis)
+        return axis in OMITTED or value in self.valid_values(axis)
 
     def problem(self, message: str, location: Location, hint: str | None = None) -> Problem:
         return Problem(message, self.document.position(*location), hint)
 
     def valid_values(self, axis: str) -> Collection[str]:
+        if axis == "compiler":
+            return known_compilers(self.facts)
         return {"cuda": self.facts.cuda, "os": self.facts.os, "arch": ARCHES}.get(axis, ())
 
 
@@ -55,6 +65,12 @@ def value_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for index, exclude in enumerate(contents.exclude):
         yield from _wrong_values(source, exclude, ("exclude", index), on_axes)
     yield from _wrong_values(source, contents.defaults, ("defaults",), matrix.axes)
+    compiler = contents.defaults.compiler
+    if compiler and not any(
+        compiler_in(compiler, cell, matrix.facts) == cell.compiler for cell in matrix.cells
+    ):
+        message = f"no cell has compiler `{compiler}`"
+        yield source.problem(message, ("defaults", "compiler"))
     for os in contents.bases:
         if os not in matrix.axes["os"]:
             message = f"axis `os` has no value `{os}`"
@@ -147,9 +163,9 @@ def alias_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 
 
 def _alias_name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    cells, defaults = matrix.cells, matrix.defaults
+    cells = matrix.cells
     reserved = {name for cell in cells for name in (cell.id, cell.environment)}
-    generated = {name for cell in cells for name in generated_names(cell, defaults)}
+    generated = {name for cell in cells for name in generated_names(cell, matrix)}
     cell_of: dict[str, Candidate] = {}
     for alias_name, alias in matrix.aliases.items():
         position = source.document.key_position("aliases", alias_name)
@@ -157,7 +173,7 @@ def _alias_name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         if not named:
             yield Problem(f"alias `{alias_name}` means no cell of the matrix", position)
         for name, cell in named.items():
-            is_other = name in generated and name not in generated_names(cell, defaults)
+            is_other = name in generated and name not in generated_names(cell, matrix)
             if name in reserved or is_other or cell_of.setdefault(name, cell) != cell:
                 message = f"alias `{alias_name}`: `{name}` already means something else"
                 yield Problem(message, position)
@@ -232,15 +248,17 @@ def _wrong_values(
     exist; and selectors of nothing."""
     for axis, value, place in _axis_values(table, location):
         position = source.document.position(*place)
-        valid = listed[axis] if listed else source.valid_values(axis)
-        if is_selector(value):
+        # The axis may have a compiler under another name: a selector, or as the default.
+        on_axis = listed[axis] if listed and axis != "compiler" else None
+        valid = source.valid_values(axis) if on_axis is None else on_axis
+        if axis != "compiler" and is_selector(value):
             yield unmatched_selector_problem(value, position, source.facts)
-        elif listed and value not in valid:
+        elif on_axis is not None and value not in valid:
             quoted = quote_release(value, source.document.selector(*place))
             message = f"axis `{axis}` has no value {quoted}"
             hint = suggest_name(value) or did_you_mean(value, valid)
             yield Problem(message, position, hint or f"it has {', '.join(valid) or 'none'}")
-        elif not listed and not source.is_known(axis, value):
+        elif on_axis is None and not source.is_known(axis, value):
             message = f"unknown {_AXIS_NOUNS[axis]} `{value}`"
             hint = suggest_name(value) or did_you_mean(value, valid)
             yield Problem(message, position, hint or f"it can be {', '.join(valid)}")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from envmatrix.facts.cuda import Package
 from envmatrix.facts.model import Facts
-from envmatrix.facts.targets import CROSS_HOST, TARGETS
+from envmatrix.facts.targets import CROSS_HOST
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.cells import Candidate, CudaSource, Toolchain
-from envmatrix.matrix.toolkit import IMAGE, Toolkit
+from envmatrix.matrix.cells import (
+    TITLES,
+    Candidate,
+    CudaSource,
+    HostCompiler,
+    Toolchain,
+    parse_compiler,
+)
+from envmatrix.matrix.toolkit import IMAGE, Toolkit, find_toolkit
 from envmatrix.records import dataclass
+from envmatrix.text import leading_names
+
+# More systems are counted, not named.
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,48 +55,82 @@ def check(
 
     `source` is the required source of CUDA, if any; `components` are those it must have.
     """
-    toolkit = _toolkit(replace(cell, cudnn=None), facts, source, components)
+    toolkit = _toolkit(cell, facts, source, components)
     if isinstance(toolkit, Verdict):
         return toolkit
-    failed = (verdict for verdict in _verdicts(toolkit, cell.cudnn) if not verdict.passed)
-    return next(failed, None) or _toolchain(toolkit, cell.cudnn)
+    return _failed_rule(toolkit, cell) or _toolchain(toolkit, cell)
+
+
+def _failed_rule(toolkit: Toolkit, cell: Candidate) -> Verdict | None:
+    """Return the verdict of the first rule that a cell fails."""
+    failed = (verdict for verdict in _verdicts_of_cell(toolkit, cell) if not verdict.passed)
+    return _failed_toolkit_rule(toolkit) or next(failed, None)
 
 
 def trace(
     cell: Candidate, facts: Facts, source: str | None = None, components: tuple[str, ...] = ()
 ) -> tuple[Verdict, ...]:
     """Return the verdicts of all rules, including those after a failed one."""
-    toolkit = _toolkit(replace(cell, cudnn=None), facts, source, components)
-    return (toolkit,) if isinstance(toolkit, Verdict) else tuple(_verdicts(toolkit, cell.cudnn))
+    toolkit = _toolkit(cell, facts, source, components)
+    if isinstance(toolkit, Verdict):
+        return (toolkit,)
+    return (*_verdicts_of_toolkit(toolkit), *_verdicts_of_cell(toolkit, cell))
 
 
-# Cached for all cells that differ in cuDNN only.
-@lru_cache(maxsize=1024)
 def _toolkit(
     cell: Candidate, facts: Facts, source: str | None, components: tuple[str, ...]
 ) -> Toolkit | Verdict:
-    release = facts.release(cell.cuda)
-    if release is None:
+    toolkit = find_toolkit(cell.cuda, cell.os, cell.arch, facts, source, components)
+    if toolkit is not None:
+        return toolkit
+    if facts.release(cell.cuda) is None:
         return _failed("cuda", f"unknown CUDA release `{cell.cuda}`", "cuda.yaml")
     if cell.os not in facts.os:
         return _failed("os", f"unknown operating system `{cell.os}`", "os.yaml")
-    if cell.arch not in TARGETS:
-        return _failed("arch", f"unknown architecture `{cell.arch}`", "targets.py")
-    required = facts.with_needs(components, release.release)
-    has_patch = cell.cuda != release.release
-    os, row = facts.os[cell.os], TARGETS[cell.arch]
-    return Toolkit(release, has_patch, os, row, facts, source, required)
+    return _failed("arch", f"unknown architecture `{cell.arch}`", "targets.py")
 
 
-def _verdicts(toolkit: Toolkit, cudnn: str | None) -> Iterator[Verdict]:
+def _verdicts_of_toolkit(toolkit: Toolkit) -> Iterator[Verdict]:
     for rule in TOOLKIT_RULES if toolkit.target.cuda else HOST_RULES:
         yield rule(toolkit)
+
+
+# Cached for all cells that differ in cuDNN and compilers only; a toolkit is the same for them.
+@lru_cache(maxsize=1024)
+def _failed_toolkit_rule(toolkit: Toolkit) -> Verdict | None:
+    return next((row for row in _verdicts_of_toolkit(toolkit) if not row.passed), None)
+
+
+def _verdicts_of_cell(toolkit: Toolkit, cell: Candidate) -> Iterator[Verdict]:
+    if cell.compiler or cell.cuda_compiler:
+        yield from _compiler_verdicts(toolkit, cell.compiler, cell.cuda_compiler)
     for name, cudnn_rule in CUDNN_RULES.items():
         without = _passed(name, "the cell has no cuDNN", "cudnn.yaml")
-        yield cudnn_rule(toolkit, cudnn) if cudnn else without
+        yield cudnn_rule(toolkit, cell.cudnn) if cell.cudnn else without
 
 
-def _toolchain(toolkit: Toolkit, cudnn: str | None) -> Toolchain:
+@lru_cache(maxsize=1024)
+def _compiler_verdicts(
+    toolkit: Toolkit, compiler: str | None, cuda_compiler: str | None
+) -> tuple[Verdict, ...]:
+    rows = []
+    if compiler:
+        rows.append(chosen_compiler(toolkit, parse_compiler(compiler), cuda_compiler))
+    if cuda_compiler:
+        rows.append(chosen_cuda_compiler(toolkit, compiler))
+    return tuple(rows)
+
+
+def _toolchain(toolkit: Toolkit, cell: Candidate) -> Toolchain:
+    clang = parse_compiler(cell.compiler).major if cell.cuda_compiler and cell.compiler else None
+    return _toolchain_of(toolkit, cell.cudnn, clang)
+
+
+# Cached for all cells that differ in compilers only.
+@lru_cache(maxsize=1024)
+def _toolchain_of(toolkit: Toolkit, cudnn: str | None, clang: str | None) -> Toolchain:
+    """Return the toolchain of a cell; `clang` is the major that compiles CUDA, without nvcc."""
+    of_compiler = toolkit.release.sm if clang is None else toolkit.facts.clang[clang].sm
     package = toolkit.packages[0] if toolkit.target.cuda else None
     project = toolkit.cudnn_project(cudnn) if cudnn else None
     return Toolchain(
@@ -93,7 +138,7 @@ def _toolchain(toolkit: Toolkit, cudnn: str | None) -> Toolchain:
         cuda=CudaSource(package.source, package.suite) if package else CudaSource("none", None),
         cudnn_project=project.project if project else None,
         cudnn_source=toolkit.cudnn_source if cudnn else None,
-        sm=toolkit.release.sm,
+        sm=tuple(sm for sm in toolkit.release.sm if sm in of_compiler),
         cross=toolkit.target.processor in toolkit.os.cross_gcc,
     )
 
@@ -162,6 +207,66 @@ def host_compiler(toolkit: Toolkit) -> Verdict:
     )
     ref = f"{release.host.ref}; {os.ref}"
     return Verdict("host-compiler", bool(toolkit.host_compilers), explanation, ref)
+
+
+def chosen_compiler(toolkit: Toolkit, compiler: HostCompiler, cuda_compiler: str | None) -> Verdict:
+    """Check a compiler other than the default one."""
+    os, target, title = toolkit.os, toolkit.target, TITLES[compiler.kind]
+    has_compiler = compiler.major in toolkit.available_majors(compiler.kind)
+    if target.brings_compiler:
+        explanation = f"{target.name} has a compiler of its own"
+        return _failed("compiler", explanation, target.ref)
+    if os.family.name != "deb":
+        explanation = "a second compiler is supported on Debian and its derivatives only"
+        return _failed("compiler", explanation, os.ref)
+    supported = toolkit.supported_majors(compiler.kind, cuda_compiler)
+    release, (oldest, newest) = toolkit.release, toolkit.release.host.range_of(compiler.kind)
+    explanation = f"{os.name} has {title} {_listed(toolkit.available_majors(compiler.kind))}"
+    if not cuda_compiler:
+        explanation += f"; nvcc of CUDA {release.release} takes {title} {oldest} to {newest}"
+    ref = f"{os.ref}; {release.host.ref}"
+    if compiler.major in supported or (has_compiler and cuda_compiler):
+        return _passed("compiler", explanation, ref)
+    if compiler.major.isdecimal() and not has_compiler:
+        explanation += f"; {compiler.title} is in {_systems_with(compiler, toolkit.facts)}"
+    return _failed("compiler", f"{explanation}{_nearest(compiler, supported)}", ref)
+
+
+def _systems_with(compiler: HostCompiler, facts: Facts) -> str:
+    """List the systems with a compiler."""
+    names = [os.name for os in facts.os.values() if compiler.major in os.majors(compiler.kind)]
+    return leading_names(names, _MOST_NAMED, "system") if names else "no known system"
+
+
+def _nearest(compiler: HostCompiler, majors: Sequence[str]) -> str:
+    """Name the compiler of the same kind, among these majors, that is the nearest to one."""
+    if not majors:
+        return ""
+    major = int(compiler.major) if compiler.major.isdecimal() else int(majors[-1])
+    nearest = min(majors, key=lambda each: abs(int(each) - major))
+    return f"; the nearest is `{replace(compiler, major=nearest).name}`"
+
+
+def chosen_cuda_compiler(toolkit: Toolkit, compiler: str | None) -> Verdict:
+    """Check Clang as the compiler of CUDA, which is its own host compiler."""
+    release, host = toolkit.release.release, parse_compiler(compiler) if compiler else None
+    clangs = toolkit.supported_majors("clang", "clang")
+    nearest = f"; the nearest is `clang-{clangs[-1]}`" if clangs else ""
+    if not toolkit.target.cuda:
+        explanation = f"no CUDA is compiled for {toolkit.target.name}"
+        return _failed("cuda-compiler", explanation, toolkit.target.ref)
+    if host is None or host.kind != "clang":
+        title = host.title if host else "the default compiler, a GCC"
+        explanation = f"Clang compiles CUDA for itself as the host compiler, not for {title}"
+        return _failed("cuda-compiler", f"{explanation}{nearest}", "clang.yaml")
+    row = toolkit.facts.clang.get(host.major)
+    newest = f"CUDA up to {row.cuda}" if row and row.cuda else "no known release of CUDA"
+    explanation = f"{host.title} compiles {newest}; the cell has {release}"
+    if toolkit.is_compiled_by(host.major):
+        return _passed("cuda-compiler", explanation, row.ref if row else "clang.yaml")
+    nearest = _nearest(host, clangs)
+    ref = row.ref if row else "clang.yaml"
+    return _failed("cuda-compiler", f"{explanation}{nearest}", ref)
 
 
 def glibc(toolkit: Toolkit) -> Verdict:

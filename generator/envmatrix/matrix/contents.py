@@ -11,8 +11,11 @@ from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceR
 from envmatrix.matrix.scalars import (
     Arch,
     CommitUrl,
+    Compiler,
+    Compilers,
     Count,
     CountOrZero,
+    CudaCompiler,
     ImageByDigest,
     Name,
     OneOrMore,
@@ -38,6 +41,8 @@ class Axes:
     cuda: Some[Releases]
     cudnn: Some[VersionOrNone] = ("none",)
     os: Some[Word]
+    compiler: Some[Compilers] = ("default",)
+    cuda_compiler: Some[CudaCompiler] = ("nvcc",)
     arch: Some[Arch]
 
 
@@ -48,6 +53,8 @@ class Include:
     cuda: Release
     cudnn: VersionOrNone = "none"
     os: Word
+    compiler: Compiler = "default"
+    cuda_compiler: CudaCompiler = "nvcc"
     arch: Arch
 
 
@@ -58,6 +65,8 @@ class Exclude:
     cuda: OneOrMore[Releases] | None = None
     cudnn: OneOrMore[VersionOrNone] | None = None
     os: OneOrMore[Word] | None = None
+    compiler: OneOrMore[Compilers] | None = None
+    cuda_compiler: OneOrMore[CudaCompiler] | None = None
     arch: OneOrMore[Word] | None = None
     reason: Text
 
@@ -117,6 +126,8 @@ class AxisChanges:
     cuda: _Change[Releases] = field(default_factory=dict)
     cudnn: _Change[VersionOrNone] = field(default_factory=dict)
     os: _Change[Word] = field(default_factory=dict)
+    compiler: _Change[Compilers] = field(default_factory=dict)
+    cuda_compiler: _Change[CudaCompiler] = field(default_factory=dict)
     arch: _Change[Arch] = field(default_factory=dict)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, product, starmap
+from functools import lru_cache
+from itertools import chain, product
 
 from envmatrix.documents import Document
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.matrix import checks
-from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
+from envmatrix.matrix.cells import AXES, OMITTED, Candidate, Cell, Toolchain, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
+from envmatrix.matrix.compilers import resolve
 from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
@@ -150,15 +152,17 @@ def _outcomes(source: Source, matrix: Matrix) -> Iterator[Cell | Exclusion | Pro
     """Yield the cells and exclusions of the product, the included cells, and the problems of
     excludes and includes."""
     excluded: dict[Candidate, Exclusion] = {}
+    candidates = _product(source)
     for index, exclude in enumerate(source.contents.exclude):
         before, position = len(excluded), source.document.position("exclude", index)
-        values = (getattr(exclude, axis) or source.values(axis) for axis in AXES)
-        for candidate in starmap(_candidate, product(*values)):
+        values = {axis: getattr(exclude, axis) or source.values(axis) for axis in AXES}
+        for candidate in _candidates(values, source.facts):
+            if exclude.compiler and candidate not in candidates:
+                continue
             exclusion = Exclusion(candidate, exclude.reason, "exclude", position)
             excluded.setdefault(candidate, exclusion)
         if len(excluded) == before:
             yield Problem("excludes nothing that is not excluded before it", position)
-    candidates = dict(_product(source))
     for candidate, position in candidates.items():
         yield excluded.get(candidate) or _check(candidate, position, matrix)
     yield from _included(source, matrix, set(candidates))
@@ -166,10 +170,14 @@ def _outcomes(source: Source, matrix: Matrix) -> Iterator[Cell | Exclusion | Pro
 
 def _included(source: Source, matrix: Matrix, existing: set[Candidate]) -> Iterator[Cell | Problem]:
     for index, include in enumerate(source.contents.include):
-        values = [getattr(include, axis) for axis in AXES]
-        if not all(map(source.is_known, AXES, values)):
+        values = {axis: getattr(include, axis) for axis in AXES}
+        if not all(source.is_known(*value) for value in values.items()):
             continue
-        candidate, position = _candidate(*values), source.document.position("include", index)
+        each = {axis: (value,) for axis, value in values.items()}
+        (candidate,), position = (
+            _candidates(each, source.facts),
+            source.document.position("include", index),
+        )
         if candidate in existing:
             yield Problem(f"`{candidate.id}` is in the matrix already", position)
             continue
@@ -189,30 +197,70 @@ def _check(candidate: Candidate, position: Position, matrix: Matrix) -> Cell | E
     toolchain = check(candidate, matrix.facts, rule.source if rule else None, matrix.components)
     if isinstance(toolchain, Verdict):
         return Exclusion(candidate, toolchain.explanation, toolchain.rule, position, toolchain.ref)
-    cuda = replace(toolchain.cuda, image=rule.image if rule else None)
-    sm = tuple(sm for sm in matrix.sm if sm in toolchain.sm)
-    toolchain = replace(toolchain, cuda=cuda, sm=sm)
-    cudnn, os, arch = candidate.cudnn, candidate.os, candidate.arch
-    return Cell(candidate.cuda, cudnn, os, arch, toolchain, position)
+    toolchain = _of_matrix(matrix.sm, toolchain, rule.image if rule else None)
+    if not toolchain.sm and candidate.cuda_compiler:
+        reason = f"{candidate.compiler} compiles for none of the GPU architectures in `sm`"
+        return Exclusion(candidate, reason, "cuda-compiler", position, "clang.yaml")
+    return Cell(
+        candidate.cuda,
+        candidate.cudnn,
+        candidate.os,
+        candidate.arch,
+        toolchain,
+        position,
+        compiler=candidate.compiler,
+        cuda_compiler=candidate.cuda_compiler,
+    )
 
 
-def _product(source: Source) -> Iterator[tuple[Candidate, Position]]:
-    """Yield the candidates whose values are known, each with the position of the value that adds
+# Cached, because cells that differ in compilers only have the same.
+@lru_cache(maxsize=1024)
+def _of_matrix(sm: tuple[str, ...], toolchain: Toolchain, image: str | None) -> Toolchain:
+    """Return a toolchain with an image of CUDA, and with those of its GPU architectures that the
+    matrix lists."""
+    listed = tuple(name for name in sm if name in toolchain.sm)
+    return replace(toolchain, cuda=replace(toolchain.cuda, image=image), sm=listed)
+
+
+def _product(source: Source) -> Mapping[Candidate, Position]:
+    """Return the candidates whose values are known, each with the position of the value that adds
     it: one of an overlay, or else its CUDA."""
-    for combination in product(*(_known_values(source, axis) for axis in AXES)):
-        positions = [position for _, position in combination]
-        added = (position for position in positions if position.file != source.document.file)
-        yield _candidate(*(value for value, _ in combination)), next(added, positions[0])
+    positions = {axis: _known_values(source, axis) for axis in AXES}
+    values = {axis: tuple(of_axis) for axis, of_axis in positions.items()}
+    return {
+        candidate: _first_added(
+            [positions[axis][value] for axis, value in zip(AXES, origin, strict=True)], source
+        )
+        for candidate, origin in _candidates(values, source.facts).items()
+    }
 
 
-def _known_values(source: Source, axis: str) -> list[tuple[str, Position]]:
+def _first_added(positions: Sequence[Position], source: Source) -> Position:
+    """Return the first position in an overlay, or else the first one."""
+    added = (position for position in positions if position.file != source.document.file)
+    return next(added, positions[0])
+
+
+def _known_values(source: Source, axis: str) -> Mapping[str, Position]:
     """Return the known values of an axis, each with the position of its first entry."""
     listed: dict[str, Position] = {}
     for index, value in enumerate(source.values(axis)):
         if source.is_known(axis, value):
             listed.setdefault(value, source.document.position("axes", axis, index))
-    return list(listed.items())
+    return listed
 
 
-def _candidate(cuda: str, cudnn: str, os: str, arch: str) -> Candidate:
-    return Candidate(cuda, None if cudnn == "none" else cudnn, os, arch)
+def _candidates(
+    values: Mapping[str, Sequence[str]], facts: Facts
+) -> Mapping[Candidate, tuple[str, ...]]:
+    """Return the candidates of a product of values, each with the values that it comes from."""
+    candidates: dict[Candidate, tuple[str, ...]] = {}
+    plain = product(*(values[axis] for axis in AXES if axis != "compiler"))
+    for cuda, cudnn, os, cuda_compiler, arch in plain:
+        of_cuda = None if cuda_compiler == OMITTED["cuda_compiler"] else cuda_compiler
+        of_cudnn = None if cudnn == OMITTED["cudnn"] else cudnn
+        cell = Candidate(cuda, of_cudnn, os, arch, cuda_compiler=of_cuda)
+        for compiler, value in resolve(values["compiler"], cell, facts).items():
+            named = replace(cell, compiler=compiler) if compiler else cell
+            candidates.setdefault(named, (cuda, cudnn, os, value, cuda_compiler, arch))
+    return candidates

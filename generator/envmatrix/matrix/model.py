@@ -15,6 +15,8 @@ from envmatrix.matrix.cells import Candidate, Cell
 from envmatrix.matrix.library import Library, words_without
 from envmatrix.matrix.scalars import (
     Arch,
+    Compiler,
+    CudaCompiler,
     CudnnOfCell,
     ImageByDigest,
     InsidePath,
@@ -107,6 +109,8 @@ class NameDefaults:
 
     os: Word | None = None
     arch: Arch | None = None
+    compiler: Compiler | None = None
+    cuda_compiler: CudaCompiler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ class CellAlias:
     cudnn: CudnnOfCell | None = None
     os: Word | None = None
     arch: Arch | None = None
+    compiler: Compiler | None = None
+    cuda_compiler: CudaCompiler | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import reduce
 
 from envmatrix.documents import Document, Location, Node
 from envmatrix.errors import Problem
-from envmatrix.matrix.cells import AXES
+from envmatrix.matrix.cells import AXES, OMITTED
 from envmatrix.matrix.selectors import quote_release
 from envmatrix.suggestions import did_you_mean
 
@@ -78,11 +78,11 @@ def _removal_problems(root: Node, axis: str, change: Node) -> Iterator[Problem]:
 
 
 def _values(root: Node, axis: str, change: Node) -> tuple[Node, ...]:
-    """Return the values of an axis, or its default, which only cuDNN has."""
+    """Return the values of an axis, or its default, if it has one."""
     axes = root.child("axes")
     values = axes and axes.child(axis)
     if values is None:
-        return (Node("none", change.position),) if axis == "cudnn" else ()
+        return (Node(OMITTED[axis], change.position),) if axis in OMITTED else ()
     return _items(values)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
+from envmatrix.matrix.compilers import COMPILER, COMPILERS, suggest_compiler
 from envmatrix.matrix.other_names import (
     suggest_branch,
     suggest_capability,
@@ -92,6 +93,9 @@ def _cudnn(text: str) -> object:
     return None if text == "none" else _VERSION_OR_NONE.convert(text)
 
 
+_A_COMPILER = "a compiler such as `gcc-12` or `clang-16`, or one of `default`, `newest`, `oldest`"
+
+
 Release = Annotated[str, pattern("release", _RELEASE, _A_RELEASE, suggest_selector)]
 Releases = Annotated[
     str, pattern("releases", _RELEASES, f"{_A_RELEASE}, `minmax`", suggest_selector)
@@ -104,6 +108,11 @@ _VERSION_OR_NONE = pattern(
 VersionOrNone = Annotated[str, _VERSION_OR_NONE]
 # The same, with None for `none`.
 CudnnOfCell = Annotated[str, replace(_VERSION_OR_NONE, convert=_cudnn)]
+Compiler = Annotated[str, pattern("compiler", COMPILER, _A_COMPILER, suggest_compiler)]
+Compilers = Annotated[
+    str, pattern("compilers", COMPILERS, f"{_A_COMPILER}, `minmax`", suggest_compiler)
+]
+CudaCompiler: TypeAlias = Literal["nvcc", "clang"]
 _A_NAME = pattern("word", _WORD, _A_WORD, suggest_name)
 Word = Annotated[str, _A_NAME]
 Arch = Annotated[str, replace(_A_NAME, name="arch", schema={"enum": [*ARCHES]})]

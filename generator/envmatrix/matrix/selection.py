@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, product
 from typing import TypeVar
@@ -13,8 +14,17 @@ from typing import TypeVar
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
 from envmatrix.facts.versions import version_key
 from envmatrix.matrix import files
-from envmatrix.matrix.cells import AXES, Candidate, Cell, parse_cell, sort_key
+from envmatrix.matrix.cells import (
+    AXES,
+    OMITTED,
+    Candidate,
+    Cell,
+    compiler_key,
+    parse_cell,
+    sort_key,
+)
 from envmatrix.matrix.compatibility import Verdict, trace
+from envmatrix.matrix.compilers import compiler_in
 from envmatrix.matrix.library import Library, LibraryStep
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
 from envmatrix.matrix.requirements import Requirement
@@ -32,7 +42,7 @@ _MOST_EXAMPLES = 5
 _GLOB = re.compile(r"[*?\[]")
 
 _Cell = TypeVar("_Cell", bound=Candidate)
-_Rank = tuple[int, tuple[int, ...], tuple[int, ...]]
+_Rank = tuple[int, tuple[int, ...], tuple[int, ...], tuple[str, int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +269,23 @@ def _reason(matrix: Matrix, entry: Cell | Exclusion | None, verdicts: Iterable[V
 
 
 def _cell(matrix: Matrix, name: str) -> Cell | None:
-    return matrix.by_id.get(name) or short_names(matrix).get(name)
+    cell = matrix.by_id.get(name) or short_names(matrix).get(name)
+    if cell or not (named := _parsed(matrix, name)):
+        return cell
+    return matrix.by_id.get(named.id)
 
 
 def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
     """Return the cell that `name` would mean if every cell of the product existed."""
-    return _absent_names(matrix).get(name) or parse_cell(name)
+    return _absent_names(matrix).get(name) or _parsed(matrix, name)
+
+
+def _parsed(matrix: Matrix, cell_id: str) -> Candidate | None:
+    """Return the candidate of a well-formed id, which may name the default compiler."""
+    cell = parse_cell(cell_id)
+    if cell is None or cell.compiler is None:
+        return cell
+    return replace(cell, compiler=compiler_in(cell.compiler, cell, matrix.facts))
 
 
 @lru_cache(maxsize=8)
@@ -314,11 +335,13 @@ def _nearest(matrix: Matrix, cell: Candidate) -> Cell | None:
 def _distance(cell: Candidate, other: Candidate) -> tuple[object, ...]:
     changed = sum(getattr(cell, axis) != getattr(other, axis) for axis in AXES)
     # The architecture is the hardest to change, so it is changed last.
+    first, second = compiler_key(cell.compiler), compiler_key(other.compiler)
     return (
         changed,
         cell.arch != other.arch,
         _version_distance(cell.cuda, other.cuda),
         _version_distance(cell.cudnn, other.cudnn),
+        (first[0] != second[0], abs(first[1] - second[1])),
         sort_key(other),
     )
 
@@ -363,19 +386,45 @@ def _examples(names: Sequence[str]) -> str:
 
 def _names_of(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:
     """Return the cell of each short name; an alias overrides a generated name."""
-    named = ((name, cell) for cell in cells for name in generated_names(cell, matrix.defaults))
+    named = ((name, cell) for cell in cells for name in generated_names(cell, matrix))
     names = _best(named, matrix)
     for alias_name, alias in matrix.aliases.items():
         names.update(alias_cells(alias_name, alias, matrix, cells))
     return names
 
 
-def generated_names(cell: Candidate, defaults: NameDefaults) -> Iterator[str]:
-    """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the arch."""
+def generated_names(cell: Candidate, matrix: Matrix) -> Iterator[str]:
+    """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the
+    compilers and the arch."""
     cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
     cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
-    for cuda, cudnn in product(cudas, cudnns):
-        yield from _with_arch(cuda + cudnn, cell, defaults)
+    for parts in product(cudas, cudnns, _compiler_names(cell, matrix)):
+        yield from _with_arch("".join(parts), cell, matrix.defaults)
+
+
+def _compiler_names(cell: Candidate, matrix: Matrix) -> Iterator[str]:
+    """Yield the parts of short names for compilers: none for those of `defaults`, otherwise the
+    compiler or its kind alone, such as `-clang16` and `-clang`."""
+    compiler, cuda = cell.compiler, f"-cuda{cell.cuda_compiler}" if cell.cuda_compiler else ""
+    if compiler is None and isinstance(cell, Cell) and len(matrix.axes["compiler"]) > 1:
+        compiler = cell.host_compiler.name
+    if compiler:
+        kind, _, major = compiler.partition("-")
+        yield from (f"-{kind}{major}{cuda}", f"-{kind}{cuda}")
+    elif cuda:
+        yield cuda
+    if _has_compilers(cell, NameDefaults(), matrix):
+        yield ""
+
+
+def _has_compilers(cell: Candidate, alias: CellAlias | NameDefaults, matrix: Matrix) -> bool:
+    """Return whether a cell has the compilers of an alias, or else those of `defaults`."""
+    defaults = matrix.defaults
+    cuda_compiler = alias.cuda_compiler or defaults.cuda_compiler or OMITTED["cuda_compiler"]
+    if cuda_compiler != (cell.cuda_compiler or OMITTED["cuda_compiler"]):
+        return False
+    compiler = alias.compiler or defaults.compiler or OMITTED["compiler"]
+    return compiler_in(compiler, cell, matrix.facts) == cell.compiler
 
 
 def alias_cells(
@@ -385,17 +434,18 @@ def alias_cells(
     named = [
         (full, cell)
         for cell in cells
-        if _matches(alias, cell)
+        if _matches(alias, cell, matrix)
         for full in ((name,) if alias.arch else _with_arch(name, cell, matrix.defaults))
     ]
     return _best(named, matrix)
 
 
-def _matches(alias: CellAlias, cell: Candidate) -> bool:
+def _matches(alias: CellAlias, cell: Candidate, matrix: Matrix) -> bool:
     return (
         (alias.cuda, alias.cudnn) == (cell.cuda, cell.cudnn)
         and alias.os in (None, cell.os)
         and alias.arch in (None, cell.arch)
+        and _has_compilers(cell, alias, matrix)
     )
 
 
@@ -417,7 +467,9 @@ def _best(named: Iterable[tuple[str, _Cell]], matrix: Matrix) -> dict[str, _Cell
     ranks = {os: -place for place, os in enumerate(systems)}
     best: dict[str, tuple[_Rank, _Cell]] = {}
     for name, cell in named:
-        rank = ranks[cell.os], version_key(cell.cuda), version_key(cell.cudnn or "")
+        versions = version_key(cell.cuda), version_key(cell.cudnn or "")
+        compiler = cell.host_compiler.name if isinstance(cell, Cell) else cell.compiler
+        rank = ranks[cell.os], *versions, compiler_key(compiler)
         if name not in best or rank > best[name][0]:
             best[name] = rank, cell
     return {name: cell for name, (_, cell) in best.items()}

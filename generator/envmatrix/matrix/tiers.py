@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
-from envmatrix.matrix.cells import AXES, Candidate, Cell, sort_key
+from envmatrix.matrix.cells import AXES, COMPILER_AXES, OMITTED, Candidate, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tier_names import TIERS
@@ -23,9 +23,6 @@ Combination: TypeAlias = tuple[tuple[str, str], ...]
 
 # Cells of other architectures run under emulation, where containers get no GPU.
 GPU_ARCH = "x86_64"
-
-# The value of an axis that a cell does not have.
-_NONE = "none"
 
 _SIZES = {"pr": (2,), "nightly": (2, 3), "weekly": (2, 3)}
 _WORDS = {2: "pair", 3: "triple"}
@@ -113,7 +110,8 @@ def _cover(
     """Add cells to `chosen` greedily, up to `jobs`: each time the first one that covers the most of
     what is uncovered of `required`. More jobs only add to the cells that fewer would choose."""
     size = len(next(iter(required)))
-    uncovered = set(required).difference(*(_combinations(cell, size) for cell in chosen))
+    axes = _axes_of(required)
+    uncovered = set(required).difference(*(_combinations(cell, axes, size) for cell in chosen))
     for cell, count in islice(covering(cells, uncovered), max(0, jobs - len(chosen))):
         chosen[cell] = reason_of_coverage(size, count)
 
@@ -122,7 +120,8 @@ def covering(cells: Sequence[Cell], uncovered: set[Combination]) -> Iterator[tup
     """Yield cells greedily, with numbers: each time the first one that covers the most of
     `uncovered`, which loses that; none that covers nothing."""
     size = len(next(iter(uncovered), ()))
-    covered_by = {cell: uncovered.intersection(_combinations(cell, size)) for cell in cells}
+    axes = _axes_of(uncovered)
+    covered_by = {cell: uncovered.intersection(_combinations(cell, axes, size)) for cell in cells}
     queue = [(-len(covered_by[cell]), place) for place, cell in enumerate(cells)]
     heapify(queue)
     while queue and queue[0][0]:
@@ -153,21 +152,45 @@ def _coverage(matrix: Matrix, chosen: Collection[Cell], size: int) -> Coverage:
     return Coverage(f"{_WORDS[size]}s", len(occurring), uncovered)
 
 
-def _endpoints(cells: Iterable[Cell]) -> list[Combination]:
+def _endpoints(cells: Sequence[Cell]) -> list[Combination]:
     """Return the first and the last value of each axis, such as the oldest and the newest CUDA."""
-    rows = (zip(sort_key(cell), _combinations(cell, 1), strict=True) for cell in cells)
-    return [end(column)[1] for column in zip(*rows, strict=True) for end in (min, max)]
+    keys = [sort_key(cell) for cell in cells]
+    ends: list[Combination] = []
+    for axis in _axes(cells):
+        column = [
+            (key[AXES.index(axis)], _value(cell, axis))
+            for key, cell in zip(keys, cells, strict=True)
+        ]
+        ends += [((axis, end(column)[1]),) for end in (min, max)]
+    return ends
 
 
 def _occurring(cells: Collection[Cell], size: int) -> list[Combination]:
     """Return the combinations of two values or more that cells have, each once."""
     return [
-        tuple((axis, value or _NONE) for axis, value in zip(axes, values, strict=True))
-        for axes in combinations(AXES, size)
+        tuple((axis, value or OMITTED[axis]) for axis, value in zip(axes, values, strict=True))
+        for axes in combinations(_axes(cells), size)
         for values in dict.fromkeys(map(attrgetter(*axes), cells))
     ]
 
 
-def _combinations(cell: Cell, size: int) -> Iterator[Combination]:
-    values = cell.cuda, cell.cudnn or _NONE, cell.os, cell.arch
-    return combinations(zip(AXES, values, strict=True), size)
+def _combinations(cell: Cell, axes: Iterable[str], size: int) -> Iterator[Combination]:
+    return combinations([(axis, _value(cell, axis)) for axis in axes], size)
+
+
+def _axes(cells: Iterable[Cell]) -> Sequence[str]:
+    """Return the axes whose values count: those of compilers only if a cell names one."""
+    named = {axis for cell in cells for axis in COMPILER_AXES if getattr(cell, axis)}
+    return [axis for axis in AXES if axis not in COMPILER_AXES or axis in named]
+
+
+def _axes_of(combinations: Iterable[Combination]) -> Sequence[str]:
+    """Return the axes of combinations in order."""
+    axes = {axis for combination in combinations for axis, _ in combination}
+    return [axis for axis in AXES if axis in axes]
+
+
+def _value(cell: Candidate, axis: str) -> str:
+    """Return the value of a cell on an axis, as files have it."""
+    value: str | None = getattr(cell, axis)
+    return value or OMITTED[axis]

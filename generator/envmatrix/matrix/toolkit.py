@@ -9,20 +9,21 @@ from envmatrix.facts.components import Absence
 from envmatrix.facts.cuda import CudaRelease, CudnnProject, Package
 from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
-from envmatrix.facts.targets import Target
+from envmatrix.facts.targets import TARGETS, Target
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.cells import ARCHES
+from envmatrix.matrix.cells import ARCHES, CompilerKind, HostCompiler
 from envmatrix.records import dataclass
 
 # The source that is an image by digest, which contains CUDA.
 IMAGE = "image"
 
 
-@dataclass(frozen=True)
+# Compared by identity, so that lookups can be cached per toolkit.
+@dataclass(frozen=True, eq=False)
 class Toolkit:
     """A CUDA release in an operating system, for a target: the same for all candidates that differ
-    in cuDNN only. `has_patch` says that they name a patch of the release. `source` is the one that
-    the matrix names, if any; `components` are those required in the images."""
+    in cuDNN and compilers only. `has_patch` says that they name a patch of the release. `source` is
+    the one that the matrix names, if any; `components` are those required in the images."""
 
     release: CudaRelease
     has_patch: bool
@@ -80,14 +81,37 @@ class Toolkit:
 
     @property
     def available_gcc(self) -> list[str]:
-        """Majors that compile for the target both natively and from another architecture."""
-        cross = self.os.cross_gcc.get(self.target.processor, self.os.gcc)
-        return [major for major in self.os.gcc if major in cross]
+        return self.available_majors("gcc")
+
+    def available_majors(self, kind: CompilerKind) -> list[str]:
+        """Return the majors that compile for the target both natively and from another
+        architecture."""
+        cross = self.os.cross_majors(kind, self.target.processor)
+        return [major for major in self.os.majors(kind) if major in cross]
+
+    @cached_property
+    def host_compilers(self) -> list[str]:
+        """The majors of GCC that nvcc takes."""
+        return self.supported_majors("gcc", None)
 
     @property
-    def host_compilers(self) -> list[str]:
-        oldest, newest = int(self.release.host.gcc_min), int(self.release.host.gcc_max)
-        return [major for major in self.available_gcc if oldest <= int(major) <= newest]
+    def default_compiler(self) -> str | None:
+        """The name of the newest GCC that nvcc takes."""
+        newest = max(self.host_compilers, key=int, default=None)
+        return HostCompiler("gcc", newest).name if newest else None
+
+    def supported_majors(self, kind: CompilerKind, cuda_compiler: str | None) -> list[str]:
+        """Return the majors that the compiler of CUDA takes, from the oldest."""
+        majors = sorted(self.available_majors(kind), key=int)
+        if cuda_compiler == "clang":
+            return [major for major in majors if kind == "clang" and self.is_compiled_by(major)]
+        oldest, newest = self.release.host.range_of(kind)
+        return [major for major in majors if int(oldest) <= int(major) <= int(newest)]
+
+    def is_compiled_by(self, clang: str) -> bool:
+        """Return whether a major of Clang compiles the CUDA release itself."""
+        row = self.facts.clang.get(clang)
+        return bool(row and row.cuda and in_range(self.release.release, "0", row.cuda))
 
     @property
     def cudnn_source(self) -> str:
@@ -104,6 +128,25 @@ class Toolkit:
         """Return the project with a version of cuDNN; None if there is none."""
         of_target = (row for row in self.cudnn_projects if row.arch == self.target.name)
         return next((row for row in of_target if in_range(cudnn, row.first, row.last)), None)
+
+
+# Cached for all cells that differ in cuDNN and compilers only.
+@lru_cache(maxsize=1024)
+def find_toolkit(
+    cuda: str,
+    os: str,
+    arch: str,
+    facts: Facts,
+    source: str | None = None,
+    components: tuple[str, ...] = (),
+) -> Toolkit | None:
+    """Return a toolkit; None where the release, the operating system or the target is unknown."""
+    release = facts.release(cuda)
+    if release is None or os not in facts.os or arch not in TARGETS:
+        return None
+    required = facts.with_needs(components, release.release)
+    has_patch = cuda != release.release
+    return Toolkit(release, has_patch, facts.os[os], TARGETS[arch], facts, source, required)
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from envmatrix.facts.model import Facts
 from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
-from envmatrix.matrix.cells import Cell
+from envmatrix.matrix.cells import Cell, HostCompiler
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.library import Library
 from envmatrix.suggestions import did_you_mean
@@ -18,23 +18,24 @@ def compiler_verdicts(library: Library, cell: Cell, facts: Facts) -> Iterator[Ve
     """Yield the verdicts of rules about what compilers of a cell take, for the settings that a
     variant has."""
     variant, target = library.variant, TARGETS[cell.arch]
-    has_nvcc = library.cuda == "toolkit" and target.cuda is not None
+    has_cuda = library.cuda == "toolkit" and target.cuda is not None
+    has_nvcc = has_cuda and cell.cuda_compiler is None
     if variant.std:
         # The compiler of an SDK is not the one of the operating system.
-        gcc = None if target.sdk else cell.toolchain.gcc
-        yield _std(facts, variant.std, gcc, cell.cuda if has_nvcc else None)
+        compiler = None if target.sdk else cell.host_compiler
+        yield _std(facts, variant.std, compiler, cell.cuda if has_nvcc else None)
     if variant.sm:
         yield _sm(facts, variant.sm, cell.cuda)
 
 
 # Cached, because most cells share their compilers with others.
 @lru_cache(maxsize=1024)
-def _std(facts: Facts, std: str, gcc: str | None, cuda: str | None) -> Verdict:
-    """Return whether GCC and nvcc take a C++ standard, without one of them whether the other
+def _std(facts: Facts, std: str, compiler: HostCompiler | None, cuda: str | None) -> Verdict:
+    """Return whether a compiler and nvcc take a C++ standard, without one of them whether the other
     does."""
     standards = facts.standards
-    supported = [name for name in standards if _obstacle(facts, name, gcc, cuda) is None]
-    obstacle = _obstacle(facts, std, gcc, cuda)
+    supported = [name for name in standards if _obstacle(facts, name, compiler, cuda) is None]
+    obstacle = _obstacle(facts, std, compiler, cuda)
     if obstacle is None:
         return Verdict("std", passed=True, explanation=f"C++{std}", ref=standards[std].ref)
     order = [*standards]
@@ -43,11 +44,13 @@ def _std(facts: Facts, std: str, gcc: str | None, cuda: str | None) -> Verdict:
     return Verdict("std", passed=False, explanation=explanation, ref=standards[std].ref)
 
 
-def _obstacle(facts: Facts, std: str, gcc: str | None, cuda: str | None) -> str | None:
-    """Return the compiler that lacks a C++ standard."""
+def _obstacle(
+    facts: Facts, std: str, compiler: HostCompiler | None, cuda: str | None
+) -> str | None:
+    """Return the title of the compiler that lacks a C++ standard."""
     standard = facts.standards[std]
-    if gcc and int(gcc) < int(standard.gcc):
-        return f"GCC {gcc}"
+    if compiler and int(compiler.major) < int(standard.oldest(compiler.kind)):
+        return compiler.title
     if cuda and (standard.cuda is None or version_key(cuda)[:2] < version_key(standard.cuda)):
         return f"nvcc of CUDA {cuda}"
     return None

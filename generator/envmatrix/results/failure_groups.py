@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from envmatrix.matrix.cells import AXES, parse_cell
+from envmatrix.matrix.cells import AXES, OMITTED, parse_cell
 from envmatrix.records import dataclass
 from envmatrix.results.queries import grouped
 from envmatrix.results.summary import Failure, Origin
@@ -106,6 +106,10 @@ def axes_of(cell: str) -> Mapping[str, str]:
 
 
 def axis_text(axis: str, value: str) -> str:
+    if axis == "compiler":
+        return value or "the default compiler"
+    if axis == "cuda_compiler":
+        return f"CUDA compiled by {value or OMITTED[axis]}"
     name = _AXIS_NAMES.get(axis)
     if name is None:
         return value

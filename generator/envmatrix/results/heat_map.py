@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from envmatrix.facts.versions import version_key
-from envmatrix.matrix.cells import ARCHES, Candidate, parse_cell
+from envmatrix.matrix.cells import ARCHES, Candidate, compiler_key, parse_cell
 from envmatrix.records import dataclass
 
 # The state of a cell without a result.
@@ -22,7 +22,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A CUDA release, and for each column the cells that have it: one for each version of cuDNN."""
+    """A CUDA release, and for each column the cells that have it: one for each version of cuDNN and
+    each compiler."""
 
     cuda: str
     places: tuple[tuple[str, ...], ...]
@@ -47,7 +48,7 @@ def heat_map(cells: Iterable[str]) -> HeatMap:
             candidates[cell] = candidate
         else:
             others.append(cell)
-    ordered = sorted(candidates, key=lambda cell: version_key(candidates[cell].cudnn or ""))
+    ordered = sorted(candidates, key=lambda cell: _place_key(candidates[cell]))
     places: defaultdict[tuple[str, Column], list[str]] = defaultdict(list)
     for cell in ordered:
         candidate = candidates[cell]
@@ -59,6 +60,12 @@ def heat_map(cells: Iterable[str]) -> HeatMap:
         for cuda in releases
     )
     return HeatMap(tuple(columns), tuple(rows), tuple(sorted(others)))
+
+
+def _place_key(candidate: Candidate) -> tuple[object, ...]:
+    """Return the order of cells in a place: those of the default compilers first."""
+    compilers = compiler_key(candidate.compiler), candidate.cuda_compiler or ""
+    return *compilers, version_key(candidate.cudnn or "")
 
 
 def _column_key(column: Column) -> tuple[str, int, str]:

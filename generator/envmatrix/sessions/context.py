@@ -215,7 +215,7 @@ class BuildContext:
         has the programs of `devel`."""
         if self.runtime is not None and image == self.names.get(self.runtime):
             return "runtime"
-        return "devel" if self.compiler.is_cross else self.compiler.flavour
+        return "devel" if self.compiler.is_cross else self.compiler.extends
 
     def log(self, step: str) -> Path:
         """Return the log of a step, beside the build directory; an instrumented build has logs

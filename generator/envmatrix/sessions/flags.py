@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 
@@ -46,6 +47,11 @@ def host_flags(flags: str) -> Mapping[str, str]:
     """Return variables with flags of the host compiler, also below nvcc, and of the linker."""
     variables = dict.fromkeys(("CFLAGS", "CXXFLAGS", "LDFLAGS"), flags)
     return {**variables, "CUDAFLAGS": f"-Xcompiler={','.join(flags.split())}"}
+
+
+def without_nvcc_options(flags: str) -> str:
+    """Return flags of CUDA for a compiler that is its own host compiler."""
+    return re.sub(r"-Xcompiler=(\S+)", lambda match: match[1].replace(",", " "), flags)
 
 
 def sanitizer_flags(variant: Variant) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from envmatrix.sessions.context import (
     BuildContext,
     Command,
 )
-from envmatrix.sessions.flags import runtime_variables
+from envmatrix.sessions.flags import runtime_variables, without_nvcc_options
 
 CCACHE = "/ccache"
 # The gateway to the compiler cache that machines share. The launcher looks for it.
@@ -121,6 +121,8 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
     environment |= {**context.library.build.environment, **context.instrumentation.environment}
     if version_key(context.cell.cuda) >= _WITH_OBJECT_DIRECTORY:
         environment[_FLAGS] = _with_equal_objects(environment.get(_FLAGS, ""))
+    if context.cell.cuda_compiler and "CUDAFLAGS" in environment:
+        environment["CUDAFLAGS"] = without_nvcc_options(environment["CUDAFLAGS"])
     return replace(task, mounts=mounts, environment=environment)
 
 

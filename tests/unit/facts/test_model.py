@@ -13,6 +13,7 @@ from envmatrix.lock.requests import CUDA_RESOLVERS
 
 FACT_FILES = [
     "absences",
+    "clang",
     "component_names",
     "conflicts",
     "cudnn",

@@ -14,6 +14,8 @@ CELLS = st.builds(
     st.none() | VERSIONS,
     st.sampled_from(["debian12", "ubuntu24.04"]),
     st.sampled_from(ARCHES),
+    compiler=st.sampled_from([None, "gcc-9", "gcc-12", "clang-16", "clang-newest"]),
+    cuda_compiler=st.sampled_from([None, "clang"]),
 )
 
 
@@ -35,6 +37,12 @@ def test_cells_sort_by_version_not_by_letter() -> None:
     by_letter = sorted(cells)
     assert by_letter != cells
     assert sorted(by_letter, key=sort_key) == cells
+
+
+def test_the_default_compiler_comes_first_then_the_oldest() -> None:
+    compilers = [None, "gcc-9", "gcc-11", "clang-9", "clang-16"]
+    cells = [Candidate("12.4", None, "debian12", "x86_64", compiler=name) for name in compilers]
+    assert sorted([*reversed(cells)], key=sort_key) == cells
 
 
 def test_package_names_hold_no_underscore() -> None:

@@ -20,7 +20,20 @@ def expand_text(text: str) -> Matrix:
 
 
 SCALARS = st.sampled_from(
-    ["11.8", "12.4", "none", "9.10", "debian12", "ubuntu24.04", "x86_64", "", "[", "x"]
+    [
+        "11.8",
+        "12.4",
+        "none",
+        "9.10",
+        "debian12",
+        "ubuntu24.04",
+        "x86_64",
+        "",
+        "[",
+        "x",
+        "clang-16",
+        "minmax",
+    ]
 )
 TOP_KEYS = [
     "version",
@@ -34,7 +47,20 @@ TOP_KEYS = [
     "tiers",
 ]
 KEYS = st.sampled_from(
-    [*TOP_KEYS, "cuda", "cudnn", "os", "arch", "reason", "path", "pr", "always", "other"]
+    [
+        *TOP_KEYS,
+        "cuda",
+        "cudnn",
+        "os",
+        "arch",
+        "compiler",
+        "cuda_compiler",
+        "reason",
+        "path",
+        "pr",
+        "always",
+        "other",
+    ]
 )
 TREES = st.recursive(
     SCALARS,

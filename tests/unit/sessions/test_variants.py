@@ -167,6 +167,16 @@ def test_variables_of_a_variant_are_those_of_its_build_and_its_tests() -> None:
     assert runtime(context).items() >= {"LEVEL": "2", "MODE": "a"}.items()
 
 
+def test_clang_gets_flags_of_the_host_compiler_as_its_own() -> None:
+    context = context_of(NamedVariant(sanitizer=("asan",), build_type=("Debug",)))
+    flags = tasks.in_compiler(context, ["true"]).environment["CUDAFLAGS"]
+    assert "-Xcompiler=-fsanitize=address,-fno-omit-frame-pointer,-g" in flags
+    clang = replace(context.cell, compiler="clang-22", cuda_compiler="clang")
+    of_clang = tasks.in_compiler(replace(context, cell=clang), ["true"]).environment["CUDAFLAGS"]
+    assert "-fsanitize=address -fno-omit-frame-pointer -g" in of_clang
+    assert "-Xcompiler" not in of_clang
+
+
 def test_tests_with_a_sanitizer_run_where_its_library_is() -> None:
     sanitized = NamedVariant(sanitizer=("asan",))
     native, crossed = (
