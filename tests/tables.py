@@ -73,6 +73,21 @@ def gpus() -> str:
     return table(["model", "`sm`", "memory, at least", "only in machines of"], rows)
 
 
+def sdks() -> str:
+    """Return the licensed compilers that variants can name."""
+    rows = (
+        [
+            f"`{sdk.name}`",
+            sdk.cuda,
+            ", ".join(sdk.std),
+            ", ".join(sdk.arches),
+            ", ".join(f"`{name}`" for name in sdk.variables),
+        ]
+        for sdk in load_facts().sdks.values()
+    )
+    return table(["`sdk`", "CUDA", "C++", "compiles for", "variables"], rows)
+
+
 def sessions() -> str:
     """Return the sessions of noxfile.py that are not of cells."""
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
@@ -283,6 +298,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/doctor.md", "checks"): checks,
     ("docs/images.md", "omissions"): omissions,
     ("docs/libraries.md", "standards"): standards,
+    ("docs/libraries.md", "sdks"): sdks,
     ("docs/machines.md", "gpus"): gpus,
     ("docs/matrix.md", "clangs"): clangs,
     ("docs/matrix.md", "flavours"): flavours,

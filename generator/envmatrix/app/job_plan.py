@@ -253,7 +253,8 @@ def _runs(
             name = library.declared_name
             if name not in wheels_of:
                 wheels_of[name] = tuple(_wheels(workspace, library, cell, arches))
-            source, is_complete = sources[name], TARGETS[cell.arch].sdk is None
+            sdk = TARGETS[cell.arch].sdk or library.variant.sdk
+            source, is_complete = sources[name], sdk is None
             yield CellRun(
                 library, cell, compiler, runtime, source, wheels_of[name], is_emulated, is_complete
             )

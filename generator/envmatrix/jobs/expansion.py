@@ -279,6 +279,8 @@ class _Expansion:
             # What a compilation does not depend on. A library without variants has the identity of
             # one that cannot have any.
             del build["variants"], build["steps"], build["variant"]["steps"]
+            if library.variant.sdk is None:
+                del build["variant"]["sdk"]
             if library.variant == PLAIN:
                 del build["variant"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
