@@ -229,6 +229,8 @@ def _impossible_variants(
 ) -> Iterator[Problem]:
     """Yield settings for which no cell has the compilers, and variants for no cell."""
     for variant in library.expanded:
+        if matrix.runs and matrix.runs_in(None, variant):
+            continue
         refusals = [*_refusals(variant, matrix)]
         if len(refusals) < len(matrix.cells):
             continue
