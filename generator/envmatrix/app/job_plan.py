@@ -106,6 +106,7 @@ def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> Cel
     machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
     return replace(
         run,
+        is_compiled=matrix.compiles(library, cell, selection.tier),
         tested_on=machines(library.tests.runs_on if library.tests else ()),
         measured_on=machines(library.benchmark.runs_on if library.benchmark else ()),
         steps=tuple(
@@ -177,11 +178,11 @@ def _unnamed(
     matrix: Matrix, libraries: Sequence[Library], selection: JobSelection
 ) -> tuple[Library, ...]:
     """Return the libraries that a selection without names has."""
-    tier, default_only = selection.tier or "weekly", selection.verb == "analyse"
+    default_only = selection.verb == "analyse"
     return tuple(
         library
         for library in libraries
-        if matrix.runs_in(tier, library) and not (default_only and library.variant.name)
+        if matrix.runs_in(selection.tier, library) and not (default_only and library.variant.name)
     )
 
 
@@ -192,11 +193,13 @@ def _libraries_of_cells(
     selection asks for these; no cell without a library."""
     is_all = selection.since is None
     affected = frozenset() if is_all else _affected(workspace, selection, console)
+    matrix = workspace.matrix
     for cell in workspace.cells(selection.patterns, selection.tier):
         suited = [
-            library
+            listed
             for library in libraries
-            if is_for(library, cell, workspace.matrix)
+            if is_for(library, cell, matrix)
+            and (listed := matrix.listed(library, cell, selection.tier))
             and (is_all or (library.name, cell.id) in affected)
         ]
         if suited:

@@ -50,9 +50,10 @@ _ANY: Machines = (None,)
 class CellRun:
     """A library in a cell: the images to compile and to run it in, the identity of its `source`,
     and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
-    all inputs if `is_complete`: a licensed SDK, for example, has no identity. Its tests run on
-    each of the machines `tested_on`, its benchmark on those of `measured_on`, and its `steps` each
-    on those beside it."""
+    all inputs if `is_complete`: a licensed SDK, for example, has no identity. Unless it
+    `is_compiled`, only steps run that need no build. Its tests run on each of the machines
+    `tested_on`, its benchmark on those of `measured_on`, and its `steps` each on those beside
+    it."""
 
     library: Library
     cell: Cell
@@ -62,6 +63,7 @@ class CellRun:
     wheels: tuple[str, ...]
     is_emulated: bool
     is_complete: bool = True
+    is_compiled: bool = True
     tested_on: Machines = _ANY
     measured_on: Machines = _ANY
     steps: tuple[tuple[LibraryStep, Machines], ...] = ()
@@ -140,7 +142,7 @@ class _Expansion:
     sets: dict[str, Job] = field(default_factory=dict)
     bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
-    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    texts: dict[tuple[str, bool], tuple[str, str]] = field(default_factory=dict)
 
     @property
     def shared(self) -> Iterator[Job]:
@@ -150,7 +152,8 @@ class _Expansion:
 
     def compilation(self, run: CellRun) -> Iterator[Job]:
         """Yield the job that compiles a library in a cell, without those that cells share."""
-        yield self._building(run, "compile")
+        if run.is_compiled:
+            yield self._building(run, "compile")
 
     def tests_and_steps(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell, and those of its steps."""
@@ -160,6 +163,8 @@ class _Expansion:
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
         library = run.library
+        if not run.is_compiled:
+            return
         _, test_text = self._texts(library)
         compilation = self._building(run, "compile")
         yield compilation
@@ -273,7 +278,8 @@ class _Expansion:
 
     def _texts(self, library: Library) -> tuple[str, str]:
         """Return the definitions of a library's build and of its tests as text."""
-        if library.name not in self.texts:
+        key = library.name, library.is_only_compiled  # in some cells, with listed runs
+        if key not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
             build["benchmark"] = library.benchmark and library.benchmark.program
             # What a compilation does not depend on. A library without variants has the identity of
@@ -284,8 +290,8 @@ class _Expansion:
             if library.variant == PLAIN:
                 del build["variant"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
-            self.texts[library.name] = json.dumps(build, sort_keys=True), tests
-        return self.texts[library.name]
+            self.texts[key] = json.dumps(build, sort_keys=True), tests
+        return self.texts[key]
 
     def _image(self, image: Image, cell: Cell) -> Job:
         if image not in self.images:
