@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.app.conftest import CELL, TESTED
+from tests.unit.prompt import EARLY
 
 from envmatrix.app.job_plan import JobSelection, plan_jobs
+from envmatrix.app.reports import scope_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.jobs.model import Resources
@@ -56,3 +58,13 @@ def test_a_step_that_needs_no_build_is_the_only_job(engine: Workspace) -> None:
 
 def test_without_a_tier_there_are_the_jobs_of_all(engine: Workspace) -> None:
     assert len(jobs(engine, None)) == 6
+
+
+def test_a_report_of_a_tier_is_about_what_its_entries_list(engine: Workspace) -> None:
+    def has(tier: str, *libraries: str) -> list[str]:
+        scope = scope_of(engine, (), libraries, None, EARLY, tier)
+        return [name for name in ("first", "first@cxx20") if scope.has(name, CELL)]
+
+    assert has("pr") == ["first", "first@cxx20"]
+    assert has("nightly") == ["first@cxx20"]
+    assert has("nightly", "first@cxx20") == ["first@cxx20"]
