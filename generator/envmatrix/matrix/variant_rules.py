@@ -26,21 +26,21 @@ def compiler_verdicts(library: Library, cell: Cell, facts: Facts) -> Iterator[Ve
         compiler = None if target.sdk or variant.sdk else cell.host_compiler
         yield _std(facts, variant.std, compiler, cell.cuda if has_nvcc else None)
     if variant.sdk and (sdk := facts.sdks.get(variant.sdk)):
-        yield _sdk(sdk, cell)
+        yield _sdk(sdk, cell, has_cuda=has_cuda)
         if variant.std:
             yield _std_of_sdk(sdk, variant.std)
     if variant.sm:
         yield _sm(facts, variant.sm, cell.cuda)
 
 
-def _sdk(sdk: Sdk, cell: Cell) -> Verdict:
+def _sdk(sdk: Sdk, cell: Cell, *, has_cuda: bool) -> Verdict:
     """Return whether the compiler of an SDK is one for a cell, in place of the default one."""
     obstacle = None
     if cell.compiler or cell.cuda_compiler:
         obstacle = "it takes the place of the default compiler"
     elif cell.arch not in sdk.arches:
         obstacle = f"it compiles for {', '.join(sdk.arches)}"
-    elif not in_range(cell.cuda, sdk.cuda, sdk.cuda):
+    elif has_cuda and not in_range(cell.cuda, sdk.cuda, sdk.cuda):
         obstacle = f"it brings CUDA {sdk.cuda}"
     explanation = f"`{cell.id}` is not for {sdk.title}: {obstacle}" if obstacle else sdk.title
     return Verdict("sdk", passed=obstacle is None, explanation=explanation, ref=sdk.ref)

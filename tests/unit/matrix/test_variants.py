@@ -427,3 +427,9 @@ def test_an_impossible_sdk_is_an_error_at_its_place() -> None:
     assert problem.startswith("9:26: no cell can build it: `cuda13.2-debian12-x86_64` is not for")
     (problem,) = problems('named: {hpc: {sdk: nvhpc-26.5, std: "14"}}', head=SDK)
     assert "NVHPC 26.5 has C++17, C++20" in problem
+
+
+def test_an_sdk_compiles_a_library_without_cuda_with_any_release() -> None:
+    library = "path: ops\n    cuda: none"
+    matrix = matrix_with("named: {hpc: {sdk: nvhpc-26.5}}", library, SDK)
+    assert all("ops@hpc" in in_cell(matrix, cell.id) for cell in matrix.cells)
