@@ -75,13 +75,12 @@ def histories_of(runs: Iterable[StoredRun], now: float) -> Histories:
     shards = defaultdict(lambda: defaultdict(list))
     for stored in runs:
         run = stored.run
-        verb, *words = run.verb.split(" ")
         for kind, verbs in _VERBS.items():
-            if verb in verbs:
-                place = run.cell if kind == "compile" else " ".join((run.cell, *words))
-                key = (kind, run.library, place)
+            if run.verb in verbs:
+                part = "" if kind == "compile" else run.part
+                key = (kind, run.library, f"{run.cell} {part}".rstrip())
                 newest.setdefault(key, run.started)
-                shards[key][(run.verb, run.shard)].append(stored.end.state in BAD)
+                shards[key][(run.work, run.shard)].append(stored.end.state in BAD)
     return {
         key: History(
             max(0, int((now - started) // _DAY)),

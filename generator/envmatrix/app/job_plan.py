@@ -303,12 +303,11 @@ def _stored_durations(location: Location, console: Console) -> Durations:
     seconds: dict[tuple[Kind, str, str], float] = {}
     for run in runs:  # the newest last
         totals: defaultdict[Kind, float] = defaultdict(float)
-        verb, *words = run.verb.split(" ")
         for step in steps.get(run.id, ()):
-            totals[_kind_of(verb, step.name)] += step.seconds
+            totals[_kind_of(run.verb, step.name)] += step.seconds
         for kind, total in totals.items():
-            words_of_kind = () if kind == "compile" else words
-            seconds[kind, run.library, " ".join((run.cell, *words_of_kind))] = total
+            part = "" if kind == "compile" else run.part
+            seconds[kind, run.library, f"{run.cell} {part}".rstrip()] = total
     return seconds
 
 

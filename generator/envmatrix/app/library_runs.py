@@ -58,10 +58,10 @@ class Part:
     requirement: Requirement | None = None
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Words that tell it from others in the records of a library in a cell."""
+    def words(self) -> str:
+        """Words that tell it from others of a verb in the records of a library in a cell."""
         machine = self.requirement.place if self.requirement else ""
-        return tuple(filter(None, (self.step, machine)))
+        return " ".join(filter(None, (self.step, machine)))
 
 
 WHOLE = Part()
@@ -135,7 +135,7 @@ def recorded_run(
         id=str(uuid.uuid4()),
         library=library.name,
         cell=session.cell.id,
-        verb=" ".join((verb, *part.words)),
+        verb=verb,
         started=time.time(),
         revision=revision_of(session.workspace, library),
         image=image,
@@ -143,6 +143,7 @@ def recorded_run(
         host=platform.node(),
         shard=part.shard,
         extent=part.extent,
+        part=part.words,
     )
     absent = partial(git.absent_submodules, root, root / library.path)
     # The gateway ends with this process.

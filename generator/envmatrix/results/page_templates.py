@@ -64,9 +64,10 @@ def commit(revision: Revision, url: str | None) -> Markup:
 def command(run: Run) -> str:
     """Return the command line that does the same as a run."""
     shard = ("--shard", run.shard) if run.shard else ()
-    verb, *words = run.verb.split(" ")
-    step = words[:1] if verb == "step" else []
-    return shlex.join(("envmatrix", "run", verb, *step, run.cell, "--library", run.library, *shard))
+    step = run.part.split(" ")[:1] if run.verb == "step" else []
+    return shlex.join(
+        ("envmatrix", "run", run.verb, *step, run.cell, "--library", run.library, *shard)
+    )
 
 
 def tail(log: str, lines: int) -> str:

@@ -84,8 +84,8 @@ class PassedJobs:
 def without_outdated(ids: Mapping[str, str], run: Run) -> Mapping[str, str]:
     """Return the jobs that reports still show beside a newer run: not those of its verb, nor tests
     if it compiles, because reports show a failed compilation in place of earlier tests."""
-    verb, *words = run.verb.split(" ")
-    kinds = ("compile", "test", "step") if verb == "compile" else (verb,)
+    words = run.part.split()
+    kinds = ("compile", "test", "step") if run.verb == "compile" else (run.verb,)
     outdated = [[kind, run.library, run.cell, *words] for kind in kinds]
     length = 3 + len(words)
     return {name: key for name, key in ids.items() if name.split(" ")[:length] not in outdated}

@@ -198,7 +198,7 @@ def _trace_origins(
     runs_by_id = {stored.run.id: stored.run for runs in groups.values() for stored in runs}
     for run_id, group in groupby(failures, key=lambda failure: failure.run):
         failures_of_run, run = list(group), runs_by_id[run_id]
-        history = queries.history(connection, run.library, run.cell, run.verb, _HISTORY)
+        history = queries.history(connection, run.library, run.cell, run.verb, _HISTORY, run.part)
         names = [failure.name for failure in failures_of_run[:_TRACED]]
         sightings = queries.sightings(connection, history, names)
         run_sightings = [stored.sighting(stored.end.state) for stored in history]

@@ -66,12 +66,12 @@ def latest(
     before: float | None = None,
     places: Collection[Place] | None = None,
 ) -> tuple[StoredRun, ...]:
-    """Return the newest run of each library, cell, verb and shard, optionally of those that started
-    before a moment or of some places, and the later runs of only affected tests. Runs with
+    """Return the newest run of each library, cell, verb, part and shard, optionally of those that
+    started before a moment or of some places, and the later runs of only affected tests. Runs with
     arguments for the framework do not count."""
     restrictions = [] if before is None else [runs.c.started < before]
     restrictions += [] if places is None else [_at_any(places)]
-    key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
+    key = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.part, runs.c.shard)
     newest = (
         sa.select(*key, sa.func.max(runs.c.started).label("started"))
         .where(runs.c.extent == "", *restrictions)
@@ -174,11 +174,16 @@ def _stored_runs(connection: sa.Connection, query: sa.Select[Any]) -> tuple[Stor
 
 
 def history(
-    connection: sa.Connection, library: str, cell: str, verb: str | None, limit: int
+    connection: sa.Connection,
+    library: str,
+    cell: str,
+    verb: str | None,
+    limit: int,
+    part: str = "",
 ) -> tuple[StoredRun, ...]:
-    """Return the newest runs of a library in a cell, newest first: all of them, or those of a verb
-    without arguments for the framework."""
-    of_verb = [] if verb is None else [runs.c.verb == verb, _COMPARABLE]
+    """Return the newest runs of a library in a cell, newest first: all of them, or those of a part
+    of a verb without arguments for the framework."""
+    of_verb = [] if verb is None else [runs.c.verb == verb, runs.c.part == part, _COMPARABLE]
     query = (
         sa.select(runs)
         .where(*_at(library, cell), *of_verb)
@@ -193,7 +198,7 @@ def times(
 ) -> Mapping[Place, Mapping[str, tuple[End, ...]]]:
     """Return the ends of the newest runs of each verb of some places, without their messages;
     oldest first."""
-    place = (runs.c.library, runs.c.cell, runs.c.verb)
+    place = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.part)
     newest_first = (runs.c.started.desc(), runs.c.id)
     number = sa.func.row_number().over(partition_by=place, order_by=newest_first)
     columns = (*place, runs.c.id, runs.c.state, runs.c.seconds, number.label("number"))
@@ -201,14 +206,16 @@ def times(
     numbered = sa.select(*columns).where(*whole).subquery()
     query = sa.select(numbered).where(numbered.c.number <= limit).order_by(numbered.c.number.desc())
     ends = _valid_rows(connection, runs, connection.execute(query), _end)
-    verbs = grouped(((row.library, row.cell), (row.verb, end)) for row, end in ends)
+    verbs = grouped(
+        ((row.library, row.cell), (f"{row.verb} {row.part}".rstrip(), end)) for row, end in ends
+    )
     return {key: grouped(pairs) for key, pairs in verbs.items()}
 
 
 def last_verdicts(connection: sa.Connection) -> tuple[StoredRun, ...]:
     """Return the last two whole runs of each library, cell, verb and shard that passed or failed;
     newest first."""
-    place = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.shard)
+    place = (runs.c.library, runs.c.cell, runs.c.verb, runs.c.part, runs.c.shard)
     newest_first = (runs.c.started.desc(), runs.c.id)
     number = sa.func.row_number().over(partition_by=place, order_by=newest_first)
     has_verdict = (runs.c.extent == "", runs.c.state.in_(_VERDICTS))
@@ -439,7 +446,7 @@ def _placed_run(row: sa.Row[Any]) -> Sighting:
 
 
 def _end(row: sa.Row[Any]) -> End:
-    _check_texts(row.library, row.cell, row.verb)
+    _check_texts(row.library, row.cell, row.verb, row.part)
     return check(End(row.state, row.seconds))
 
 

@@ -60,7 +60,8 @@ class Revision:
 class Run:
     """One run of a library in a cell. `started` is in seconds since 1970; `image` is the name with
     its fingerprint, `digest` the engine's digest of it. `extent` is empty if all tests of the shard
-    ran, otherwise `SINCE` or `ARGUMENTS`."""
+    ran, otherwise `SINCE` or `ARGUMENTS`. `part` has the words that tell its work from other work
+    of the verb there: a step of the library, and the machine that it requires."""
 
     id: str
     library: str
@@ -73,6 +74,12 @@ class Run:
     host: str = ""
     shard: str = ""
     extent: str = ""
+    part: str = ""
+
+    @property
+    def work(self) -> str:
+        """The verb and the part."""
+        return f"{self.verb} {self.part}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,6 @@ def _newly_broken(
     before: dict[tuple[str, str, str], State] = {}
     for stored in runs:
         place = (stored.run.library, stored.run.cell)
-        before[(*place, f"step:{stored.run.verb}")] = stored.end.state
+        before[(*place, f"step:{stored.run.work}")] = stored.end.state
         before |= {(*place, item.name): item.state for item in tests.get(stored.run.id, ())}
     return summary.newly_broken(before, failures)

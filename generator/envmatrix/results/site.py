@@ -210,7 +210,7 @@ class Site:
         ids = [run.id]
         tests = queries.stored_parts(connection, TestOutcome, ids, with_output=True).get(run.id, ())
         bad = [test for test in tests if test.state != "passed"]
-        of_verb = [item for item in reversed(history) if item.run.verb == run.verb]
+        of_verb = [item for item in reversed(history) if item.run.work == run.work]
         last = of_verb[-_STRIP:]
         names = [test.name for test in bad[:_TESTS]]
         sightings = queries.sightings(connection, last, names) if names else {}

@@ -94,7 +94,7 @@ class Slowdown:
 
 # Increment this whenever a place's summary has other fields, or is computed in another way: stored
 # ones of another format are computed again.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,37 +165,32 @@ def newest_runs(runs: Iterable[StoredRun]) -> Mapping[tuple[str, str], tuple[Sto
 
 
 def _counting(runs_of_place: Sequence[StoredRun]) -> Iterable[StoredRun]:
-    verbs = grouped((stored.run.verb, stored) for stored in runs_of_place)
-    started = {verb: max(map(_started, runs)) for verb, runs in verbs.items()}
+    works = grouped((stored.run.work, stored) for stored in runs_of_place)
+    started = {work: max(map(_started, runs)) for work, runs in works.items()}
     last: dict[str, float] = {}
-    for verb, moment in started.items():
-        last[_word(verb)] = max(moment, last.get(_word(verb), 0.0))
+    for stored in runs_of_place:
+        last[stored.run.verb] = max(_started(stored), last.get(stored.run.verb, 0.0))
     if max(last.get("test", 0.0), last.get("step", 0.0)) >= last.get("compile", 0.0):
         outdated: Collection[str] = ("compile",)
     else:
-        is_broken = any(stored.end.state in BAD for stored in verbs["compile"])
+        compilations = (stored for stored in runs_of_place if stored.run.verb == "compile")
+        is_broken = any(stored.end.state in BAD for stored in compilations)
         outdated = ("test", "step") if is_broken else ()
-    for verb, runs in sorted(verbs.items()):
-        if _word(verb) not in outdated and not _is_replaced(verb, started):
+    for work, runs in sorted(works.items()):
+        if runs[0].run.verb not in outdated and not _is_replaced(work, started):
             yield from _current(runs)
 
 
-def _word(verb: str) -> str:
-    """Return the verb of a run without what tells it from others of the library in the cell."""
-    return verb.partition(" ")[0]
-
-
-def _is_replaced(verb: str, started: Mapping[str, float]) -> bool:
-    """Return whether a later run on other machines replaces one: with a requirement there is no run
-    on any machine, and without one none on a machine of it."""
-    before, is_placed, _ = verb.partition(" on-")
+def _is_replaced(work: str, started: Mapping[str, float]) -> bool:
+    """Return whether a later run replaces one: what requires a machine no longer runs on any, and
+    the other way round."""
+    before, is_placed, _ = work.partition(" on-")
     others = (
         moment
         for other, moment in started.items()
-        if (other.startswith(f"{before} on-") if not is_placed else other == before)
-        and other != verb
+        if (other == before if is_placed else other.startswith(f"{before} on-"))
     )
-    return max(others, default=0.0) > started[verb]
+    return max(others, default=0.0) > started[work]
 
 
 def _current(runs: Sequence[StoredRun]) -> Sequence[StoredRun]:
@@ -224,9 +219,7 @@ def _count_shards(total: str) -> int:
 
 def is_layered(runs: Sequence[StoredRun]) -> bool:
     """Return True if some of the runs ran a part of the tests that others ran too."""
-    kinds = {
-        (stored.run.extent, _shards(stored)) for stored in runs if _word(stored.run.verb) == "test"
-    }
+    kinds = {(stored.run.extent, _shards(stored)) for stored in runs if stored.run.verb == "test"}
     return len(kinds) > 1 or any(extent for extent, _ in kinds)
 
 
@@ -239,7 +232,7 @@ def layer_runs(
     outcomes_of_runs: dict[str, Sequence[TestOutcome]] = {}
     layered_runs: list[StoredRun] = []
     for stored in sorted(runs, key=_started, reverse=True):
-        if _word(stored.run.verb) != "test":
+        if stored.run.verb != "test":
             layered_runs.append(stored)
             continue
         outcomes = tests.get(stored.run.id, ())
@@ -270,7 +263,7 @@ def failures_of(stored: StoredRun, tests: Sequence[TestOutcome]) -> tuple[Failur
     if stored.end.state not in BAD:
         return ()
     run, end = stored.run, stored.end
-    step = TestOutcome(f"step:{run.verb}", end.state, 0.0, end.message)
+    step = TestOutcome(f"step:{run.work}", end.state, 0.0, end.message)
     return tuple(
         Failure(
             run.library,

@@ -34,6 +34,7 @@ runs = _table(
     sa.Column("cause", sa.String(20)),
     sa.Column("committed", sa.Float(53)),
     sa.Column("extent", sa.String(20), nullable=False, server_default=""),
+    sa.Column("part", sa.String(200), nullable=False, server_default=""),
     sa.Index(None, "library", "cell", "verb", "started"),
     sa.Index(None, "started"),
     library=sa.String(200),

@@ -136,7 +136,7 @@ def test_tests_on_a_machine_have_its_name_in_results_and_logs(
     (job,) = (job for job in runs.plan.graph.jobs.values() if job.subject[2:] == ("on-h100",))
     stored = runs.records.find(job)
     assert stored
-    assert stored.record.run.verb == "test on-h100"
+    assert (stored.record.run.verb, stored.record.run.part) == ("test", "on-h100")
     assert [outcome.name for outcome in stored.record.outcomes] == ["true on h100"]
     directory = engine.root / "build" / CELL / "first"
     assert {"test-on-h100.log", "compile.log"} <= {file.name for file in directory.iterdir()}

@@ -22,10 +22,11 @@ def run(
     committed: float | None = None,
     shard: str = "",
     extent: str = "",
+    part: str = "",
 ) -> Run:
     """Return the run `number`, at that second and of that revision."""
     return Run(
-        id=f"{library}-{cell}-{verb}-{shard}-{number}"[-36:],
+        id=f"{library}-{cell}-{verb}-{part}{shard}-{number}"[-36:],
         library=library,
         cell=cell,
         verb=verb,
@@ -36,6 +37,7 @@ def run(
         host="machine",
         shard=shard,
         extent=extent,
+        part=part,
     )
 
 
@@ -57,6 +59,7 @@ def record(
     committed: float | None = None,
     shard: str = "",
     extent: str = "",
+    part: str = "",
 ) -> Record:
     """Return a run that failed if one of its tests did."""
     states = tests or {}
@@ -71,6 +74,7 @@ def record(
             committed=committed,
             shard=shard,
             extent=extent,
+            part=part,
         ),
         End(state or ("failed" if is_bad else "passed"), seconds, cause, message),
         tuple(steps),

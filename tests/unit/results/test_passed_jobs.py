@@ -56,8 +56,8 @@ def test_a_run_on_a_machine_and_a_step_outdate_their_own_jobs_alone() -> None:
         f"step lib {CELL} docs",
     ]
     ids = dict.fromkeys(names, JOB.id)
-    assert [*without_outdated(ids, run(verb="test on-t4"))] == [names[0], *names[2:]]
-    assert [*without_outdated(ids, run(verb="step docs"))] == names[:3]
+    assert [*without_outdated(ids, run(part="on-t4"))] == [names[0], *names[2:]]
+    assert [*without_outdated(ids, run(verb="step", part="docs"))] == names[:3]
     assert [*without_outdated(ids, run(verb="compile"))] == []
 
 

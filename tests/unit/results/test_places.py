@@ -109,6 +109,7 @@ def insertions(draw: st.DrawFn) -> Change:
         committed=draw(st.none() | NUMBERS.map(float)),
         shard=draw(st.sampled_from(["", "", "", "1/2", "2/2"])),
         extent=draw(st.sampled_from(["", "", "", "since", "arguments"])),
+        part=draw(st.sampled_from(["", "", "on-h100"])),
     )
     entry = replace(entry, run=replace(entry.run, id=f"{next(IDS)}"))
     return lambda database: database.add(entry)

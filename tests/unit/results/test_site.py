@@ -274,16 +274,16 @@ def test_a_command_is_one_whatever_the_names(broken: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "words"),
+    ("verb", "part", "words"),
     [
-        ("test on-h100", "test cell"),
-        ("step nvrtc", "step nvrtc cell"),
-        ("step nvrtc on-h100", "step nvrtc cell"),
-        ("perf on-t4", "perf cell"),
+        ("test", "on-h100", "test cell"),
+        ("step", "nvrtc", "step nvrtc cell"),
+        ("step", "nvrtc on-h100", "step nvrtc cell"),
+        ("perf", "on-t4", "perf cell"),
     ],
 )
-def test_a_command_does_the_same_on_this_machine(verb: str, words: str) -> None:
-    run = record(1, library="lib", cell="cell", verb=verb).run
+def test_a_command_does_the_same_on_this_machine(verb: str, part: str, words: str) -> None:
+    run = record(1, library="lib", cell="cell", verb=verb, part=part).run
     assert command(run) == f"envmatrix run {words} --library lib"
 
 

@@ -242,6 +242,32 @@ def test_history_is_the_newest_first(database: Database) -> None:
         assert [row.run.started for row in rows] == [4.0, 3.0, 2.0]
 
 
+def test_each_part_of_a_verb_has_its_newest_run_and_its_history(database: Database) -> None:
+    database.add(
+        record(1, part="on-h100"),
+        record(2, part="on-h100"),
+        record(3, part="on-t4"),
+        record(4, verb="step", part="a-step-of-a-longer-name on-sm80-up-2gpus"),
+    )
+    with database.reading() as connection:
+        rows = {(row.run.work, row.run.started) for row in queries.latest(connection)}
+        history = queries.history(connection, "lib", CELL, "test", 9, "on-h100")
+        times = queries.times(connection, [("lib", CELL)], 9)
+        verdicts = queries.last_verdicts(connection)
+    assert rows == {
+        ("test on-h100", 2.0),
+        ("test on-t4", 3.0),
+        ("step a-step-of-a-longer-name on-sm80-up-2gpus", 4.0),
+    }
+    assert [row.run.started for row in history] == [2.0, 1.0]
+    assert {work: len(ends) for work, ends in times["lib", CELL].items()} == {
+        "test on-h100": 2,
+        "test on-t4": 1,
+        "step a-step-of-a-longer-name on-sm80-up-2gpus": 1,
+    }
+    assert len(verdicts) == 4
+
+
 def test_the_history_of_a_verb_is_filled_with_runs_that_can_be_compared(
     database: Database,
 ) -> None:

@@ -23,7 +23,7 @@ def stored(entry: Record) -> StoredRun:
 
 
 def started(runs: Sequence[StoredRun]) -> list[tuple[str, str, float]]:
-    return [(run.run.verb, run.run.shard, run.run.started) for run in runs]
+    return [(run.run.work, run.run.shard, run.run.started) for run in runs]
 
 
 def counting(*records: Record) -> list[tuple[str, str, float]]:
@@ -47,9 +47,9 @@ def test_tests_of_before_it_no_longer_compiled_do_not_count() -> None:
 
 def test_tests_on_each_machine_and_steps_count_for_themselves() -> None:
     rows = counting(
-        record(2, verb="test on-t4"),
-        record(3, verb="step nvrtc"),
-        record(4, verb="test on-h100", state="failed"),
+        record(2, part="on-t4"),
+        record(3, verb="step", part="nvrtc"),
+        record(4, part="on-h100", state="failed"),
     )
     assert [(verb, moment) for verb, _, moment in rows] == [
         ("step nvrtc", 3.0),
@@ -59,7 +59,7 @@ def test_tests_on_each_machine_and_steps_count_for_themselves() -> None:
 
 
 def test_tests_of_before_a_machine_was_required_do_not_count_nor_the_other_way_round() -> None:
-    plain, placed = record(1), record(2, verb="test on-h100")
+    plain, placed = record(1), record(2, part="on-h100")
     assert counting(plain, placed) == [("test on-h100", "", 2.0)]
     assert counting(record(3), placed) == [("test", "", 3.0)]
 
@@ -67,8 +67,8 @@ def test_tests_of_before_a_machine_was_required_do_not_count_nor_the_other_way_r
 def test_tests_on_machines_and_steps_of_before_it_no_longer_compiled_do_not_count() -> None:
     rows = counting(
         record(3, verb="compile", state="failed"),
-        record(1, verb="test on-h100"),
-        record(2, verb="step nvrtc"),
+        record(1, part="on-h100"),
+        record(2, verb="step", part="nvrtc"),
     )
     assert rows == [("compile", "", 3.0)]
 
