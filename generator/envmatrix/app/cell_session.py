@@ -145,8 +145,7 @@ def compiler_cache_of(
         return compiler_cache(cell, image, workspace.lock)
 
     cache = workspace.cached(f"cache {cell.id} {image}", compute)
-    is_cached = cache is None or "CUDA" in cache.languages or cell.cuda_compiler
-    if cache and not is_cached and TARGETS[cell.arch].cuda:
+    if cache and "CUDA" not in cache.languages and TARGETS[cell.arch].cuda:
         message = f"{cache.name} of `{cell.id}` cannot reproduce the objects of nvcc"
         console.warn(f"{message}: CUDA is compiled without it; use ccache")
     return cache

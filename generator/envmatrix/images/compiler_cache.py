@@ -28,7 +28,10 @@ _LANGUAGES = {"ccache": ("C", "CXX", "CUDA"), "sccache": ("C", "CXX")}
 def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None:
     """Return the compiler cache of an image to compile in, if it has one. Its key is a hash of
     nvcc's programs, the host compiler and the target: equal in cells that differ in cuDNN or in
-    other packages."""
+    other packages. There is none for Clang: the launcher knows only what decides the objects of GCC
+    and nvcc."""
+    if cell.host_compiler.kind == "clang":
+        return None
     arch = next(name for name in TARGETS if docker_arch(name) == image.arch)
     keys = os_sets(cell, arch, cell.arch if image.is_cross else None)
     layers = filter(None, (keys.runtime, keys.devel, keys.cross, keys.compiler))
@@ -46,7 +49,4 @@ def compiler_cache(cell: Cell, image: Image, lock: Lock) -> CompilerCache | None
     if tools and not cell.toolchain.cuda.image and TARGETS[cell.arch].cuda:
         inputs |= {item.sha256 for item in tools.artifacts}
     digest = hashlib.sha256("".join(f"{word}\n" for word in sorted(inputs)).encode())
-    languages = _LANGUAGES[program]
-    if cell.cuda_compiler:
-        languages = tuple(language for language in languages if language != "CUDA")
-    return CompilerCache(program, digest.hexdigest(), languages)
+    return CompilerCache(program, digest.hexdigest(), _LANGUAGES[program])

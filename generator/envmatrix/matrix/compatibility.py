@@ -212,7 +212,7 @@ def host_compiler(toolkit: Toolkit) -> Verdict:
 def chosen_compiler(toolkit: Toolkit, compiler: HostCompiler, cuda_compiler: str | None) -> Verdict:
     """Check a compiler other than the default one."""
     os, target, title = toolkit.os, toolkit.target, TITLES[compiler.kind]
-    has_compiler = compiler.major in toolkit.available_majors(compiler.kind)
+    majors = toolkit.available_majors(compiler.kind)
     if target.brings_compiler:
         explanation = f"{target.name} has a compiler of its own"
         return _failed("compiler", explanation, target.ref)
@@ -221,13 +221,17 @@ def chosen_compiler(toolkit: Toolkit, compiler: HostCompiler, cuda_compiler: str
         return _failed("compiler", explanation, os.ref)
     supported = toolkit.supported_majors(compiler.kind, cuda_compiler)
     release, (oldest, newest) = toolkit.release, toolkit.release.host.range_of(compiler.kind)
-    explanation = f"{os.name} has {title} {_listed(toolkit.available_majors(compiler.kind))}"
+    explanation = f"no {title} is known of {os.name}"
+    if majors:
+        explanation = f"{os.name} has {title} {_listed(majors)}"
     if not cuda_compiler:
         explanation += f"; nvcc of CUDA {release.release} takes {title} {oldest} to {newest}"
     ref = f"{os.ref}; {release.host.ref}"
-    if compiler.major in supported or (has_compiler and cuda_compiler):
+    is_available = compiler.major in majors
+    # What Clang compiles of CUDA is a rule of its own.
+    if compiler.major in supported or (is_available and cuda_compiler):
         return _passed("compiler", explanation, ref)
-    if compiler.major.isdecimal() and not has_compiler:
+    if compiler.major.isdecimal() and not is_available:
         explanation += f"; {compiler.title} is in {_systems_with(compiler, toolkit.facts)}"
     return _failed("compiler", f"{explanation}{_nearest(compiler, supported)}", ref)
 
@@ -262,11 +266,10 @@ def chosen_cuda_compiler(toolkit: Toolkit, compiler: str | None) -> Verdict:
     row = toolkit.facts.clang.get(host.major)
     newest = f"CUDA up to {row.cuda}" if row and row.cuda else "no known release of CUDA"
     explanation = f"{host.title} compiles {newest}; the cell has {release}"
-    if toolkit.is_compiled_by(host.major):
-        return _passed("cuda-compiler", explanation, row.ref if row else "clang.yaml")
-    nearest = _nearest(host, clangs)
     ref = row.ref if row else "clang.yaml"
-    return _failed("cuda-compiler", f"{explanation}{nearest}", ref)
+    if toolkit.is_compiled_by(host.major):
+        return _passed("cuda-compiler", explanation, ref)
+    return _failed("cuda-compiler", f"{explanation}{_nearest(host, clangs)}", ref)
 
 
 def glibc(toolkit: Toolkit) -> Verdict:
