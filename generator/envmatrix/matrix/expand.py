@@ -75,7 +75,11 @@ def expand(
         exclusions=tuple(sorted(exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
     )
     runs, idle = planned_runs(matrix, listed)
-    matrix = replace(matrix, runs=runs)
+    if runs:
+        in_use = {run.cell for run in runs}
+        matrix = replace(
+            matrix, runs=runs, cells=tuple(cell for cell in matrix.cells if cell in in_use)
+        )
     problems = [*source.document.problems, *(row for row in outcomes if isinstance(row, Problem))]
     problems += chain.from_iterable(check(source, matrix) for check in _CHECKS)
     problems += [] if problems else [idle_entry(source, index) for index in idle]

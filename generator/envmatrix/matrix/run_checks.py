@@ -19,17 +19,27 @@ from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
 
 _LISTS = ("libraries", *AXES, "std", "build_type", "sanitizer", "named", "steps", "tiers")
-_SETTINGS = ("std", "build_type", "sanitizer")
+# Values that entries have for every library.
+_COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
+    "std": STANDARD_SELECTORS,
+    "build_type": (),
+    "sanitizer": ("none",),
+    "named": (),
+    "steps": (COMPILE, TEST),
+}
+_Names = Mapping[str, Collection[str]]
 
 
 def run_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     entries = source.contents.runs
     if not entries:
         return
+    names = {library.name: _names_of(library, matrix) for library in matrix.libraries}
     for index, entry in enumerate(entries):
         for key in _LISTS:
-            yield from duplicate_problems(source, ("runs", index, key), getattr(entry, key) or ())
-        yield from _unknown_names(source, matrix, index, entry)
+            if len(values := getattr(entry, key) or ()) > 1:
+                yield from duplicate_problems(source, ("runs", index, key), values)
+        yield from _unknown_names(source, matrix, index, entry, names)
         yield from machine_problems(entry.runs_on, matrix, source, ("runs", index, "runs_on"))
     yield from _impossible(matrix)
     yield from _without_effect(source, matrix)
@@ -37,43 +47,36 @@ def run_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 
 
 def _unknown_names(
-    source: Source, matrix: Matrix, index: int, entry: RunEntry
+    source: Source, matrix: Matrix, index: int, entry: RunEntry, names_of: Mapping[str, _Names]
 ) -> Iterator[Problem]:
     """Yield globs that match no library, and names that none of the libraries has."""
-    names = [library.name for library in matrix.libraries]
     unmatched = [
         (item, glob)
         for item, glob in enumerate(entry.libraries)
-        if not any(fnmatchcase(name, glob) for name in names)
+        if not any(fnmatchcase(name, glob) for name in names_of)
     ]
     for item, glob in unmatched:
         message = f"`{one_line(glob)}` matches no library"
-        yield source.problem(message, ("runs", index, "libraries", item), _hint(glob, names))
+        yield source.problem(message, ("runs", index, "libraries", item), _hint(glob, names_of))
     if unmatched:
         return
-    for key, values in _known_names(libraries_of(entry, matrix), matrix).items():
+    rows = [names_of[library.name] for library in libraries_of(entry, matrix)]
+    for key, common in _COMMON_NAMES.items():
         for item, name in enumerate(getattr(entry, key) or ()):
-            if name not in values:
+            if name not in common and not any(name in row[key] for row in rows):
+                names = dict.fromkeys((*common, *(each for row in rows for each in row[key])))
                 message = f"no library of this entry has `{key}: {name}`"
-                yield source.problem(message, ("runs", index, key, item), _hint(name, values))
+                yield source.problem(message, ("runs", index, key, item), _hint(name, names))
 
 
-def _known_names(libraries: Sequence[Library], matrix: Matrix) -> Mapping[str, Collection[str]]:
-    """Return the values of keys of an entry that libraries have."""
-    variants = [
-        variant.variant for library in libraries for variant in matrix.variants_of[library.name]
-    ]
-    settings = {
-        key: dict.fromkeys(value for each in variants if (value := getattr(each, key)))
-        for key in _SETTINGS
+def _names_of(library: Library, matrix: Matrix) -> _Names:
+    """Return the values of keys of an entry that a library has."""
+    variants = [variant.variant for variant in matrix.variants_of[library.name]]
+    keys = ("std", "build_type", "sanitizer", "named")
+    names = {
+        key: dict.fromkeys(filter(None, (getattr(row, key) for row in variants))) for key in keys
     }
-    return {
-        "std": (*settings["std"], *STANDARD_SELECTORS),
-        "build_type": settings["build_type"],
-        "sanitizer": ("none", *settings["sanitizer"]),
-        "named": dict.fromkeys(each.named for each in variants if each.named),
-        "steps": (COMPILE, TEST, *dict.fromkeys(name for row in libraries for name in row.steps)),
-    }
+    return {**names, "steps": library.steps}
 
 
 def _hint(name: str, names: Collection[str]) -> str:

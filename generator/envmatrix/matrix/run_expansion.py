@@ -90,12 +90,12 @@ def planned_runs(matrix: Matrix, listed: Sequence[Listed]) -> Planned:
     """Return the steps of variants in cells, each once, with the tiers of all entries that list
     it; and the indexes of entries that add nothing."""
     is_suitable = _suitability(matrix)
-    runs: dict[tuple[Cell, str, str, str], PlannedRun] = {}
+    runs: dict[tuple[int, str, str, str], PlannedRun] = {}  # a cell is one object
     idle = []
     for index, (entry, position, cells) in enumerate(listed):
         is_idle = True
         for cell, variant, step, machine in _steps_in_cells(entry, cells, matrix, is_suitable):
-            key = cell, variant.name, step, machine.label if machine else ""
+            key = id(cell), variant.name, step, machine.label if machine else ""
             before = runs.get(key)
             tiers = {*entry.tiers, *(before.tiers if before else ())}
             if before is None or len(tiers) > len(before.tiers):
@@ -133,12 +133,18 @@ def _steps_on_machines(
     steps = [step for step in entry.steps if step in steps_of(library)]
     if any(needs_compilation(step, library) for step in steps):
         yield COMPILE, None
-    requirements = library.requirements
     for step in steps:
         if step != COMPILE:
-            own = requirements.get((TEST,) if step == TEST else ("steps", step), ())
+            own = _machines_of(step, library)
             machines = entry.runs_on if own or step == TEST else ()
             yield from ((step, machine) for machine in machines or own or (None,))
+
+
+def _machines_of(step: str, library: Library) -> Sequence[Requirement]:
+    """Return the machines that a library itself requires for its tests or a step."""
+    if step == TEST:
+        return library.test.runs_on if library.test else ()
+    return library.steps[step].runs_on
 
 
 def needs_compilation(step: str, library: Library) -> bool:
@@ -152,10 +158,10 @@ def steps_of(library: Library) -> Collection[str]:
 
 def _suitability(matrix: Matrix) -> Callable[[Library, Cell], bool]:
     """Return a function that tells, and remembers, whether a variant is for a cell."""
-    suitable: dict[tuple[str, Cell], bool] = {}
+    suitable: dict[tuple[str, int], bool] = {}
 
     def is_suitable(variant: Library, cell: Cell) -> bool:
-        key = variant.name, cell
+        key = variant.name, id(cell)
         if key not in suitable:
             suitable[key] = is_for(variant, cell, matrix)
         return suitable[key]

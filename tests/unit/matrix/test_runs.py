@@ -296,6 +296,12 @@ def test_jobs_of_a_library_are_those_that_entries_list() -> None:
     assert matrix.listed(matrix.variants[1], cell) is None
 
 
+def test_a_cell_that_has_nothing_of_an_entry_is_not_in_the_matrix() -> None:
+    entries = "  - {libraries: ops, std: '20', cuda: ['11.8', '12.4'], steps: compile}\n"
+    matrix = matrix_with(f"{entries}  - {{libraries: tools}}\n{HOPPER}")
+    assert [cell.cuda for cell in matrix.cells] == ["12.4", "13.5"]
+
+
 def test_an_exclude_without_effect_is_an_error() -> None:
     assert problems(ALL, EXCLUDE) == ["9:11: excludes nothing that an entry of `runs` means"]
 
