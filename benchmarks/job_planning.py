@@ -30,7 +30,7 @@ from benchmarks import synthetic, timing
 from envmatrix.matrix.variants import BuildType
 
 _PLAN = (*timing.ENVMATRIX, "plan", "--jobs", "--json", "--quiet")
-_PLANNER = ".github/actions/workflow-build/build-workflow.py"
+PLANNER = ".github/actions/workflow-build/build-workflow.py"
 _WORKFLOW = "weekly"
 # Numbers of copies of the workflow: 1,200 jobs and 20,000.
 _COPIES = (1, 17)
@@ -109,7 +109,7 @@ def side_of_cccl(checkout: Path, directory: Path, copies: int) -> timing.Side:
     directory.mkdir()
     text = "".join((before, anchor, entries, aliases, end, others))
     (directory / "matrix.yaml").write_text(text, "utf-8")
-    planner = [sys.executable, str(checkout.resolve() / _PLANNER), "matrix.yaml", "--workflows"]
+    planner = [sys.executable, str(checkout.resolve() / PLANNER), "matrix.yaml", "--workflows"]
     return partial(timing.run, [*planner, *names], directory)
 
 

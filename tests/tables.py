@@ -84,6 +84,21 @@ def gpus() -> str:
     return table(["model", "`sm`", "memory, at least", "only in machines of"], rows)
 
 
+def sdks() -> str:
+    """Return the licensed compilers that variants can name."""
+    rows = (
+        [
+            f"`{sdk.name}`",
+            sdk.cuda,
+            ", ".join(sdk.std),
+            ", ".join(sdk.arches),
+            ", ".join(f"`{name}`" for name in sdk.variables),
+        ]
+        for sdk in load_facts().sdks.values()
+    )
+    return table(["`sdk`", "CUDA", "C++", "compiles for", "variables"], rows)
+
+
 def sessions() -> str:
     """Return the sessions of noxfile.py that are not of cells."""
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
@@ -295,8 +310,9 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/how-to/migrate-from-ci-matrix.md", "formats"): formats,
     ("docs/images.md", "omissions"): omissions,
     ("docs/libraries.md", "standards"): standards,
-    ("docs/matrix.md", "clangs"): clangs,
+    ("docs/libraries.md", "sdks"): sdks,
     ("docs/machines.md", "gpus"): gpus,
+    ("docs/matrix.md", "clangs"): clangs,
     ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

@@ -64,6 +64,11 @@ libraries:
   device:
     path: device
     variants: {named: {new: {std: "20", sm: ["90"]}}}
+  licensed:
+    path: ops
+    cuda: none
+    test: none
+    variants: {named: {hpc: {sdk: nvhpc-26.5}}}
   vectorops:
     path: examples/vectorops
     build: {options: [-DBUILD_TESTING=OFF]}
@@ -142,3 +147,28 @@ def test_a_variant_takes_objects_that_it_does_not_change_from_the_compiler_cache
         hits, compilations, *_ = cache_hits(build)
     assert compilations.value >= 8
     assert hits.value >= 90
+
+
+def test_a_variant_is_compiled_by_a_licensed_sdk_that_is_in_no_image(
+    workshop: Checkout, tmp_path: Path
+) -> None:
+    programs = tmp_path / "nvhpc/compilers/bin"
+    programs.mkdir(parents=True)
+    # What stands for NVHPC: the names of its compilers, for those of the image.
+    for name, compiler in {"nvc": "gcc", "nvc++": "g++"}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {compiler} -DSTANDS_IN "$@"\n')
+        (programs / name).chmod(0o755)
+    configuration = tmp_path / "config/envmatrix/config.toml"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(f'[sdks]\n"nvhpc-26.5" = "{tmp_path}/nvhpc"\n')
+    variables = {**workshop.variables, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    command = ("run", "compile", CELL, "--library", "licensed@hpc")
+
+    refusal = workshop.run(*command, expect=2).stderr
+    assert "nothing on this machine says where the SDK `nvhpc-26.5` is" in refusal
+
+    Checkout(workshop.root, variables).run(*command)
+    build = workshop.root / "build" / CELL / "licensed@hpc/devel"
+    cache = (build / "CMakeCache.txt").read_text()
+    assert "CMAKE_CXX_COMPILER:FILEPATH=/opt/nvhpc-26.5/compilers/bin/nvc++\n" in cache
+    assert (build / "ops_test").exists()

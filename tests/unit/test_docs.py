@@ -34,6 +34,7 @@ from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix, SourceName
 from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.runs import RunEntry
 from envmatrix.matrix.selection import short_names
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.schema.shapes import Shape, shape_of, table_of
@@ -194,6 +195,7 @@ def rules() -> set[str]:
 COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("docs/matrix.md", "keys"): lambda: table_of(contents.MatrixFile).shapes,
     ("docs/matrix.md", "overlay keys"): lambda: table_of(contents.OverlayFile).shapes,
+    ("docs/matrix.md", "run keys"): lambda: table_of(RunEntry).shapes,
     ("docs/matrix.md", "tier keys"): lambda: table_of(contents.Tier).shapes,
     ("docs/matrix.md", "flavour keys"): lambda: table_of(model.Flavour).shapes,
     ("docs/matrix.md", "sources"): lambda: get_args(SourceName),

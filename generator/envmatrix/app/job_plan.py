@@ -116,6 +116,7 @@ def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> Cel
     machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
     return replace(
         run,
+        is_compiled=matrix.compiles(library, cell, selection.tier),
         tested_on=machines(library.tests.runs_on if library.tests else ()),
         measured_on=machines(library.benchmark.runs_on if library.benchmark else ()),
         steps=tuple(
@@ -187,11 +188,11 @@ def _unnamed(
     matrix: Matrix, libraries: Sequence[Library], selection: JobSelection
 ) -> tuple[Library, ...]:
     """Return the libraries that a selection without names has."""
-    tier, default_only = selection.tier or "weekly", selection.verb == "analyse"
+    default_only = selection.verb == "analyse"
     return tuple(
         library
         for library in libraries
-        if matrix.runs_in(tier, library) and not (default_only and library.variant.name)
+        if matrix.runs_in(selection.tier, library) and not (default_only and library.variant.name)
     )
 
 
@@ -202,11 +203,13 @@ def _libraries_of_cells(
     selection asks for these; no cell without a library."""
     is_all = selection.since is None
     affected = frozenset() if is_all else _affected(workspace, selection, console)
+    matrix = workspace.matrix
     for cell in workspace.cells(selection.patterns, selection.tier):
         suited = [
-            library
+            listed
             for library in libraries
-            if is_for(library, cell, workspace.matrix)
+            if is_for(library, cell, matrix)
+            and (listed := matrix.listed(library, cell, selection.tier))
             and (is_all or (library.name, cell.id) in affected)
         ]
         if suited:
@@ -264,16 +267,16 @@ def _runs(
             name = library.declared_name
             if name not in wheels_of:
                 wheels_of[name] = tuple(_wheels(workspace, library, cell, arches))
-            source, is_complete = sources[name], TARGETS[cell.arch].sdk is None
+            sdk = TARGETS[cell.arch].sdk or library.variant.sdk
             runs[library.name] = CellRun(
                 library,
                 cell,
                 library_image(compiler, library, cell, matrix),
                 runtime and library_image(runtime, library, cell, matrix),
-                source,
+                sources[name],
                 wheels_of[name],
                 is_emulated,
-                is_complete,
+                sdk is None,
                 needs=tuple(runs[need.name] for need in matrix.needs_of(library)),
                 is_installed=name in matrix.installed,
             )

@@ -20,7 +20,7 @@ from envmatrix.app.requirements import unmet
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
-from envmatrix.errors import SKIPPED, EnvmatrixError
+from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError
 from envmatrix.facts.targets import TARGETS
 from envmatrix.machine.cache import cache_directory, exclusive
 from envmatrix.machine.configuration import configured_sdk, user_configuration
@@ -257,7 +257,7 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         is_installed=library.declared_name in matrix.installed,
         python=matrix.facts.os[cell.os].python,
         archives=archives,
-        sdk=_sdk(TARGETS[cell.arch].sdk),
+        sdk=_sdk(session, library),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
         glibc=session.workspace.matrix.facts.os[cell.os].glibc,
         jobs=jobs_for(processors(), memory, library.build.job_memory, session.jobs),
@@ -337,8 +337,13 @@ def parts_on(
     return [replace(part, requirement=row) for row in machines or (None,)]
 
 
-def _sdk(name: str | None) -> Path | None:
-    """Return the directory of a licensed SDK."""
+def _sdk(session: CellSession, library: Library) -> Path | None:
+    """Return the directory of the licensed SDK that compiles a library, if one does."""
+    if library.variant.sdk and session.compiler.is_cross:
+        message = f"the SDK `{library.variant.sdk}` compiles on a machine of its target only"
+        hint = f"use one of {session.cell.arch}, or `--emulate`"
+        raise ConfigurationError(message, hint=hint)
+    name = TARGETS[session.cell.arch].sdk or library.variant.sdk
     return None if name is None else configured_sdk(user_configuration(), name)
 
 

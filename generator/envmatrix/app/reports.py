@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -58,9 +58,15 @@ def scope_of(
         waivers=load_waivers(workspace.root),
         libraries=names if libraries or tier else None,
         cells=cells,
+        places=_listed_places(matrix, tier) if tier and matrix.runs and not libraries else None,
         since=None if since is None else _moment(workspace.root, since),
         since_name=since,
     )
+
+
+def _listed_places(matrix: Matrix, tier: str) -> Collection[Place]:
+    """Return the variants in cells that listed runs have in a tier."""
+    return {(run.library.name, run.cell.id) for run in matrix.runs if tier in run.tiers}
 
 
 def compose_report(workspace: Workspace, scope: Scope, console: Console) -> Report:

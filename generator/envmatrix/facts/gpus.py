@@ -30,6 +30,8 @@ class GpuModel:
 
 def model_of(name: str, models: Mapping[str, GpuModel]) -> GpuModel | None:
     """Return the model with a name, whoever has it: a driver, a label of a node or a person."""
+    if name in models:
+        return models[name]
     letters = _letters(name)
     for model in models.values():
         if letters in map(_letters, (model.name, *model.aliases, *model.names)):

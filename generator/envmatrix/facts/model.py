@@ -11,6 +11,7 @@ from envmatrix.facts.cuda import Clang, Conflict, CudaRelease, Cudnn, Package, S
 from envmatrix.facts.gpus import GpuModel
 from envmatrix.facts.loading import read_facts
 from envmatrix.facts.omissions import Omission
+from envmatrix.facts.sdks import Sdk
 from envmatrix.facts.systems import (
     Archive,
     Compiler,
@@ -37,6 +38,7 @@ class Facts:
     absences: tuple[Absence, ...]
     omissions: Mapping[str, Omission]
     gpus: Mapping[str, GpuModel]
+    sdks: Mapping[str, Sdk]
 
     @property
     def listable(self) -> list[str]:
@@ -129,6 +131,7 @@ def load_facts() -> Facts:
         absences=read_facts("absences.yaml", tuple[Absence, ...]),
         omissions=read_facts("omissions.yaml", Mapping[str, Omission]),
         gpus=read_facts("gpus.yaml", Mapping[str, GpuModel]),
+        sdks=read_facts("sdks.yaml", Mapping[str, Sdk]),
     )
 
 

@@ -52,8 +52,9 @@ class CellRun:
     and the sha256 (hex) of its `wheels`. Its tests run under emulation if `is_emulated`. These are
     all inputs if `is_complete`: a licensed SDK, for example, has no identity. `needs` are the
     libraries that it needs in the cell, each after its own needs; `is_installed` if others need it.
-    Its tests run on each of the machines `tested_on`, its benchmark on those of `measured_on`, and
-    its `steps` each on those beside it."""
+    Unless it `is_compiled`, only steps run that need no build. Its tests run on each of the
+    machines `tested_on`, its benchmark on those of `measured_on`, and its `steps` each on those
+    beside it."""
 
     library: Library
     cell: Cell
@@ -63,6 +64,7 @@ class CellRun:
     wheels: tuple[str, ...]
     is_emulated: bool
     is_complete: bool = True
+    is_compiled: bool = True
     tested_on: Machines = _ANY
     measured_on: Machines = _ANY
     steps: tuple[tuple[LibraryStep, Machines], ...] = ()
@@ -147,7 +149,7 @@ class _Expansion:
     bases: dict[str, Job] = field(default_factory=dict)
     sources: dict[str, Job] = field(default_factory=dict)
     needed: dict[tuple[str, str], Job] = field(default_factory=dict)
-    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    texts: dict[tuple[str, bool], tuple[str, str]] = field(default_factory=dict)
 
     @property
     def shared(self) -> Iterator[Job]:
@@ -158,8 +160,9 @@ class _Expansion:
     def compilation(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile a library in a cell and what it needs, without those that
         cells share."""
-        yield from self._needed(run)
-        yield self._building(run, "compile")
+        if run.is_compiled:
+            yield from self._needed(run)
+            yield self._building(run, "compile")
 
     def tests_and_steps(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell, and those of its steps."""
@@ -177,6 +180,8 @@ class _Expansion:
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""
         library = run.library
+        if not run.is_compiled:
+            return
         _, test_text = self._texts(library)
         compilation, needed = self._building(run, "compile"), self._needed(run)
         yield from (*needed, compilation)
@@ -294,7 +299,8 @@ class _Expansion:
 
     def _texts(self, library: Library) -> tuple[str, str]:
         """Return the definitions of a library's build and of its tests as text."""
-        if library.name not in self.texts:
+        key = library.name, library.is_only_compiled  # in some cells, with listed runs
+        if key not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
             build["benchmark"] = library.benchmark and library.benchmark.program
             # What a compilation does not depend on; cells and wheels are inputs by themselves. A
@@ -308,13 +314,15 @@ class _Expansion:
                 del build["build"]["install"]
             if library.build.wheels is None:
                 del build["build"]["wheels"]
+            if library.variant.sdk is None:
+                del build["variant"]["sdk"]
             if library.variant == PLAIN:
                 del build["variant"]
             # The images have packages, and sources have archives.
             del build["packages"], build["archives"]
             tests = json.dumps(library.tests and _identity(library.tests), sort_keys=True)
-            self.texts[library.name] = json.dumps(build, sort_keys=True), tests
-        return self.texts[library.name]
+            self.texts[key] = json.dumps(build, sort_keys=True), tests
+        return self.texts[key]
 
     def _image(self, image: Image, cell: Cell) -> Job:
         if image not in self.images:

@@ -245,7 +245,7 @@ def configured_keyring(file: Path) -> Path | None:
 def configured_sdks(file: Path) -> dict[str, Path]:
     """Return `[sdks]` of the user's configuration: the directories of licensed SDKs by name."""
     sdks = _setting(file, "sdks")
-    names = {target.sdk for target in TARGETS.values() if target.sdk}
+    names = {target.sdk for target in TARGETS.values() if target.sdk} | {*load_facts().sdks}
     if not isinstance(sdks, dict) or not sdks.keys() <= names:
         listed = ", ".join(f"`{name}`" for name in sorted(names))
         raise _error(file, f"`sdks` must name some of {listed}", _sdk_example("qnx"))
@@ -271,7 +271,8 @@ def configured_sdk(file: Path, name: str) -> Path:
 
 
 def _sdk_example(name: str) -> str:
-    return f'write `[sdks]` and below it `{name} = "/path/of/the/sdk"`'
+    key = f'"{name}"' if "." in name else name  # else a table in TOML
+    return f'write `[sdks]` and below it `{key} = "/path/of/the/sdk"`'
 
 
 def configured_trust(file: Path) -> dict[str, tuple[Path, ...]]:

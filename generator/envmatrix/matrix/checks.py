@@ -64,6 +64,8 @@ def value_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from _wrong_values(source, include, ("include", index))
     for index, exclude in enumerate(contents.exclude):
         yield from _wrong_values(source, exclude, ("exclude", index), on_axes)
+    for index, entry in enumerate(contents.runs):
+        yield from _wrong_values(source, entry, ("runs", index), on_axes)
     yield from _wrong_values(source, contents.defaults, ("defaults",), matrix.axes)
     compiler = contents.defaults.compiler
     if compiler and not any(

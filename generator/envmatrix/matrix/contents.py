@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceRule
+from envmatrix.matrix.runs import RunEntry
 from envmatrix.matrix.scalars import (
     Arch,
     CommitUrl,
@@ -99,6 +100,7 @@ class _SharedKeys:
     aliases: Mapping[Name, CellAlias] = field(default_factory=dict)
     bases: Mapping[Word, ImageByDigest] = field(default_factory=dict)
     libraries: Mapping[Name, Library] = field(default_factory=dict)
+    runs: tuple[RunEntry, ...] = ()
     tiers: Mapping[TierName, Tier] = field(default_factory=dict)
 
 

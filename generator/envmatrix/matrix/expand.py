@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from functools import lru_cache
 from itertools import chain, product
 
@@ -15,17 +15,20 @@ from envmatrix.matrix.cells import AXES, OMITTED, Candidate, Cell, Toolchain, so
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
 from envmatrix.matrix.compilers import resolve
-from envmatrix.matrix.contents import MatrixFile, OverlayFile, Tier
+from envmatrix.matrix.contents import Exclude, MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
 from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
 from envmatrix.matrix.needs_checks import needs_problems
 from envmatrix.matrix.overlays import merge
 from envmatrix.matrix.requirement_checks import requirement_problems, step_problems
+from envmatrix.matrix.run_checks import idle_entry, idle_values, run_problems
+from envmatrix.matrix.run_expansion import Listed, Values, combinations, planned_runs
 from envmatrix.matrix.selectors import resolve_selectors
 from envmatrix.matrix.tier_names import TierName
 from envmatrix.matrix.validation import Reading, read_document
 from envmatrix.matrix.variant_checks import variant_problems
+from envmatrix.records import dataclass
 
 # Default budgets of tiers; `weekly` has every cell.
 _BUDGETS: Mapping[TierName, Budget] = {
@@ -39,6 +42,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     checks.image_problems,
     library_problems,
     variant_problems,
+    run_problems,
     step_problems,
     requirement_problems,
     needs_problems,
@@ -62,16 +66,25 @@ def expand(
         raise _error(reading.document.problems)
     source = Source(reading.contents, reading.document, facts)
     matrix = _without_cells(source, flavours, migrations)
-    outcomes = list(_outcomes(source, matrix))
-    cells = [outcome for outcome in outcomes if isinstance(outcome, Cell)]
-    exclusions = [outcome for outcome in outcomes if isinstance(outcome, Exclusion)]
+    listing = _Listing(source, matrix)
+    listed = list(listing.entries())
+    outcomes = list(listing.outcomes() if listed else _outcomes(source, matrix))
+    cells = {outcome for outcome in outcomes if isinstance(outcome, Cell)}
+    exclusions = {outcome for outcome in outcomes if isinstance(outcome, Exclusion)}
     matrix = replace(
         matrix,
         cells=tuple(sorted(cells, key=sort_key)),
         exclusions=tuple(sorted(exclusions, key=lambda exclusion: sort_key(exclusion.cell))),
     )
+    runs, idle = planned_runs(matrix, listed)
+    if runs:
+        in_use = {run.cell for run in runs}
+        matrix = replace(
+            matrix, runs=runs, cells=tuple(cell for cell in matrix.cells if cell in in_use)
+        )
     problems = [*source.document.problems, *(row for row in outcomes if isinstance(row, Problem))]
     problems += chain.from_iterable(check(source, matrix) for check in _CHECKS)
+    problems += [] if problems else [idle_entry(source, index) for index in idle]
     if not cells and not problems:
         problems.append(_no_cell_problem(source, matrix))
     if problems:
@@ -87,7 +100,8 @@ def _apply_overlays(
         documents = [reading.document, *(migration.document for migration in migrations)]
         raise _error(chain.from_iterable(document.problems for document in documents))
     overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
-    return read_document(MatrixFile, merge(resolve_selectors(reading.document, facts), overlays))
+    document = merge(resolve_selectors(reading.document, facts), overlays)
+    return reading if document is reading.document else read_document(MatrixFile, document)
 
 
 def _error(problems: Iterable[Problem]) -> ConfigurationError:
@@ -125,6 +139,7 @@ def _without_cells(
         commit_url=contents.commit_url,
         bases=contents.bases,
         libraries=tuple(library for _, library in sorted(contents.libraries.items())),
+        runs=(),
         components=_components(source, flavours),
         tiers={name: _budget(name, source) for name in _BUDGETS},
         flavours=flavours,
@@ -168,6 +183,87 @@ def _outcomes(source: Source, matrix: Matrix) -> Iterator[Cell | Exclusion | Pro
     for candidate, position in candidates.items():
         yield excluded.get(candidate) or _check(candidate, position, matrix)
     yield from _included(source, matrix, set(candidates))
+
+
+# Rules that say more than others about a cell that exists in no system.
+_TELLING = ("compiler", "cuda-compiler", "exclude")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Decides the cells that listed runs mean. `decisions` are those about candidates, `excludes`
+    the entries of `exclude` that have an effect, and `results` what comes of the runs."""
+
+    source: Source
+    matrix: Matrix
+    decisions: dict[Candidate, Cell | Exclusion] = field(default_factory=dict)
+    excludes: set[int] = field(default_factory=set)
+    results: list[Cell | Exclusion | Problem] = field(default_factory=list)
+
+    def entries(self) -> Iterator[Listed]:
+        """Yield the listed runs with their cells."""
+        source = self.source
+        for index, entry in enumerate(source.contents.runs):
+            position = source.document.position("runs", index)
+            cells: list[Cell] = []
+            rejected: list[tuple[Values, Exclusion]] = []
+            used: set[tuple[str, str]] = set()
+            for systems in combinations(entry, self.matrix):
+                decided = self._decide(systems, position)
+                if isinstance(decided, Exclusion):
+                    rejected.append((systems[0], decided))
+                else:
+                    cells += decided
+                    used.update(systems[0].items() if decided else ())
+            self.results.extend([*cells, *(row for _, row in rejected)])
+            self.results.extend(idle_values(source, index, used, rejected))
+            yield entry, position, tuple(dict.fromkeys(cells))
+
+    def outcomes(self) -> Iterator[Cell | Exclusion | Problem]:
+        """Yield the cells of all entries, their exclusions, and the problems."""
+        yield from self.results
+        for index in range(len(self.source.contents.exclude)):
+            if index not in self.excludes:
+                message = "excludes nothing that an entry of `runs` means"
+                yield self.source.problem(message, ("exclude", index))
+
+    def _decide(self, systems: Sequence[Values], position: Position) -> Sequence[Cell] | Exclusion:
+        """Return the cells in the first system that can have any, or else the exclusion that says
+        the most."""
+        exclusions: list[Exclusion] = []
+        for values in systems:
+            if all(self.source.is_known(*value) for value in values.items()):
+                of_axes = {axis: (value,) for axis, value in values.items()}
+                candidates = _candidates(of_axes, self.source.facts)
+                decided = [self._decision(candidate, position) for candidate in candidates]
+                if cells := [each for each in decided if isinstance(each, Cell)]:
+                    return cells
+                exclusions += [each for each in decided if isinstance(each, Exclusion)]
+        return max(exclusions, key=lambda row: row.rule in _TELLING, default=())
+
+    def _decision(self, candidate: Candidate, position: Position) -> Cell | Exclusion:
+        if candidate not in self.decisions:
+            self.decisions[candidate] = self._exclusion(candidate) or _check(
+                candidate, position, self.matrix
+            )
+        return self.decisions[candidate]
+
+    def _exclusion(self, candidate: Candidate) -> Exclusion | None:
+        for index, exclude in enumerate(self.source.contents.exclude):
+            if _excludes(exclude, candidate, self.source.facts):
+                self.excludes.add(index)
+                position = self.source.document.position("exclude", index)
+                return Exclusion(candidate, exclude.reason, "exclude", position)
+        return None
+
+
+def _excludes(exclude: Exclude, candidate: Candidate, facts: Facts) -> bool:
+    values = {axis: getattr(candidate, axis) or OMITTED.get(axis) for axis in AXES}
+    stated = {axis: row for axis in AXES if (row := getattr(exclude, axis)) is not None}
+    compilers = stated.pop("compiler", None)
+    return all(values[axis] in row for axis, row in stated.items()) and (
+        compilers is None or candidate.compiler in resolve(compilers, candidate, facts)
+    )
 
 
 def _included(source: Source, matrix: Matrix, existing: set[Candidate]) -> Iterator[Cell | Problem]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -12,8 +12,10 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
-from envmatrix.matrix.library import NATIVE, Library, words_without
+from envmatrix.matrix.library import NATIVE, Library, LibraryTest, words_without
 from envmatrix.matrix.needs import all_needs, installed
+from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.runs import COMPILE, TEST, PlannedRun
 from envmatrix.matrix.scalars import (
     Arch,
     Compiler,
@@ -215,7 +217,8 @@ class Flavour:
 @dataclass(frozen=True, eq=False)
 class Matrix:
     """The matrix. `components` are those required in the images of a cell, without their
-    dependencies; `retained` are the names of groups of files that images would otherwise omit;
+    dependencies; `runs` are those that matrix files list, or empty if every library runs in every
+    cell; `retained` are the names of groups of files that images would otherwise omit;
     `commit_url` has `{commit}` where a commit of the repository goes; `overlays` maps files to
     reasons."""
 
@@ -234,6 +237,7 @@ class Matrix:
     commit_url: str | None
     bases: Mapping[str, str]
     libraries: tuple[Library, ...]
+    runs: tuple[PlannedRun, ...]
     components: tuple[str, ...]
     tiers: Mapping[str, Budget]
     flavours: Mapping[str, Flavour]
@@ -247,7 +251,12 @@ class Matrix:
     @cached_property
     def variants(self) -> tuple[Library, ...]:
         """The variants of all libraries, of which each without variants is its own."""
-        return tuple(variant for library in self.libraries for variant in library.expanded)
+        return tuple(variant for variants in self.variants_of.values() for variant in variants)
+
+    @cached_property
+    def variants_of(self) -> Mapping[str, tuple[Library, ...]]:
+        """The variants of each declared library, by its name."""
+        return {library.name: library.expanded for library in self.libraries}
 
     @cached_property
     def declared(self) -> Mapping[str, Library]:
@@ -273,10 +282,53 @@ class Matrix:
         rows = (each for library in libraries for each in (*self.needs_of(library), library))
         return tuple({library.name: library for library in rows}.values())
 
-    def runs_in(self, tier: str, library: Library) -> bool:
-        """Return whether a variant of a library runs in a tier."""
+    def runs_in(self, tier: str | None, library: Library) -> bool:
+        """Return whether a variant of a library runs in a tier, or at all."""
+        if self.runs:
+            rows = (run for runs in self._listed.get(library.name, {}).values() for run in runs)
+            return any(tier is None or tier in run.tiers for run in rows)
         variants = self.declared[library.declared_name].variants
-        return variants.runs_in(tier, library.variant)
+        return tier is None or variants.runs_in(tier, library.variant)
+
+    def lists(self, library: Library, cell: Cell) -> bool:
+        """Return whether listed runs have anything of a variant in a cell, or no run is listed."""
+        return not self.runs or cell in self._listed.get(library.name, {})
+
+    def listed(self, library: Library, cell: Cell, tier: str | None = None) -> Library | None:
+        """Return a variant with what the listed runs have of it in a cell, in a tier or at all;
+        None if they have nothing."""
+        if not self.runs:
+            return library
+        machines: dict[str, tuple[Requirement, ...]] = {}
+        for run in self._listed.get(library.name, {}).get(cell, ()):
+            if tier is None or tier in run.tiers:
+                machine = (run.runs_on,) if run.runs_on else ()
+                machines[run.step] = (*machines.get(run.step, ()), *machine)
+        tests = LibraryTest("none")
+        if library.tests and TEST in machines:
+            tests = replace(library.tests, runs_on=machines[TEST])
+        steps = {
+            name: replace(step, runs_on=machines[name], tier="pr")
+            for name, step in library.steps.items()
+            if name in machines
+        }
+        return replace(library, test=tests, steps=steps) if machines else None
+
+    def compiles(self, library: Library, cell: Cell, tier: str | None) -> bool:
+        """Return whether a variant is compiled in a cell, in a tier or at all: listed steps may
+        need no build."""
+        runs = self._listed.get(library.name, {}).get(cell, ())
+        return not self.runs or any(
+            run.step == COMPILE and (tier is None or tier in run.tiers) for run in runs
+        )
+
+    @cached_property
+    def _listed(self) -> Mapping[str, Mapping[Cell, Sequence[PlannedRun]]]:
+        """The listed runs by the names of variants and by cells."""
+        listed: dict[str, dict[Cell, list[PlannedRun]]] = {}
+        for run in self.runs:
+            listed.setdefault(run.library.name, {}).setdefault(run.cell, []).append(run)
+        return listed
 
     @property
     def impossible(self) -> tuple[Exclusion, ...]:

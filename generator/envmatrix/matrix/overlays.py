@@ -12,7 +12,7 @@ from envmatrix.matrix.cells import AXES, OMITTED
 from envmatrix.matrix.selectors import quote_release
 from envmatrix.suggestions import did_you_mean
 
-_MERGED_KEYS = ("include", "exclude", "aliases", "bases", "libraries", "tiers")
+_MERGED_KEYS = ("include", "exclude", "aliases", "bases", "libraries", "runs", "tiers")
 _REPLACED_KEYS = ("defaults", "policy", "sm", "sources")
 
 

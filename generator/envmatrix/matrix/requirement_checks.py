@@ -13,7 +13,11 @@ from envmatrix.matrix.checks import Source, duplicate_problems
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
-from envmatrix.matrix.requirement_rules import requirement_verdicts, suitable_models
+from envmatrix.matrix.requirement_rules import (
+    capabilities_of,
+    requirement_verdicts,
+    suitable_models,
+)
 from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.selection import is_for, select
 from envmatrix.suggestions import did_you_mean
@@ -100,7 +104,7 @@ def _value_problems(
         yield source.problem(f"unknown GPU `{one_line(name)}`", place, hint)
     if unknown:
         return
-    capabilities = {re.sub("[af]$", "", sm) for row in facts.cuda.values() for sm in row.sm}
+    capabilities = [*map(str, capabilities_of(facts))]
     least = (requirement.sm or "").removeprefix(">=")
     if least and least not in capabilities:
         hint = _nearest(least, capabilities)
@@ -163,3 +167,16 @@ def _impossible(
         message = f"no cell of library `{library.name}` can run there: {verdict.explanation}"
         where = (*location, *[*keys][:1])
         yield source.problem(message, where, f"the last one is `{cell.id}`")
+
+
+def machine_problems(
+    requirements: Sequence[Requirement], matrix: Matrix, source: Source, location: Location
+) -> Iterator[Problem]:
+    """Yield what is wrong with requirements of an entry of `runs`, which says itself for which
+    cells and tiers they are."""
+    yield from _duplicates(requirements)
+    for place, requirement in _placed(requirements, source, location):
+        yield from _value_problems(requirement, matrix, source, place)
+        if requirement.cells or requirement.tier != "pr":
+            message = "the entry says in which cells and tiers it runs"
+            yield Problem(message, requirement.position, "leave `cells` and `tier` out here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from envmatrix.facts.gpus import GpuModel, model_of
 from envmatrix.facts.model import Facts
@@ -29,6 +30,12 @@ def suitable_models(requirement: Requirement, facts: Facts) -> Sequence[GpuModel
         if is_within(requirement.sm, int(model.sm))
         and (requirement.memory or 0) <= (model.memory or requirement.memory or 0)
     ]
+
+
+@lru_cache(maxsize=8)
+def capabilities_of(facts: Facts) -> frozenset[int]:
+    """Return the compute capabilities that CUDA releases compile for."""
+    return frozenset(int(_SM.sub(r"\1", name)) for row in facts.cuda.values() for name in row.sm)
 
 
 def uses_compat(requirement: Requirement, matrix: Matrix) -> bool:
@@ -72,9 +79,9 @@ def _of_code(
     requirement: Requirement, models: Iterable[GpuModel], code: Sequence[str], facts: Facts
 ) -> Verdict:
     """Return whether a GPU that fulfils a requirement runs code for these GPU architectures."""
-    compiled = {int(_SM.sub(r"\1", name)) for row in facts.cuda.values() for name in row.sm}
     capabilities = {int(model.sm) for model in models}
     if not requirement.gpu:
+        compiled = capabilities_of(facts)
         capabilities |= {number for number in compiled if is_within(requirement.sm, number)}
     built, names = ", ".join(code), ", ".join(map(str, sorted(capabilities)))
     if not capabilities or any(runs_on(code, number) for number in capabilities):

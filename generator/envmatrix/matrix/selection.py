@@ -148,6 +148,10 @@ def library_verdicts(library: Library, cell: Cell, matrix: Matrix) -> Iterator[V
     yield from _cells_verdict(library.cells, cell, matrix, f"library `{library.declared_name}`")
     if library.python:
         yield python_verdict(library, cell, matrix.facts)
+    if matrix.runs:
+        passed = matrix.lists(library, cell)
+        explanation = f"`runs` lists {'it' if passed else 'nothing of it'} in the cell"
+        yield Verdict("runs", passed=passed, explanation=explanation, ref=files.MATRIX)
     declared = matrix.declared.get(library.declared_name)
     if declared is None or declared.variants == library.variants:  # it is no variant
         return
@@ -279,6 +283,8 @@ def _reason(matrix: Matrix, entry: Cell | Exclusion | None, verdicts: Iterable[V
         return entry.reason
     if overlay := matrix.overlay_of(entry):
         return f"added by {overlay}"
+    if matrix.runs:
+        return f"an entry of `runs` has it, {entry.position}"
     return "included in matrix.yaml" if entry.included else "on the axes of matrix.yaml"
 
 

@@ -24,6 +24,7 @@ _PLACES = (
     ("exclude", "*", "cuda"),
     ("sources", "*", "cuda"),
     ("aliases", "*", "cuda"),
+    ("runs", "*", "cuda"),
 )
 
 _WORDS = ("latest", "oldest", "minmax")
@@ -62,13 +63,16 @@ def match_releases(selector: str, releases: Sequence[str]) -> tuple[str, ...]:
 
 
 def resolve_selectors(document: Document, facts: Facts) -> Document:
-    """Return `document` with releases in place of selectors; one that matches nothing stays."""
+    """Return `document` with releases in place of selectors, itself without any; one that matches
+    nothing stays."""
     releases = complete_releases(facts)
+    selectors: list[str] = []
 
     def expand_item(item: Node) -> tuple[Node, ...]:
         selector = item.content
         if not isinstance(selector, str) or not is_selector(selector):
             return (item,)
+        selectors.append(selector)
         names = match_releases(selector, releases)
         return tuple(replace(item, content=name, selector=selector) for name in names) or (item,)
 
@@ -82,7 +86,7 @@ def resolve_selectors(document: Document, facts: Facts) -> Document:
     root = document.root
     for place in _PLACES:
         root = root.replace_at(place, expand_node)
-    return replace(document, root=root)
+    return replace(document, root=root) if selectors else document
 
 
 def complete_releases(facts: Facts) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from envmatrix.errors import NothingSelected
 from envmatrix.matrix.cells import AXES, COMPILER_AXES, OMITTED, Candidate, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix
+from envmatrix.matrix.runs import TEST
 from envmatrix.matrix.selection import select
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
@@ -62,8 +63,14 @@ class TierCells:
 # Cached: a command calls it to select cells and again to show the tier.
 @lru_cache(maxsize=8)
 def tier_of(matrix: Matrix, name: str) -> TierCells:
-    chosen, budget = _choose(matrix, name), matrix.tiers.get(name)
-    can_use_gpu = [cell for cell in chosen if cell.arch == GPU_ARCH]
+    chosen = _choose(matrix, name)
+    budget = None if matrix.runs else matrix.tiers.get(name)
+    uses_gpu = {
+        run.cell for run in matrix.runs if name in run.tiers and (run.runs_on or run.step == TEST)
+    }
+    can_use_gpu = [
+        cell for cell in chosen if cell.arch == GPU_ARCH and (not matrix.runs or cell in uses_gpu)
+    ]
     with_gpu = set(can_use_gpu[: budget.gpu_jobs] if budget else can_use_gpu)
     choices = tuple(Choice(cell, reason, cell in with_gpu) for cell, reason in chosen.items())
     return TierCells(name, choices, tuple(_coverage(matrix, chosen, size) for size in _SIZES[name]))
@@ -90,8 +97,13 @@ def choices_among(tier: TierCells, cells: Iterable[Cell]) -> tuple[Choice, ...]:
 
 
 def _choose(matrix: Matrix, name: str) -> dict[Cell, str]:
-    """Return the cells of a tier with the reason for each, those of the tier before it first."""
+    """Return the cells of a tier with the reason for each, those of the tier before it first; of
+    listed runs, the cells in their order."""
     cells = matrix.cells
+    if matrix.runs:
+        runs = (run for run in reversed(matrix.runs) if name in run.tiers)
+        reasons = {run.cell: f"listed at {run.position}" for run in runs}
+        return {cell: reasons[cell] for cell in cells if cell in reasons}
     if name not in matrix.tiers:
         return dict.fromkeys(cells, "every cell")
     chosen: dict[Cell, str] = {}

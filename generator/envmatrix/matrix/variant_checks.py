@@ -40,7 +40,7 @@ _OWN = re.compile(
 )
 _DEFINED = re.compile(r"(-D\s*|--)?(?P<name>[A-Za-z_][\w.-]*)(:[A-Z]+)?(?==|\s|$)")
 # Settings of which one value may be impossible, and the rules that say so.
-_COMPILER_RULES = ("std", "sm")
+_COMPILER_RULES = ("std", "sm", "sdk")
 
 
 def variant_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -92,7 +92,7 @@ def _full_name(library: Library, variant: Variant) -> str:
 def _identity(variant: Variant) -> Hashable:
     """Return the settings of a variant without its names."""
     tables = (tuple(sorted(rows.items())) for rows in (variant.definitions, variant.environment))
-    lists = (variant.options, variant.sm)
+    lists = (variant.options, variant.sm, variant.sdk)
     return (variant.std, variant.build_type, variant.sanitizer, variant.preset, *lists, *tables)
 
 
@@ -124,6 +124,10 @@ def _contradictions(library: Library, source: Source, location: Location) -> Ite
             yield from _own_problem(name, source, where)
         yield from _foreign_keys(entry, build.system, source, place)
         yield from _long_texts(entry, source, place)
+        sdks = source.facts.sdks
+        if entry.sdk and entry.sdk not in sdks:
+            hint = did_you_mean(entry.sdk, sdks) or f"known are {', '.join(sdks)}"
+            yield source.problem(f"unknown SDK `{entry.sdk}`", (*place, "sdk"), hint)
 
 
 def _options(texts: tuple[str, ...], location: Location) -> Iterator[tuple[Location, str]]:
@@ -225,6 +229,8 @@ def _impossible_variants(
 ) -> Iterator[Problem]:
     """Yield settings for which no cell has the compilers, and variants for no cell."""
     for variant in library.expanded:
+        if matrix.runs and matrix.runs_in(None, variant):
+            continue
         refusals = [*_refusals(variant, matrix)]
         if len(refusals) < len(matrix.cells):
             continue
@@ -254,8 +260,8 @@ def _refusals(library: Library, matrix: Matrix) -> Iterator[tuple[Cell, Verdict]
 def _place_of(rule: str, variant: Variant, library: Library) -> Location:
     """Return the location of a setting that compilers do not take, in `variants`."""
     entry = library.variants.named.get(variant.named)
-    if rule == "sm":
-        return ("named", variant.named, "sm")
+    if rule in ("sm", "sdk"):
+        return ("named", variant.named, rule)
     values: list[str] = [*(entry.std if entry and entry.std else library.variants.std)]
     place: Location = ("named", variant.named) if entry and entry.std else ()
     return (*place, "std", values.index(str(variant.std)))

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from envmatrix.facts.model import Facts
+from envmatrix.facts.sdks import Sdk
 from envmatrix.facts.targets import TARGETS
-from envmatrix.facts.versions import version_key
+from envmatrix.facts.versions import in_range, version_key
 from envmatrix.matrix.cells import Cell, HostCompiler
 from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.library import Library
@@ -22,10 +23,32 @@ def compiler_verdicts(library: Library, cell: Cell, facts: Facts) -> Iterator[Ve
     has_nvcc = has_cuda and cell.cuda_compiler is None
     if variant.std:
         # The compiler of an SDK is not the one of the operating system.
-        compiler = None if target.sdk else cell.host_compiler
+        compiler = None if target.sdk or variant.sdk else cell.host_compiler
         yield _std(facts, variant.std, compiler, cell.cuda if has_nvcc else None)
+    if variant.sdk and (sdk := facts.sdks.get(variant.sdk)):
+        yield _sdk(sdk, cell, has_cuda=has_cuda)
+        if variant.std:
+            yield _std_of_sdk(sdk, variant.std)
     if variant.sm:
         yield _sm(facts, variant.sm, cell.cuda)
+
+
+def _sdk(sdk: Sdk, cell: Cell, *, has_cuda: bool) -> Verdict:
+    """Return whether the compiler of an SDK is one for a cell, in place of the default one."""
+    obstacle = None
+    if cell.compiler or cell.cuda_compiler:
+        obstacle = "it takes the place of the default compiler"
+    elif cell.arch not in sdk.arches:
+        obstacle = f"it compiles for {', '.join(sdk.arches)}"
+    elif has_cuda and not in_range(cell.cuda, sdk.cuda, sdk.cuda):
+        obstacle = f"it brings CUDA {sdk.cuda}"
+    explanation = f"`{cell.id}` is not for {sdk.title}: {obstacle}" if obstacle else sdk.title
+    return Verdict("sdk", passed=obstacle is None, explanation=explanation, ref=sdk.ref)
+
+
+def _std_of_sdk(sdk: Sdk, std: str) -> Verdict:
+    explanation = f"{sdk.title} has C++{', C++'.join(sdk.std)}"
+    return Verdict("std", passed=std in sdk.std, explanation=explanation, ref=sdk.ref)
 
 
 # Cached, because most cells share their compilers with others.

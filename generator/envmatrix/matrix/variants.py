@@ -35,6 +35,7 @@ class NamedVariant:
     definitions: Mapping[Definition, Value] = field(default_factory=dict)
     environment: Mapping[Variable, Value] = field(default_factory=dict)
     sm: OneOrMore[Sm] = ()
+    sdk: Name | None = None
     cells: OneOrMore[Text] = ()
     steps: tuple[Name, ...] | None = None
 
@@ -54,6 +55,7 @@ class Variant:
     definitions: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     sm: tuple[str, ...] = ()
+    sdk: str | None = None
     steps: tuple[str, ...] | None = None
 
 
@@ -141,6 +143,7 @@ def _combinations(key: str, entry: NamedVariant, default: Variant) -> Iterator[V
             definitions=entry.definitions,
             environment=entry.environment,
             sm=entry.sm,
+            sdk=entry.sdk,
             steps=entry.steps,
         )
         yield replace(settings, name=_name(settings, entry, default))

@@ -131,6 +131,8 @@ def _arrival(cell: Cell, before: State, after: State) -> str:
     if exclusion := before.exclusions.get(cell.id):
         was = "excluded" if exclusion.rule == "exclude" else "impossible"
         return f"no longer {was}: {exclusion.reason}"
+    if after.matrix.runs:
+        return f"an entry of `runs` has it now{by}"
     return f"added to {_describe_missing_axes(cell, before)}{by}"
 
 
@@ -140,7 +142,10 @@ def _departure(cell: Cell, after: State) -> str:
         return f"{verb}: {exclusion.reason}"
     if cell.included:
         return "no longer included"
-    return f"removed from {_describe_missing_axes(cell, after)}"
+    missing = _describe_missing_axes(cell, after)
+    if after.matrix.runs and not missing:
+        return "no entry of `runs` has it any more"
+    return f"removed from {missing}"
 
 
 def _describe_missing_axes(cell: Cell, state: State) -> str:

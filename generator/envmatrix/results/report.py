@@ -19,7 +19,8 @@ from envmatrix.sessions.outcomes import State, TestOutcome
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The subject of a report; None selects all libraries or cells. `now` and `since`, named
+    """The subject of a report; None selects all libraries or cells, or every library in each of the
+    cells (`places`). `now` and `since`, named
     `since_name`, are in seconds since 1970."""
 
     today: date
@@ -27,12 +28,15 @@ class Scope:
     waivers: tuple[Waiver, ...] = ()
     libraries: Collection[str] | None = None
     cells: Collection[str] | None = None
+    places: Collection[tuple[str, str]] | None = None
     since: float | None = None
     since_name: str | None = None
 
     def has(self, library: str, cell: str) -> bool:
-        return (self.libraries is None or library in self.libraries) and (
-            self.cells is None or cell in self.cells
+        return (
+            (self.libraries is None or library in self.libraries)
+            and (self.cells is None or cell in self.cells)
+            and (self.places is None or (library, cell) in self.places)
         )
 
 

@@ -134,15 +134,14 @@ class BuildContext:
     the directories of wheels by Docker's name of the architecture, and `archives` those of what
     builds would download, by their names; `prefixes` are the directories in which the libraries
     that it needs are installed, by their names, and `is_installed` is true if it is installed
-    itself; `python` is the release of the images' Python. `cache` is the
-    compiler cache that images have, if any, and `caches` the directory of the caches of the
-    library's trust group; `shares_cache` if a gateway to the cache that machines share answers at
-    `cache_socket`; `sdk` the directory of the licensed SDK that its target needs, if it needs one;
-    `borrowed` the components that images have for other libraries. `glibc` is the version that
-    images have. `jobs` compilations run at once; `memory` is the limit of a container, in bytes,
-    and `processors` as many as it keeps busy, where something schedules it. `requirement` is that
-    of the machine that runs compiled programs; a `step` has a build directory of its own, if it has
-    a name here."""
+    itself; `python` is the release of the images' Python. `cache` is the compiler cache that images
+    have, if any, and `caches` the directory of the caches of the library's trust group;
+    `shares_cache` if a gateway to the cache that machines share answers at `cache_socket`; `sdk`
+    the directory of the licensed SDK that compiles, if one does; `borrowed` the components that
+    images have for other libraries. `glibc` is the version that images have. `jobs` compilations
+    run at once; `memory` is the limit of a container, in bytes, and `processors` as many as it
+    keeps busy, where something schedules it. `requirement` is that of the machine that runs
+    compiled programs; a `step` has a build directory of its own, if it has a name here."""
 
     cell: Cell
     library: Library
@@ -174,6 +173,11 @@ class BuildContext:
     @property
     def target(self) -> Target:
         return TARGETS[self.cell.arch]
+
+    @property
+    def sdk_name(self) -> str | None:
+        """The name of the licensed SDK that compiles, if one does."""
+        return self.target.sdk or self.library.variant.sdk
 
     @property
     def directory(self) -> Path:

@@ -10,6 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from envmatrix.engine.tasks import Gpus, Limits, Mount, Task, TaskResult
+from envmatrix.facts.model import load_facts
 from envmatrix.facts.versions import version_key
 from envmatrix.images.model import CompilerCache, Image
 from envmatrix.matrix.files import BUILD_ROOT
@@ -120,7 +121,9 @@ def in_compiler(context: BuildContext, command: Sequence[str]) -> Task:
         if context.shares_cache:
             mounts.append(Mount(context.cache_socket, CCACHE_SOCKET))
     if context.sdk:
-        mounts.append(Mount(context.sdk, f"/opt/{context.target.sdk}"))
+        mounts.append(Mount(context.sdk, f"/opt/{context.sdk_name}"))
+    if sdk := context.library.variant.sdk:
+        environment |= load_facts().sdks[sdk].environment
     if context.prefix:
         mounts.append(Mount(context.installing, context.prefix))
         environment["PREFIX"] = context.prefix

@@ -46,6 +46,11 @@ def test_a_licensed_sdk_is_where_the_user_says(tmp_path: Path) -> None:
     assert "nothing on this machine says where the SDK `drive` is" in str(problem)
     assert str(file) in str(problem.hint)
     assert '`drive = "/path/of/the/sdk"`' in str(problem.hint)
+    with pytest.raises(ConfigurationError) as caught:
+        configured_sdk(file, "nvhpc-26.5")
+    assert '`"nvhpc-26.5" = "/path/of/the/sdk"`' in str(caught.value.problems[0].hint)
+    other = write(tmp_path, f'[sdks]\n"nvhpc-26.5" = "{tmp_path}"\n')
+    assert configured_sdk(other, "nvhpc-26.5") == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -127,8 +132,16 @@ def test_a_mistake_in_the_shared_cache_has_its_position(
 @pytest.mark.parametrize(
     ("load", "text", "problem"),
     [
-        (configured_sdks, "sdks = 1", "`sdks` must name some of `drive`, `qnx`"),
-        (configured_sdks, '[sdks]\nqnix = "/opt"', "`sdks` must name some of `drive`, `qnx`"),
+        (
+            configured_sdks,
+            "sdks = 1",
+            "`sdks` must name some of `drive`, `nvhpc-",
+        ),
+        (
+            configured_sdks,
+            '[sdks]\nqnix = "/opt"',
+            "`sdks` must name some of `drive`, `nvhpc-",
+        ),
         (configured_sdks, "[sdks]\nqnx = 1", "the SDK `qnx` is no directory: `1`"),
         (configured_sdks, '[sdks]\nqnx = "opt"', "the SDK `qnx` is no directory: `opt`"),
         (

@@ -151,7 +151,7 @@ def test_clang_compiles_cuda_as_its_own_host_compiler() -> None:
             "compiler",
             (
                 "debian12 has Clang 13, 14, 15, 16, 19; nvcc of CUDA 12.4 takes Clang 7 to 17; "
-                "Clang 18 is in debian13; the nearest is `clang-16`"
+                "Clang 18 is in debian13, ubuntu24.04; the nearest is `clang-16`"
             ),
         ),
         (
@@ -183,9 +183,9 @@ def test_clang_compiles_cuda_as_its_own_host_compiler() -> None:
             "a second compiler is supported on Debian and its derivatives only",
         ),
         (
-            "cuda12.4-ubuntu20.04-clangnewest-x86_64",
+            "cuda12.4-ubuntu26.04-clangnewest-x86_64",
             "compiler",
-            "no Clang is known of ubuntu20.04; nvcc of CUDA 12.4 takes Clang 7 to 17",
+            "ubuntu26.04 has Clang 19, 20, 21, 22; nvcc of CUDA 12.4 takes Clang 7 to 17",
         ),
     ],
 )

@@ -401,3 +401,35 @@ def test_a_variant_needs_a_cell_of_its_library() -> None:
         "named: {d: {build_type: Debug, cells: [cuda11*]}}", "path: ops\n    cells: cuda13*"
     )
     assert "`cells` has no cell of library `ops`" in problem
+
+
+SDK = HEAD.replace('"13.5"', '"13.2"').replace("arch: [x86_64, aarch64]", "arch: [x86_64]")
+
+
+def test_an_sdk_compiles_in_the_cells_of_its_cuda() -> None:
+    matrix = matrix_with(
+        'std: ["17"]\nnamed: {hpc: {sdk: nvhpc-26.5, std: ["17", "20"]}}', head=SDK
+    )
+    cells = {cell.id for cell in matrix.cells if "ops@hpc" in in_cell(matrix, cell.id)}
+    assert cells == {"cuda13.2-debian12-x86_64"}
+    (row,) = explain_libraries(matrix, [find_cell(matrix, "cuda12.4-x86_64")], ["ops@hpc"])
+    failed = next(verdict for verdict in row.verdicts if not verdict.passed)
+    assert failed.explanation == (
+        "`cuda12.4-debian12-x86_64` is not for NVHPC 26.5: it brings CUDA 13.2"
+    )
+
+
+def test_an_impossible_sdk_is_an_error_at_its_place() -> None:
+    assert problems("named: {hpc: {sdk: nvhpc-26}}", head=SDK) == [
+        "9:26: unknown SDK `nvhpc-26` (did you mean `nvhpc-26.5`?)"
+    ]
+    (problem,) = problems("named: {hpc: {sdk: nvhpc-26.3}}", head=SDK)
+    assert problem.startswith("9:26: no cell can build it: `cuda13.2-debian12-x86_64` is not for")
+    (problem,) = problems('named: {hpc: {sdk: nvhpc-26.5, std: "14"}}', head=SDK)
+    assert "NVHPC 26.5 has C++17, C++20" in problem
+
+
+def test_an_sdk_compiles_a_library_without_cuda_with_any_release() -> None:
+    library = "path: ops\n    cuda: none"
+    matrix = matrix_with("named: {hpc: {sdk: nvhpc-26.5}}", library, SDK)
+    assert all("ops@hpc" in in_cell(matrix, cell.id) for cell in matrix.cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from envmatrix.lock.model import Lock
 from envmatrix.lock.requests import sets_of
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.variants import Variant
 from envmatrix.sessions import tasks
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.context import BuildContext
@@ -141,6 +143,20 @@ def test_an_sdk_is_mounted_where_it_can_only_be_read_and_only_to_compile(matrix:
     for spec in (tasks.in_compiler(context, ["cmake"]), tasks.by_hand(context, [])):
         (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/qnx")
         assert (mount.source, mount.read_only) == (Path("/licensed"), True)
+
+
+def test_an_sdk_of_a_variant_names_its_compilers(matrix: Matrix) -> None:
+    native = place_of(matrix, "x86_64", Path("/licensed"))
+    library = replace(native.library, variant=Variant(sdk="nvhpc-26.5"))
+    spec = tasks.in_compiler(replace(native, library=library), ["cmake"])
+    (mount,) = (mount for mount in spec.mounts if mount.target == "/opt/nvhpc-26.5")
+    assert (mount.source, mount.read_only) == (Path("/licensed"), True)
+    programs = {name: spec.environment[name] for name in ("CC", "CXX", "CUDAHOSTCXX")}
+    assert programs == {
+        "CC": "/opt/nvhpc-26.5/compilers/bin/nvc",
+        "CXX": "/opt/nvhpc-26.5/compilers/bin/nvc++",
+        "CUDAHOSTCXX": "/opt/nvhpc-26.5/compilers/bin/nvc++",
+    }
 
 
 def test_no_target_lacks_a_flavour_that_crosses_to_it(matrix: Matrix) -> None:
