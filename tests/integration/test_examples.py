@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import docker
 import pytest
+import yaml
 from tests.integration.conftest import ROOT, Checkout, Project
 from tests.outputs import cases_of
 
@@ -39,9 +40,16 @@ def test_sets_with_equal_requests_keep_the_versions_of_this_repository(example: 
 
 def test_sources_and_wheels_of_its_libraries_are_locked(example: Checkout) -> None:
     sets = load(example.root).sets
-    libraries = [name for name in sets if name.startswith("library-")]
-    assert len(libraries) == 6
-    assert all(sets[name].artifacts for name in libraries)
+    libraries = {name: each for name, each in sets.items() if name.startswith("library-")}
+    matrix = yaml.safe_load((example.root / "matrix.yaml").read_text("utf-8"))
+    assert {f"library-{name}" for name in matrix["libraries"]} <= libraries.keys()
+    assert all(each.artifacts for each in libraries.values())
+
+
+def test_source_packages_are_locked_as_their_archives_alone(example: Checkout) -> None:
+    sets = load(example.root).sets
+    files = [item.filename for item in sets["library-hwloc"].artifacts]
+    assert files == ["hwloc_2.9.0.orig.tar.bz2"]
 
 
 def test_its_lock_and_generated_files_are_up_to_date(example: Checkout) -> None:

@@ -203,7 +203,9 @@ class Builder:
 
     def _build_of(self, order: Order, layouts: Mapping[str, BaseLayout]) -> Build:
         stages, environment = self._file_stages(order), order.environment
-        contexts: dict[str, Path | str] = {stage.stage: self._context(stage) for stage in stages}
+        contexts: dict[str, Path | str] = {}
+        for stage in stages:  # BuildKit of Docker 26 also reads the parts of a replaced stage
+            contexts |= dict.fromkeys((stage.stage, *stage.parts), self._context(stage))
         if self.options.builder:
             contexts |= {
                 base.image: layouts[base.key].context

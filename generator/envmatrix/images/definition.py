@@ -167,9 +167,9 @@ def _mirror_arguments(environment: Environment) -> list[str]:
 @lru_cache(_SHARED)
 def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
     parts = [tuple(map(Add, group)) for group in stage.groups]
-    if len(parts) <= 1:
+    names = stage.parts
+    if not names:
         return (Stage(stage.stage, "files", parts[0] if parts else ()),)
-    names = [f"{stage.stage}-{number}" for number in range(1, len(parts) + 1)]
     stages = (Stage(name, "files", part) for name, part in zip(names, parts, strict=True))
     return (*stages, Stage(stage.stage, "scratch", tuple(map(Copy, names))))
 

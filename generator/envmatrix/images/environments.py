@@ -84,6 +84,12 @@ class FileStage:
         rows = self.artifacts
         return tuple(rows[start : start + size] for start in range(0, len(rows), size))
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the stages of the groups, if there are several."""
+        count = len(self.groups)
+        return tuple(f"{self.stage}-{number + 1}" for number in range(count)) if count > 1 else ()
+
 
 @dataclass(frozen=True, slots=True)
 class BaseStage:

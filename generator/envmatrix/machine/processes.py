@@ -25,8 +25,8 @@ def run(
     stdin: str = "",
     seconds: float | None = None,
 ) -> str:
-    """Return the stdout of `command`, given `stdin`; raise `failing` with the end of its stderr
-    where it is missing, fails or takes longer than `seconds`."""
+    """Return the stdout of `command`, given `stdin`; raise `failing` with the end of its output,
+    stderr last, where it is missing, fails or takes longer than `seconds`."""
     program = f"`{command[0]}`"
     try:
         done = complete(command, environment, stdin, seconds)
@@ -37,7 +37,7 @@ def run(
         raise failing(message, details=["timed out"], hint=hint) from error
     if done.returncode:
         message = f"{program} failed with exit code {done.returncode}"
-        details = (done.stderr or done.stdout).splitlines()[-_LAST_LINES:]
+        details = [*done.stdout.splitlines(), *done.stderr.splitlines()][-_LAST_LINES:]
         raise failing(message, details=details, hint=hint)
     return done.stdout
 

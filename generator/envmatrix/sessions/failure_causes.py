@@ -51,6 +51,7 @@ _NO_SHELL_PROGRAM = r"^\S*sh: (?:line )?(?:\d+: )?([\w+.-]+): (?:command )?not f
 _NO_PROGRAM = (
     r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
     r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
+    r"|executable ['\"]([\w+.-]+)['\"] not found$"
 )
 _PROGRAMS = (_NO_SHELL_PROGRAM, _NO_PROGRAM)
 
@@ -63,6 +64,12 @@ _LACKING: Mapping[str, Judgement] = {
         r"error while loading shared libraries: (?!libcuda|libnv)(lib[\w+.-]+): "
         r"cannot open shared object file"
     ): Judgement("environment", "the image has no library `{0}`", PACKAGE),
+    r"^\s*No CMAKE_Fortran_COMPILER could be found": Judgement(
+        "environment",
+        "the image has no compiler for Fortran",
+        "list `gfortran` under `packages` in envs/devel.yaml, and `gfortran-{triplet}` in "
+        "envs/cross.yaml: CMake looks for these names",
+    ),
     r"\bcannot find -l([\w+.-]+)(?:: No such file or directory)?$": Judgement(
         "environment", "the linker finds no library `{0}`", _PACKAGE_TO_LINK
     ),

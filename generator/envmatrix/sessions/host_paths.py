@@ -21,9 +21,11 @@ _PATH = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class HostPaths:
-    """Directories of this machine by their paths in containers."""
+    """Directories of this machine by their paths in containers. `copy` is that of a copied source,
+    which has what the build made beside the source's own files."""
 
     roots: Mapping[str, str]
+    copy: str = ""
 
     @classmethod
     def of(cls, context: BuildContext) -> HostPaths:
@@ -35,7 +37,7 @@ class HostPaths:
             for name, path in context.prefixes.items()
         }
         build = context.build.display_path(".")
-        return cls({SOURCE: source, _COPIED: copied, BUILD: build, **needs})
+        return cls({SOURCE: source, _COPIED: copied, BUILD: build, **needs}, copy)
 
     def text(self, text: str) -> str:
         """Return a text with paths of this machine, and each line as `path:line`."""
@@ -46,6 +48,8 @@ class HostPaths:
 
     def _displayed(self, match: re.Match[str]) -> str:
         root = self.roots.get(match["root"], match["root"])
+        if match["root"] == _COPIED and not os.path.lexists(f"{root}{match['path']}"):
+            root = self.copy or root
         path = match["path"].removeprefix("/") if root == "." else f"{root}{match['path']}"
         return f"{path}:{match['line']}" if match["line"] else path
 

@@ -375,6 +375,21 @@ def test_builds_get_excerpts_or_the_whole_file_where_one_cannot_be_made(
     assert file.samefile(builder.fetcher.store.path(excerpt if is_made else ITEM))
 
 
+def test_a_set_of_many_files_is_given_for_each_of_its_stages(
+    docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
+) -> None:
+    stage = FileStage("set", "s", tuple(replace(PACKAGE, path=f"a_{n}.deb") for n in range(101)))
+    builder = make_builder({})
+    for item in stage.artifacts:
+        with builder.fetcher.store.incoming(item) as partial:
+            partial.write_bytes(TEXT)
+            builder.fetcher.store.keep(item, partial)
+    builder.build([order_of(replace(lock_and_environment[1], files=(stage,)))], 1)
+    contexts = [word for word in builds(docker)[0] if word.startswith("--build-context=")]
+    assert len({word.rpartition("=")[2] for word in contexts}) == 1
+    assert [word.split("=")[1] for word in contexts] == ["s", "s-1", "s-2"]
+
+
 def test_files_of_stages_that_no_image_depends_on_are_not_needed(
     docker: Path, make_builder: Make, lock_and_environment: tuple[Lock, Environment]
 ) -> None:

@@ -33,10 +33,10 @@ def test_a_failure_has_the_end_of_what_the_program_says() -> None:
     assert caught.value.hint == "try it by hand"
 
 
-def test_standard_output_is_told_where_there_are_no_errors() -> None:
+def test_standard_output_is_told_before_the_errors() -> None:
     with pytest.raises(EngineError) as caught:
-        run(sh("echo reason; exit 1"), failing=EngineError)
-    assert [*caught.value.details] == ["reason"]
+        run(sh("echo error >&2; echo reason; exit 1"), failing=EngineError)
+    assert [*caught.value.details] == ["reason", "error"]
 
 
 def test_a_missing_program_is_an_error_with_a_hint() -> None:

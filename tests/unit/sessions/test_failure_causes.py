@@ -69,6 +69,8 @@ from envmatrix.sessions.failure_causes import (
         ("/usr/bin/env: \u2018swig\u2019: No such file or directory", "environment", "`swig`"),
         ("meson.build:3:0: ERROR: Program 'swig' not found or not executable", "environment",
          "no program `swig`"),
+        ("meson-python: error: meson executable \"meson\" not found", "environment", "`meson`"),
+        ("  No CMAKE_Fortran_COMPILER could be found.", "environment", "compiler for Fortran"),
         ("make: gfortran: No such file or directory", "product", ""),
         ("CMake Error: Package Foo was not found", "product", ""),
     ],

@@ -46,3 +46,10 @@ def test_paths_below_the_current_directory_are_relative_to_it(
     assert HostPaths.of(context).text("/src/a.cpp:3") == "tree/a.cpp:3"
     elsewhere = replace(context, source=Path("/elsewhere/tree"))
     assert HostPaths.of(elsewhere).text("/src/a.cpp:3") == "/elsewhere/tree/a.cpp:3"
+
+
+def test_what_a_build_made_in_a_copied_source_is_in_the_copy(tmp_path: Path) -> None:
+    (tmp_path / "a.c").touch()
+    paths = HostPaths({"/build/source": f"{tmp_path}", "/build": "out"}, "out/source")
+    assert paths.text("/build/source/a.c:1") == f"{tmp_path}/a.c:1"
+    assert paths.text("/build/source/tests/a: not found") == "out/source/tests/a: not found"

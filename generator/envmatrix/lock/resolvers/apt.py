@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from itertools import dropwhile
 from pathlib import Path
 from posixpath import normpath
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ from envmatrix.lock.model import Artifact
 from envmatrix.records import dataclass
 from envmatrix.suggestions import MISTYPED, did_you_mean
 
-# Runs a program and returns its stdout; LookupFailed with its stderr where it fails.
+# Runs a program and returns its stdout; LookupFailed with its output where it fails.
 Run = Callable[[Sequence[str]], str]
 
 # apt's message when an installation would remove packages that others depend on.
@@ -30,9 +31,15 @@ _UNKNOWN = re.compile(
     re.MULTILINE,
 )
 
+# apt's report of packages that conflict, or that depend on one that it cannot install.
+_UNMET_PACKAGES = "The following packages have unmet dependencies:"
+_UNMET = re.compile(r"^ ([a-z0-9][a-z0-9+.:-]*) : \S", re.MULTILINE)
+
 _PRINTED_URI = re.compile(
     r"'(?P<url>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
+# An archive of a source package, unless of Debian's changes or a signature.
+_ORIGINAL = re.compile(r"(?<!\.debian)\.tar\.\w+$")
 
 
 class UnknownPackages(Absent):
@@ -123,6 +130,8 @@ class Apt:
             output = "\n".join((str(error), *error.details))
             if matches := _UNKNOWN.findall(output):
                 raise self._unknown(["".join(groups) for groups in matches]) from error
+            if unmet := dict.fromkeys(_UNMET.findall(output)):
+                raise self._conflict([*unmet], error.details) from error
             if not foreign or _REMOVAL_REFUSED not in output:
                 raise
             raise LookupFailed(
@@ -132,6 +141,16 @@ class Apt:
                 hint="only a package that is `Multi-Arch: same` can be there for two architectures",
             ) from error
         return artifacts if status else self._require_some(artifacts, packages)
+
+    def _conflict(self, names: Sequence[str], output: Sequence[str]) -> LookupFailed:
+        """Return the error for packages that cannot be installed with the others."""
+        lines = [*dropwhile(lambda line: _UNMET_PACKAGES not in line, output)]
+        hint = "leave one of them out, or list it for systems that can install it"
+        if any(":" in name for name in names):
+            hint = "what is not `Multi-Arch: same` can be there for one architecture only"
+        every = ", ".join(f"`{name}`" for name in names)
+        message = f"{self.archive.suite} cannot install {every} with the other packages"
+        return LookupFailed(message, details=lines, hint=hint)
 
     def _unknown(self, names: Sequence[str]) -> UnknownPackages:
         """Return the error for packages that the suite does not have, with similar ones."""
@@ -143,7 +162,9 @@ class Apt:
         return self._require_some(self._artifacts("download", *packages), packages)
 
     def sources(self, package: str) -> tuple[Artifact, ...]:
-        """Return the files of a source package: its .dsc and those that it lists."""
+        """Return the archives of a source package as its authors published them. Neither its .dsc
+        nor Debian's changes, which are not unpacked: a mirror may lack them, or replace them while
+        the archives stay."""
         home = replace(self, directory=self.directory / "sources")
         if not (home.directory / "lists").exists():
             home._update(home.source, home.source.replace("deb ", "deb-src ", 1))
@@ -154,7 +175,8 @@ class Apt:
             hint = f"`{package}` is built from `{name}`" if name else None
             message = f"{self.archive.suite} has no source package `{package}`"
             raise LookupFailed(message, hint=hint)
-        return tuple(sorted(home._file(match, name, version) for match in matches))
+        archives = [match for match in matches if _ORIGINAL.search(unquote(match["file"]))]
+        return tuple(sorted(home._file(match, name, version) for match in archives))
 
     def show(self, names: Sequence[str]) -> str:
         """Return apt's stanzas of every version of the packages `names` that the suite has."""

@@ -113,6 +113,29 @@ def test_a_package_that_would_replace_the_one_of_the_image_is_refused(tmp_path: 
     assert "Multi-Arch: same" in str(caught.value.hint)
 
 
+UNMET = """\
+Reading package lists...
+The following packages have unmet dependencies:
+ libmpi-dev:arm64 : Depends: libevent-dev:arm64 but it is not installable
+ libpmix2:arm64 : Depends: libmunge2:arm64 (>= 0.5.8) but it is not installable
+                  Recommends: other
+E: Unable to correct problems, you have held broken packages.
+"""
+
+
+def test_packages_that_cannot_be_installed_together_are_named(tmp_path: Path) -> None:
+    apt, _ = with_arm64(tmp_path)
+
+    def fail(_: Sequence[str]) -> str:
+        raise LookupFailed("`docker` failed with exit code 100", details=UNMET.splitlines())
+
+    message = "cannot install `libmpi-dev:arm64`, `libpmix2:arm64` with the other packages"
+    with pytest.raises(LookupFailed, match=message) as caught:
+        replace(apt, run=fail).closure(["libmpi-dev", "libmpi-dev:arm64"])
+    assert [*caught.value.details] == UNMET.splitlines()[1:]
+    assert "Multi-Arch: same" in str(caught.value.hint)
+
+
 def test_packages_of_one_architecture_may_replace_those_of_the_image(tmp_path: Path) -> None:
     apt, _ = with_arm64(tmp_path)
     commands = []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -70,26 +71,46 @@ def test_commits_and_changelists_are_what_was_found() -> None:
     assert package_set.versions == {"changelist": "d"}
 
 
+@dataclass
 class SourcesBackend(FakeBackend):
     """A backend whose apt has the files of one source package of one suite."""
+
+    files: tuple[str, ...] = ()
 
     def apt_of_host(self, suite: str, arch: str, *foreign: str) -> Apt:
         assert (suite, arch) == ("bookworm", self.host_arch)
         apt = super().apt_of_host(suite, arch, *foreign)
-        return replace(apt, run=lambda _command: SOURCES.format(mirror=apt.mirror))
+        lines = [
+            f"'{apt.mirror}/pool/{file.replace('+', '%2b')}' {file} 5 SHA256:{'a' * 64}\n"
+            for file in self.files
+        ]
+        return replace(apt, run=lambda _command: "".join(lines))
 
 
-SOURCES = """\
-'{{mirror}}/pool/lib_1-2.dsc' lib_1-2.dsc 5 SHA256:{}
-'{{mirror}}/pool/lib_1.tar.gz' lib_1.tar.gz 7 SHA256:{}
-""".format("a" * 64, "b" * 64)
-
-
-def test_a_source_package_is_of_its_suite(tmp_path: Path) -> None:
-    sets = ResolvedSets(SourcesBackend(tmp_path, Archive()), load_facts(), {})
-    package_set = debian_source(SourceRequest("debian-source", "lib", "bookworm"), sets)
-    assert [item.filename for item in package_set.artifacts] == ["lib_1-2.dsc", "lib_1.tar.gz"]
-    assert package_set.request == SourceRequest("debian-source", "lib", "bookworm")
+@pytest.mark.parametrize(
+    ("files", "archives"),
+    [
+        (["lib_1.dsc", "lib_1.tar.gz"], ["lib_1.tar.gz"]),
+        (["lib_1-2.dsc", "lib_1.orig.tar.gz", "lib_1-2.diff.gz"], ["lib_1.orig.tar.gz"]),
+        (
+            [
+                "lib_1-2.dsc",
+                "lib_1-2.debian.tar.xz",
+                "lib_1.orig-b.tar.xz",
+                "lib_1.orig.tar.gz.asc",
+            ],
+            ["lib_1.orig-b.tar.xz"],
+        ),
+    ],
+)
+def test_a_source_package_is_its_archives_in_its_suite(
+    tmp_path: Path, files: Sequence[str], archives: Sequence[str]
+) -> None:
+    backend = SourcesBackend(tmp_path, Archive(), files=tuple(files))
+    request = SourceRequest("debian-source", "lib", "bookworm")
+    package_set = debian_source(request, ResolvedSets(backend, load_facts(), {}))
+    assert [item.filename for item in package_set.artifacts] == archives
+    assert package_set.request == request
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:
