@@ -94,7 +94,7 @@ def _comparison(compare: Callable[[Any, Any], Any], values: Callable[[object], A
     return method
 
 
-def _values_of(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[object], Any]:
+def _values_of(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[object], tuple[Any, ...]]:
     """Return a function that returns the tuple of the values of fields."""
     names = [field.name for field in fields]
     if len(names) > 1:
@@ -164,11 +164,12 @@ def _compiled(cls: type, name: str) -> Any:
 
 def _pickle_slots(cls: type) -> None:
     """Let `pickle` have the values of fields alone, which it sets without their names."""
-    names = [field.name for field in dataclasses.fields(cls)]
-    setters = [getattr(cls, name).__set__ for name in names]
+    fields = dataclasses.fields(cls)
+    setters = [getattr(cls, field.name).__set__ for field in fields]
+    values_of = _values_of(fields)
 
     def state(self: object) -> Sequence[object]:
-        return [getattr(self, name) for name in names]
+        return list(values_of(self))
 
     def set_state(self: object, values: Sequence[object]) -> None:
         for set_value, value in zip(setters, values, strict=True):

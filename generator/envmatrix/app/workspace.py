@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from glob import escape, glob
 from hashlib import sha256
 from itertools import chain, product
@@ -208,8 +208,10 @@ class Workspace:
         }
         parts = {name: self._parts(name, identities[name]) for name in names}
         missing = [name for name, of_environment in parts.items() if of_environment is None]
+        read = cache(readable_text)  # environments share scripts
         for definition in self.definitions(missing) if missing else ():
             name = definition.environment.name
+            self._check_generated(definition.files, read)
             parts[name] = self._parts(name, identities[name], definition)
             self._contents(name, identities[name], definition)
         return tuple(
@@ -240,7 +242,8 @@ class Workspace:
         def stages() -> Mapping[str, StageContents]:
             contents = self._contents(image.environment, files)
             if contents is None:  # somebody removed the cache
-                contents = _contents_of(*self.definitions([image.environment]))
+                (definition,) = self.definitions([image.environment])
+                contents = definition.images
             return contents[image].stages
 
         of_image = parts.images[image]
@@ -263,9 +266,8 @@ class Workspace:
         from envmatrix.plan.materials import EnvironmentParts, ImageParts
 
         environment, texts = definition.environment, definition.files
-        self._check_generated(texts)
         images = {}
-        for image, contents in _contents_of(definition).items():
+        for image, contents in definition.images.items():
             needs = environment.needs_of(contents.stages, image.arch, host)
             images[image] = ImageParts(contents.fingerprint(image.arch), needs)
         hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
@@ -278,20 +280,20 @@ class Workspace:
         `definition`."""
 
         def compute() -> Mapping[Image, BuildContents] | None:
-            return _contents_of(definition) if definition else None
+            return definition.images if definition else None
 
         return self.cached(f"contents of {name}", compute, self._lock_identity + files)
 
-    def _check_generated(self, texts: Mapping[str, str]) -> None:
+    def _check_generated(self, texts: Mapping[str, str], read: Callable[[Path], str]) -> None:
         files = {self.dockerfiles / path: text for path, text in texts.items()}
-        missing = [file for file in files if not file.exists()]
+        missing = [file for file in files if not read(file) and not file.exists()]
         if missing:
             first = f"`{missing[0].relative_to(self.root)}`"
             more = f" and {number_of(len(missing) - 1, 'other')}" if missing[1:] else ""
             message = f"{first}{more} {'are' if more else 'is'} not generated yet"
             raise OutOfDate(message, hint="write what is missing: `envmatrix generate`")
         for file, text in files.items():
-            if readable_text(file) != text:
+            if read(file) != text:
                 message = f"`{file.relative_to(self.root)}` is not what the lock says"
                 raise OutOfDate(message, hint="write it: `envmatrix generate`")
 
@@ -332,12 +334,6 @@ def nearest_repository() -> Path | None:
     if root is not None:
         require_directories(root)
     return root
-
-
-def _contents_of(definition: Definition) -> Mapping[Image, BuildContents]:
-    """Return the contents of all images of an environment."""
-    images = definition.environment.images
-    return {image: definition.contents(image.name, image.arch) for image in images}
 
 
 def find_repository() -> Path:

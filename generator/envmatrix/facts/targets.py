@@ -86,11 +86,11 @@ class Target:
     prefix: str = ""
     c: str = ""
     cxx: str = ""
-    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     emulator: str | None = None
     sdk: str | None = None
     cmake: tuple[str, ...] = ()
-    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
 
     @property
     def is_native(self) -> bool:

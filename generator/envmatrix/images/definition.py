@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field, replace
-from functools import lru_cache
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from textwrap import wrap
 
 from envmatrix.facts.systems import Compiler
@@ -51,6 +51,7 @@ _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
 # The most stages that are kept for other environments; one has about ten of each kind.
 _SHARED = 128
+_SHARED_INSTALLATIONS = 512
 
 # The most characters of names of packages in a line.
 _NAMES_LINE = 100
@@ -78,7 +79,7 @@ class Definition:
         scripts = (script for stage in self.stages.values() for script in stage.scripts)
         return {script.name: script.text for script in scripts}
 
-    @property
+    @cached_property
     def files(self) -> Mapping[str, str]:
         """The Dockerfile and the scripts by their paths in the build context."""
         scripts = {f"{SCRIPTS}/{name}": text for name, text in self.scripts.items()}
@@ -96,6 +97,12 @@ class Definition:
             targets=platforms,
             stages="".join(_texts(self.stages.values())),
         )
+
+    @cached_property
+    def images(self) -> Mapping[Image, BuildContents]:
+        """The contents of all images."""
+        images = self.environment.images
+        return {image: self.contents(image.name, image.arch) for image in images}
 
     def contents(self, target: str, arch: str) -> BuildContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
@@ -209,14 +216,15 @@ def _os_stages(environment: Environment) -> Iterator[Stage]:
     """Yield the stages that install packages: each flavour over the one that it extends."""
     version = assignments("LABEL", {f"{_LABEL}.version": environment.cuda})
     start = ("ENTRYPOINT []", 'CMD ["/bin/bash"]') if environment.is_on_image else ()
-    runtime = Installation("runtime-files", "base-${TARGETARCH}")
-    yield from _installed(environment, "runtime-os", runtime, (version, *start))
-    devel = Installation("devel-files", "runtime-os", _links(environment.compiler))
-    yield from _installed(environment, "devel-os", devel)
+    runtime = _installation(environment, "runtime-files", "base-${TARGETARCH}")
+    yield from _installed("runtime-os", runtime, (version, *start))
+    links = _links(environment.compiler)
+    devel = _installation(environment, "devel-files", "runtime-os", links)
+    yield from _installed("devel-os", devel)
     for cross in environment.crosses:
         files = f"{cross.name}-files-{cross.host}" if cross.has_packages else ""
-        installation = Installation(files, "devel-os", cross.links, cross)
-        yield from _installed(environment, f"{cross.name}-os", installation)
+        installation = _installation(environment, files, "devel-os", cross.links, cross)
+        yield from _installed(f"{cross.name}-os", installation)
 
 
 def _links(compiler: Compiler) -> Mapping[str, str]:
@@ -227,70 +235,110 @@ def _links(compiler: Compiler) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Installer:
+    """What installs packages, the same for all environments of an operating system."""
+
+    kind: str
+    is_on_image: bool
+    has_layers: bool
+    omitted_paths: tuple[str, ...]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """The installation of the packages in the stage `files`, if any, over the stage `parent`, with
-    links to programs by their names, and the configuration of build systems for a target."""
+    links to programs by their names, and the configuration of build systems for a target.
+    `large_packages` have layers of their own."""
 
+    installer: Installer
     files: str
     parent: str
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
     cross: Cross | None = None
+    large_packages: tuple[str, ...] = ()
+
+    @property
+    def is_divided(self) -> bool:
+        """Return whether installed packages are divided into layers."""
+        return bool(self.files) and self.installer.has_layers
 
 
-def _installed(
+def _installer_of(environment: Environment) -> Installer:
+    return Installer(
+        environment.installer,
+        environment.is_on_image,
+        environment.has_package_layers,
+        environment.omitted_paths,
+        environment.epoch,
+    )
+
+
+def _installation(
     environment: Environment,
-    name: str,
-    installation: Installation,
-    instructions: tuple[Instruction, ...] = (),
-) -> Iterator[Stage]:
-    """Yield a stage with packages installed, and instructions after that.
+    files: str,
+    parent: str,
+    links: Mapping[str, str] | None = None,
+    cross: Cross | None = None,
+) -> Installation:
+    installer = _installer_of(environment)
+    is_divided = bool(files) and installer.has_layers
+    large = environment.large_packages(files) if is_divided else ()
+    return Installation(installer, files, parent, tuple((links or {}).items()), cross, large)
+
+
+# Environments share most installations, and contents of stages, with those before them.
+@lru_cache(_SHARED_INSTALLATIONS)
+def _installed(
+    name: str, installation: Installation, instructions: tuple[Instruction, ...] = ()
+) -> tuple[Stage, ...]:
+    """Return a stage with packages installed, and instructions after that.
 
     Packages of the family deb are installed in a stage before it, which divides them into layers:
     one for each large package, one for the others, and one for what is of no package.
     """
-    step, epoch = _install(environment, installation), (_EPOCH,) if name == "runtime-os" else ()
-    if not (installation.files and environment.has_package_layers):
-        yield Stage(name, installation.parent, (*epoch, step, *instructions))
-        return
-    packages = f"{name.removesuffix('-os')}-packages"
-    yield Stage(packages, installation.parent, (*epoch, step))
+    step, epoch = _install(installation), (_EPOCH,) if name == "runtime-os" else ()
+    if not installation.is_divided:
+        return (Stage(name, installation.parent, (*epoch, step, *instructions)),)
+    packages, installer = f"{name.removesuffix('-os')}-packages", installation.installer
     source = "/layers"
-    layers = (*environment.large_packages(installation.files), "others")
+    layers = (*installation.large_packages, "others")
     copies = (
-        Copy(packages, f"{source}/{layer}-{environment.epoch}/", is_linked=True) for layer in layers
+        Copy(packages, f"{source}/{layer}-{installer.epoch}/", is_linked=True) for layer in layers
     )
     mount = BindMount(packages, "/layers", source)
-    script = shared_script(f"complete.{environment.installer}.sh", "complete.sh")
+    script = shared_script(f"complete.{installer.kind}.sh", "complete.sh")
     complete = RunStep("sh /scripts/complete.sh", (mount,), (script,))
-    yield Stage(name, installation.parent, (*epoch, *copies, complete, *instructions))
+    return (
+        Stage(packages, installation.parent, (*epoch, step)),
+        Stage(name, installation.parent, (*epoch, *copies, complete, *instructions)),
+    )
 
 
-def _install(environment: Environment, installation: Installation) -> RunStep:
+def _install(installation: Installation) -> RunStep:
     """Return the step that installs packages."""
-    files, cross = installation.files, installation.cross
-    options = ["--over-image"] if environment.is_on_image else []
-    links = (f"{name}={program}" for name, program in installation.links.items())
+    files, cross, is_divided = installation.files, installation.cross, installation.is_divided
+    options = ["--over-image"] if installation.installer.is_on_image else []
+    links = (f"{name}={program}" for name, program in installation.links)
     command = " \\\n      ".join(["sh /scripts/install.sh", *options, *links]) if files else ""
-    is_divided = bool(files) and environment.has_package_layers
-    scripts = [*_installers(environment, is_divided=is_divided)] if files else []
+    scripts = [*_installers(installation.installer, is_divided=is_divided)] if files else []
     scripts += [*toolchain_files(cross)] if cross else []
     scripts += [shared_script("emulated.ini")] if cross and cross.target.triplet else []
     mounts = (BindMount(files, "/files"),) if files else ()
-    names = " ".join(environment.large_packages(files)) if is_divided else ""
+    names = " ".join(installation.large_packages)
     lines = wrap(names, _NAMES_LINE, break_on_hyphens=False) if is_divided else None
     is_single = lines is None and cross is None
     program = rendered("packages.j2", cross=cross, install=command, lines=lines)
     return RunStep(command if is_single else program, mounts, tuple(scripts))
 
 
-def _installers(environment: Environment, *, is_divided: bool) -> Iterator[StepScript]:
+def _installers(installer: Installer, *, is_divided: bool) -> Iterator[StepScript]:
     """Yield the scripts that install packages, and divide them into layers."""
-    installer = environment.installer
-    yield shared_script(f"install.{installer}.sh", "install.sh")
+    yield shared_script(f"install.{installer.kind}.sh", "install.sh")
     if is_divided:
-        yield shared_script(f"layers.{installer}.sh", "layers.sh")
-    if environment.has_package_layers:
-        yield omitted_files(environment.omitted_paths)
+        yield shared_script(f"layers.{installer.kind}.sh", "layers.sh")
+    if installer.has_layers:
+        yield omitted_files(installer.omitted_paths)
 
 
 def _stub_stages(environment: Environment) -> Iterator[Stage]:
@@ -331,8 +379,9 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
     for name in environment.extensions:
+        installation = _installation(environment, f"{name}-files", "devel")
         labels = _labels(environment, Image(environment.name, name, ""))
-        yield from _installed(environment, name, Installation(f"{name}-files", "devel"), (labels,))
+        yield from _installed(name, installation, (labels,))
 
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
@@ -348,8 +397,9 @@ def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
         trees = [f"{tree}-{key}" for tree in _runtime_trees(environment) if target.cuda]
         steps = _image(environment, runtime, trees, target_runtime_variables(environment, cross))
         if target.packages.get("runtime"):
-            emulator = Installation(f"{runtime}-files-{target.machine}", "runtime-os")
-            yield from _installed(environment, runtime, emulator, steps)
+            files = f"{runtime}-files-{target.machine}"
+            emulator = _installation(environment, files, "runtime-os")
+            yield from _installed(runtime, emulator, steps)
         else:
             yield Stage(runtime, "runtime-os", steps)
 
@@ -366,7 +416,7 @@ def _compiler_images(environment: Environment) -> Iterator[Stage]:
             # The architectures of its packages were added below it.
             own = replace(cross, foreign=(), cuda_clang=False) if cross else None
             links = cross.links if cross else _compiler_links(row)
-            yield from _installed(environment, stage, Installation(files, row.base, links, own))
+            yield from _installed(stage, _installation(environment, files, row.base, links, own))
         steps: list[Instruction] = [_configure_clang(row)] if row.has_cuda_clang else []
         variables = assignments("ENV", compiler_variables(row))
         yield Stage(
@@ -408,7 +458,7 @@ def _install_for_library(environment: Environment, row: LibraryImage, files: str
     lines = [f"dpkg --add-architecture {arch}" for arch in row.foreign]
     lines.append(" ".join(("sh /scripts/install.sh", *options)))
     program = lines[0] if len(lines) == 1 else "".join(f"{line}\n" for line in ("set -eu", *lines))
-    scripts = tuple(_installers(environment, is_divided=False))
+    scripts = tuple(_installers(_installer_of(environment), is_divided=False))
     return RunStep(program, (BindMount(files, "/files"),), scripts)
 
 

@@ -188,18 +188,21 @@ class Environment:
         stage of files, or of that whose name begins with it. Those of foreign architectures are
         `name:arch`, as dpkg names them. Of several architectures the first decides for all, so that
         images stay what they are when another one is added."""
-        stages = [row for row in self.files if stage in (row.stage, row.stage.rpartition("-")[0])]
+        named = (row for row in self.files if row.stage.startswith(stage))
+        stages = [row for row in named if stage in (row.stage, row.stage.rpartition("-")[0])]
         if not stages:
             return ()
         first = min(stages, key=lambda row: row.arch)
         own = ("all", MACHINES[first.arch].debian)
         sizes: dict[str, int] = {}
         for item in first.artifacts:
+            if item.size < _LARGE_PACKAGE:
+                continue
             arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
             name = item.name if arch in own else f"{item.name}:{arch}"
             sizes[name] = max(item.size, sizes.get(name, 0))
         ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
-        return tuple(name for name in ordered if sizes[name] >= _LARGE_PACKAGE)[:_LARGE_PACKAGES]
+        return tuple(ordered[:_LARGE_PACKAGES])
 
     @property
     def extensions(self) -> tuple[str, ...]:

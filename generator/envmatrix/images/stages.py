@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from envmatrix.images.contents import StageContents, StagePackage, content_hash
@@ -106,11 +106,12 @@ class Stage:
     platform: str = ""
     comment: str = ""
 
-    @property
+    @cached_property
     def uses(self) -> tuple[str, ...]:
-        """The names of the stages that it depends on."""
+        """The names of the stages that it depends on, each once."""
         parents = () if self.platform else (self.parent,)
-        return (*parents, *(name for step in self.instructions for name in _uses(step)))
+        names = (name for step in self.instructions for name in _uses(step))
+        return tuple(dict.fromkeys((*parents, *names)))
 
     @property
     def scripts(self) -> tuple[StepScript, ...]:
@@ -141,12 +142,12 @@ class Stage:
         return "".join(f"{line}\n" for line in (head, *map(str, self.instructions)))
 
 
-def _uses(instruction: Instruction) -> Iterator[str]:
-    match instruction:
-        case Copy(stage):
-            yield stage
-        case RunStep(mounts=mounts):
-            yield from (mount.stage for mount in mounts)
+def _uses(instruction: Instruction) -> Sequence[str]:
+    if isinstance(instruction, Copy):
+        return (instruction.stage,)
+    if isinstance(instruction, RunStep):
+        return [mount.stage for mount in instruction.mounts]
+    return ()
 
 
 def dependencies_of(stages: Mapping[str, Stage], target: str, arch: str) -> Mapping[str, Stage]:

@@ -495,3 +495,27 @@ def test_the_scripts_are_good_for_every_shell(program: str, name: str) -> None:
     except FileNotFoundError:
         pytest.skip(f"there is no {program}")
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_environments_that_differ_in_cudnn_share_installations_of_packages(
+    definitions: dict[str, Definition],
+) -> None:
+    one, other = (definitions[f"cuda13.0{cudnn}-debian12"] for cudnn in ("", "-cudnn9.28"))
+    for name in ("devel-packages", "devel-os", "cross-packages", "cross-os"):
+        assert one.stages[name] is other.stages[name]
+
+
+def test_a_package_that_became_large_changes_its_installation(definition: Definition) -> None:
+    environment = definition.environment
+    large = artifact("large", size=2_000_000)
+    files = [
+        replace(row, artifacts=(*row.artifacts, large))
+        if row.stage.startswith("devel-files-")
+        else row
+        for row in environment.files
+    ]
+    changed = definition_of(replace(environment, files=tuple(files)))
+    source = f"/layers/large-{environment.epoch}/"
+    copy = Copy("devel-packages", source, is_linked=True)
+    assert copy in changed.stages["devel-os"].instructions
+    assert copy not in definition.stages["devel-os"].instructions

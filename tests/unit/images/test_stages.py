@@ -88,6 +88,11 @@ def test_a_stage_uses_its_parent_its_mounts_and_what_it_copies() -> None:
     assert Stage("base", "image:1", platform="linux/arm64").uses == ()
 
 
+def test_a_stage_that_is_copied_several_times_is_used_once() -> None:
+    copies = tuple(Copy("packages", f"/layers/{name}/") for name in "abc")
+    assert Stage("devel-os", "runtime-os", copies).uses == ("runtime-os", "packages")
+
+
 def test_dependencies_are_those_of_the_architecture_without_the_build_hosts() -> None:
     stages = [
         Stage("base-amd64", "image:1", platform="linux/amd64"),
