@@ -4,11 +4,13 @@ In synthetic repositories, as fresh processes with all that is remembered of the
   plan   `envmatrix plan --jobs --json`: ids of all jobs, the critical path, times on 64 machines
   varied the same with four variants of the library
   compilers  the same with four variants, and with about six compilers for each of the cells
+  compilers, first  the same with nothing remembered, as after a change of matrix.yaml
   cccl   CCCL's own planner, with its matrix and the workflow for weeks, once and as many times as
          are as many jobs: `.github/actions/workflow-build/build-workflow.py` of a checkout that
          --cccl names
 Target: 0.4 times the CPU time of CCCL's planner for as many jobs, and linear growth; variants take
-less than as many cells; 1,000 cells with six compilers and four variants at most 3 s.
+less than as many cells; 1,000 cells with six compilers and four variants at most 3 s, the first
+run as well.
 """
 
 from __future__ import annotations
@@ -61,6 +63,10 @@ def main() -> None:
             for cells, directory in repositories.items()
         }
         counts = {cells: _jobs(directory) for cells, directory in repositories.items()}
+        for cells in options.compilers:
+            name = f"{cells} cells, compilers"
+            sides[f"{name}, first"] = partial(_first_run, repositories[name])
+            counts[f"{name}, first"] = counts[name]
         for copies in _COPIES if options.cccl else ():
             directory, name = Path(scratch, f"cccl-{copies}"), f"CCCL, {copies} times {_WORKFLOW}"
             sides[name] = side_of_cccl(options.cccl, directory, copies)
@@ -90,6 +96,11 @@ def _vary(directory: Path) -> None:
 def _cache_of(directory: Path) -> Mapping[str, str]:
     """Return the variable of a cache of its own: a shared one forgets the values of others."""
     return {"ENVMATRIX_CACHE": str(directory / ".cache")}
+
+
+def _first_run(directory: Path) -> timing.Usage:
+    with TemporaryDirectory(prefix="envmatrix-cache-") as cache:
+        return timing.run(_PLAN, directory, {"ENVMATRIX_CACHE": cache})
 
 
 def _jobs(directory: Path) -> int:
