@@ -156,7 +156,7 @@ def test_images_of_libraries_are_published_and_pulled(
 ) -> None:
     checkout = copied(workshop, tmp_path / "publishing")
     checkout.use(f"{registry}/packages")
-    checkout.run("build", "--select", CELL)
+    checkout.run("build")
     checkout.run("push", "--select", CELL)
     index = checkout.published.find(ENVIRONMENT, "devel-for-topo")
     assert index
