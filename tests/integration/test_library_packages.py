@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -75,6 +75,9 @@ libraries:
         - pkgconf:native
 """
 
+ARCHES = "arch: [x86_64, aarch64]"
+VERSIONS = {"gcc11": "Debian 11.", "clang16": "clang version 16."}
+
 
 @pytest.fixture(scope="module")
 def workshop(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
@@ -88,6 +91,25 @@ def workshop(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Checko
     checkout = Checkout(root)
     checkout.add_aarch64()
     return checkout
+
+
+@pytest.fixture(scope="module")
+def with_compilers(
+    workshop: Checkout, engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Checkout]:
+    """A copy of the checkout whose cells have other compilers as well."""
+    checkout = copied(workshop, tmp_path_factory.mktemp("compilers") / "workshop")
+    file = checkout.root / "matrix.yaml"
+    axis = f"{ARCHES}\n  compiler: [default, gcc-11, clang-16]"
+    file.write_text(file.read_text().replace(ARCHES, axis))
+    checkout.run("lock")
+    checkout.run("generate")
+    checkout.run("lock", "--check")
+    yield checkout
+    for image in engine.images.list(f"envmatrix/{ENVIRONMENT}"):
+        for name in image.tags:
+            if re.search(r":devel-(gcc11|clang16)", name):
+                engine.images.remove(name)
 
 
 def copied(checkout: Checkout, root: Path) -> Checkout:
@@ -156,13 +178,25 @@ def test_images_of_libraries_are_published_and_pulled(
 ) -> None:
     checkout = copied(workshop, tmp_path / "publishing")
     checkout.use(f"{registry}/packages")
-    checkout.run("build", "--select", CELL)
+    checkout.run("build")
     checkout.run("push", "--select", CELL)
     index = checkout.published.find(ENVIRONMENT, "devel-for-topo")
     assert index
     assert "amd64" in index.images
     checkout.run("pull", "--select", CELL)
     checkout.run("images", "check")
+
+
+@pytest.mark.parametrize("compilers", ["gcc11", "clang16"])
+def test_a_library_is_compiled_by_another_compiler_with_its_packages(
+    with_compilers: Checkout, engine: docker.DockerClient, compilers: str
+) -> None:
+    cell = f"{ENVIRONMENT}-{compilers}-x86_64"
+    done = with_compilers.run("run", "test", cell, "--library", "topo")
+    assert "1 passed" in done.stdout
+    image = f"envmatrix/{ENVIRONMENT}:devel-{compilers}-for-topo-amd64"
+    output = engine.containers.run(image, ["cc", "--version"], remove=True).decode()
+    assert VERSIONS[compilers] in output
 
 
 @pytest.mark.parametrize(

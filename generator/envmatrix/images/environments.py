@@ -34,7 +34,7 @@ from envmatrix.lock.requests import (
     toolkit_set,
     words_of,
 )
-from envmatrix.matrix.cells import Cell, HostCompiler, sort_key
+from envmatrix.matrix.cells import ARCHES, Cell, HostCompiler, sort_key
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
 from envmatrix.records import dataclass
@@ -383,7 +383,8 @@ class _Stages:
             self._add_os(cell, CROSS_HOST, target=cell.arch)
         if not crossed and not first.toolchain.cuda.image:
             self._add_build_host(first, CROSS_HOST)
-        for cell, library in product(cells, matrix.libraries):
+        by_target = sorted(self.cells, key=lambda cell: ARCHES.index(cell.arch))
+        for cell, library in product(by_target, matrix.libraries):
             self._add_library(cell, library)
         targets = [TARGETS[cell.arch] for cell in cells]
         arches = tuple(sorted({str(row.machine) for row in targets if row.is_native}))

@@ -148,7 +148,8 @@ def library_layers(library: Library, cell: Cell, matrix: Matrix) -> Iterator[Lib
     if target.machine:
         places.append((f"runtime{target.suffix}", cell.arch))
     if target.is_native:
-        flavours = (cell.flavour("devel"), *matrix.extensions(cell))
+        extensions = () if cell.compilers else matrix.extensions(cell)
+        flavours = (cell.flavour("devel"), *extensions)
         places += [(flavour, cell.arch) for flavour in flavours]
     if cell.is_crossed:
         places.append((cell.flavour(f"cross{target.suffix}"), CROSS_HOST))

@@ -17,6 +17,7 @@ from envmatrix.matrix.model import Matrix
 from envmatrix.plan.garbage import planned_images
 
 AXES = 'cuda: ["13.0"]\nos: [debian12]\narch: [x86_64, aarch64]'
+COMPILERS = f"{AXES}\ncompiler: [default, gcc-11, clang-16]"
 PLAIN = "libraries: {plain: {path: plain}, topo: {path: topo}}\n"
 PACKAGES = """\
 libraries:
@@ -27,8 +28,10 @@ libraries:
 NAME = "cuda13.0-debian12"
 
 
-def definition_with(directory: Path, rest: str) -> tuple[Matrix, Lock, Definition]:
-    matrix = matrix_of(directory / "repository", AXES, rest)
+def definition_with(
+    directory: Path, rest: str, axes: str = AXES
+) -> tuple[Matrix, Lock, Definition]:
+    matrix = matrix_of(directory / "repository", axes, rest)
     lock = lock_of(matrix, directory / "scratch")
     (environment,) = environments(matrix, lock, shipped_recipes(), matrix.cells)
     return matrix, lock, definition_of(environment)
@@ -153,3 +156,29 @@ def test_packages_of_a_library_may_change_the_compiler_of_its_cache(tmp_path: Pa
         image = library_image(images_of(cell, "amd64")[0], libraries[name], cell, matrix)
         caches[name] = compiler_cache(cell, image, lock)
     assert len({cache.toolchain for cache in caches.values() if cache}) == 2
+
+
+def test_a_library_has_images_over_those_with_other_compilers(tmp_path: Path) -> None:
+    cells = '"*-gcc11-*", "*-clang16-x86_64"'
+    rest = f"libraries: {{topo: {{path: topo, packages: [libhwloc-dev], cells: [{cells}]}}}}\n"
+    _, _, definition = definition_with(tmp_path, rest, COMPILERS)
+    names = image_names(definition.environment.images)
+    assert sorted(name for name in names if "-for-" in name) == [
+        "cross-gcc11-for-topo-amd64",
+        "devel-clang16-for-topo-amd64",
+        "devel-gcc11-for-topo-amd64",
+        "devel-gcc11-for-topo-arm64",
+        "runtime-for-topo-amd64",
+        "runtime-for-topo-arm64",
+    ]
+    stage = definition.stages["devel-gcc11-for-topo"]
+    assert stage.parent == "devel-gcc11"
+    assert "GCC 12, GCC 11, for the library topo" in stage.text
+
+
+def test_a_library_has_the_same_runtime_image_with_each_compiler(tmp_path: Path) -> None:
+    matrix, _, _ = definition_with(tmp_path, PACKAGES, COMPILERS)
+    topo = next(library for library in matrix.libraries if library.name == "topo")
+    cell = cell_of(matrix, f"{NAME}-clang16-aarch64")
+    images = [library_image(image, topo, cell, matrix) for image in images_of(cell, "amd64")]
+    assert [image.name for image in images] == ["cross-clang16-for-topo", "runtime-for-topo"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.fakes import cell_of, lock_of, matrix_of
+from tests.fakes import cell_of, lock_of, matrix_of, write_repository
 
 from envmatrix.app.library_packages import require_library_packages
 from envmatrix.errors import ConfigurationError, LookupFailed
@@ -14,8 +14,9 @@ from envmatrix.facts.model import load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Lock, SourceRequest, SystemRequest
-from envmatrix.lock.requests import all_requests, library_layers
+from envmatrix.lock.requests import all_requests, drift, library_layers
 from envmatrix.lock.resolvers.apt import Apt
+from envmatrix.matrix.loading import load_matrix
 from envmatrix.matrix.model import Matrix
 from envmatrix.plan.package_reasons import memberships
 
@@ -59,6 +60,42 @@ def test_each_flavour_has_a_set_of_the_library(matrix: Matrix) -> None:
         "arm64-runtime": ["libhwloc-dev"],
         "arm64-devel-gcc12": ["libhwloc-dev", "pkgconf"],
     }
+
+
+def test_sets_with_other_compilers_are_over_those_of_the_compilers(tmp_path: Path) -> None:
+    axes = f"{AXES}\ncompiler: [gcc-11, clang-16]\ncuda_compiler: [nvcc, clang]"
+    rest = "exclude: [{compiler: gcc-11, cuda_compiler: clang, reason: why}]\n" + LIBRARIES
+    matrix = matrix_of(tmp_path / "repository", axes, rest)
+    own = {
+        key.removeprefix(PREFIX): row.below[-1].removeprefix("debian12-")
+        for key, row in all_requests(matrix, shipped_recipes()).items()
+        if PREFIX in key and isinstance(row, SystemRequest)
+    }
+    names = ["amd64-devel-gcc12", "amd64-cross-gcc12-arm64", "arm64-devel-gcc12"]
+    below = [f"{name}-{compiler}" for name in names for compiler in ("gcc11", "clang16")]
+    assert own == {name: name for name in (*below, "amd64-runtime", "arm64-runtime")}
+
+
+@pytest.mark.parametrize(("cells", "is_analysed"), [("*-gcc11-*", False), ("*", True)])
+def test_only_cells_with_the_default_compilers_are_analysed_with_packages(
+    tmp_path: Path, cells: str, is_analysed: bool
+) -> None:
+    axes = f"{AXES}\ncompiler: [default, gcc-11]"
+    rest = f'libraries: {{topo: {{path: topo, packages: [libhwloc-dev], cells: "{cells}"}}}}\n'
+    root = write_repository(tmp_path / "repository", axes, rest)
+    analysis = "flavour: analysis\nextends: devel\npackages: [clang-tidy]\n"
+    (root / "envs/analysis.yaml").write_text(analysis)
+    requests = all_requests(load_matrix(root), shipped_recipes())
+    assert (f"{PREFIX}amd64-analysis-gcc12" in requests) == is_analysed
+
+
+def test_a_matrix_with_other_compilers_and_a_library_is_locked_as_a_whole(tmp_path: Path) -> None:
+    axes = f"{AXES}\ncompiler: [default, gcc-11]"
+    matrix = matrix_of(tmp_path / "repository", axes, LIBRARIES)
+    lock = lock_of(matrix, tmp_path / "scratch")
+    assert drift(lock, matrix, shipped_recipes()) == ()
+    names = {item.name for item in lock.sets[f"{PREFIX}amd64-devel-gcc12-gcc11"].artifacts}
+    assert names == {"libhwloc-dev", "pkgconf"}
 
 
 def test_sets_of_libraries_leave_all_other_sets_as_they_are(
