@@ -76,9 +76,11 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file atomically: no reader sees a part of it."""
+    """Write a file atomically: no reader sees a part of it. A device is not replaced."""
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a directory", str(file))
+    if file.is_char_device() or file.is_block_device():
+        raise FileExistsError(errno.EEXIST, "it is a device", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(f".{os.getpid()}-{get_native_id()}")
     scratch.unlink(missing_ok=True)

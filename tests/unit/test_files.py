@@ -142,6 +142,12 @@ def test_a_file_is_written_in_the_place_of_a_pipe_and_not_of_a_directory(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"pipe", "directory"}
 
 
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(FileExistsError, match="it is a device"):
+        write_whole(Path("/dev/null"), b"text")
+    assert Path("/dev/null").is_char_device()
+
+
 def test_what_leads_nowhere_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text\r\n")
     (tmp_path / "link").symlink_to("nowhere")
