@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import product
 
 import docker
 import pytest
@@ -74,6 +75,9 @@ COMMENTS = {
     "clang16": rb"Debian clang version 16\.",
     "clang19-cudaclang": rb"Debian clang version 19\.",
 }
+# Cases that do not wait for the long tests: each kind of compiler, native or across.
+_COMPILED_SOON = (("gcc11", "aarch64"), ("clang16", "x86_64"), ("clang19-cudaclang", "aarch64"))
+_COMPARED_SOON = (("gcc11", "devel"), ("clang16", "cross"))
 OBJECTS = ("sums.cpp.o", "device.cu.o", "plain.c.o")
 
 
@@ -102,8 +106,13 @@ def cell_of(compilers: str, arch: str) -> str:
     return "-".join(filter(None, (ENVIRONMENT, compilers, arch)))
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("compilers", COMMENTS)
+@pytest.mark.parametrize(
+    ("compilers", "arch"),
+    [
+        pytest.param(*case, marks=() if case in _COMPILED_SOON else pytest.mark.long)
+        for case in product(COMMENTS, ("x86_64", "aarch64"))
+    ],
+)
 def test_a_library_is_compiled_by_the_compilers_of_its_cell(
     project: Project, compilers: str, arch: str
 ) -> None:
@@ -122,10 +131,15 @@ def test_a_library_is_compiled_by_the_compilers_of_its_cell(
     assert case.state == "passed"
 
 
-@pytest.mark.parametrize("base", ["devel", "cross"])
-@pytest.mark.parametrize("compilers", [name for name in COMMENTS if name])
+@pytest.mark.parametrize(
+    ("compilers", "base"),
+    [
+        pytest.param(*case, marks=() if case in _COMPARED_SOON else pytest.mark.long)
+        for case in product(filter(None, COMMENTS), ("devel", "cross"))
+    ],
+)
 def test_another_compiler_adds_only_its_own_packages(
-    project: Project, base: str, compilers: str
+    project: Project, compilers: str, base: str
 ) -> None:
     project.run("build")
     below, above = (

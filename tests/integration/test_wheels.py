@@ -247,6 +247,7 @@ def test_the_stable_abi_is_checked(workshop: Checkout) -> None:
     assert sorted(tags) == ["manylinux_2_36_aarch64.whl", "manylinux_2_36_x86_64.whl"]
 
 
+@pytest.mark.long
 def test_a_published_library_becomes_a_wheel(workshop: Checkout) -> None:
     workshop.run("run", "compile", NATIVE, "--library", "pycuda")
     text = (workshop.root / "build" / NATIVE / "pycuda/devel/wheels.json").read_text()
