@@ -121,13 +121,15 @@ def _never_run(source: Source, matrix: Matrix) -> Iterator[Problem]:
         place: Location = ("libraries", library.name)
         if library.name not in names:
             message = f"no entry of `runs` lists library `{library.name}`"
-            yield Problem(message, source.document.key_position(*place))
+            hint = f"list it, `{{libraries: {library.name}}}`, or remove it"
+            yield Problem(message, source.document.key_position(*place), hint)
             continue
         for name in library.variants.named:
             if (library.name, name) not in listed:
                 message = f"no entry of `runs` lists variant `{name}` of `{library.name}`"
                 place = ("libraries", library.name, "variants", "named", name)
-                yield Problem(message, source.document.key_position(*place))
+                hint = f"list it, `{{libraries: {library.name}, named: {name}}}`, or remove it"
+                yield Problem(message, source.document.key_position(*place), hint)
 
 
 def idle_values(

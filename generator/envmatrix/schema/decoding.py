@@ -135,10 +135,13 @@ class _Decoder:
             return self._row(self.rows[shape.kind], content, location)
         if isinstance(content, Mapping):
             return self._fields(table_of(shape.kind), shape.kind, node, location)
-        if isinstance(content, tuple) and (listed := shape.constraint(Listed)):
+        listed = shape.constraint(Listed)
+        if isinstance(content, tuple) and listed:
             items = self.value(table_of(shape.kind).shapes[listed.key], node, location)
             return shape.kind(**{listed.key: items})
-        hint = _table_with(table_of(shape.kind), content) or _MAPPING
+        hint = _table_with(table_of(shape.kind), content) or (
+            _as_list(node) if listed else _MAPPING
+        )
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping", hint=hint)
         if shorthand.word is None:
@@ -222,7 +225,8 @@ class _Decoder:
             return scalar.convert(text) if scalar else _converted(shape.kind, text)
         except ValueError as error:
             hint = scalar.hint(text) if scalar and scalar.hint else None
-            return self._fault(location, str(error), position, hint)
+            is_same = hint and f"`{text}`" in hint  # It is right in other places.
+            return self._fault(location, str(error), position, None if is_same else hint)
 
     def _row(self, rows: Mapping[str, object], name: object, location: Location) -> Any:
         if isinstance(name, str) and name in rows:

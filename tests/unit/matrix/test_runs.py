@@ -225,8 +225,14 @@ def test_an_entry_without_effect_is_an_error() -> None:
 
 def test_what_no_entry_lists_is_an_error() -> None:
     assert problems("  - {libraries: ops}\n") == [
-        "7:43: no entry of `runs` lists variant `hopper` of `ops`",
-        "8:3: no entry of `runs` lists library `tools`",
+        (
+            "7:43: no entry of `runs` lists variant `hopper` of `ops` "
+            "(list it, `{libraries: ops, named: hopper}`, or remove it)"
+        ),
+        (
+            "8:3: no entry of `runs` lists library `tools` "
+            "(list it, `{libraries: tools}`, or remove it)"
+        ),
     ]
 
 
