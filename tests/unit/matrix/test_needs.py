@@ -220,3 +220,9 @@ def test_any_needs_are_ordered_or_rejected(graph: dict[str, list[str]]) -> None:
         assert len({*order}) == len(order)
         for place, name in enumerate(order):
             assert {*rows[name].needs} <= {*order[:place]}
+
+
+def test_names_fit_into_tags_of_images() -> None:
+    assert problems(f"{'a' * 81}: {{path: a}}") == [
+        f"5:3: `libraries.{'a' * 81}` is longer than 80 characters (None)"
+    ]
