@@ -19,6 +19,14 @@ from envmatrix.text import one_line
 
 _Value = TypeVar("_Value")
 
+# Keys of other tools, with those of the same meaning.
+_OTHER_KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("dependencies", "depends", "depends_on", "deps"), "needs"),
+    **dict.fromkeys(("cmd", "command", "run", "script"), "commands"),
+    **dict.fromkeys(("apt", "apt_packages", "debs", "dnf", "system_packages"), "packages"),
+    "url": "archive",
+}
+
 # Rows of other files by their type and name: where a value has such a type, the file names the row.
 Rows = Mapping[type, Mapping[str, object]]
 
@@ -235,7 +243,8 @@ class _Decoder:
         return self._fault(location, f"must name a row, not {value_text(name)}", hint=hint)
 
     def _unknown(self, location: Location, keys: Mapping[str, object]) -> None:
-        hint = did_you_mean(str(location[-1]), keys)
+        name = str(location[-1])
+        hint = did_you_mean(_OTHER_KEYS.get(name, name), keys)
         position = self.document.key_position(*location)
         problem = Problem(f"unknown key `{dotted(location)}`", position, hint)
         self.faults.append(Fault(location, problem))

@@ -393,3 +393,8 @@ def test_any_entries_are_runs_in_cells_or_problems_with_places(
     assert all(run.tiers and is_for(run.library, run.cell, matrix) for run in matrix.runs)
     keys = [(run.cell, run.library.name, run.step, str(run.runs_on)) for run in matrix.runs]
     assert len(keys) == len({*keys})
+
+
+def test_machines_of_an_entry_that_only_compiles_are_an_error() -> None:
+    (text,) = problems(ALL + "  - {cuda: '12.4', runs_on: t4, steps: compile}\n")[:1]
+    assert "`runs_on` has no effect" in text
