@@ -171,11 +171,13 @@ class _Expansion:
 
     def _needed(self, run: CellRun) -> Sequence[Job]:
         """Return the compilations of what a library needs; each is made once."""
+        cell, jobs = run.cell.id, list[Job]()
         for need in run.needs:
-            key = (need.library.name, need.cell.id)
+            key = (need.library.name, cell)
             if key not in self.needed:
                 self.needed[key] = self._building(need, "compile")
-        return [self.needed[need.library.name, need.cell.id] for need in run.needs]
+            jobs.append(self.needed[key])
+        return jobs
 
     def tests(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and test a library in a cell."""

@@ -177,8 +177,9 @@ class Graph:
         by_id: dict[str, Job] = {}
         is_ordered = True
         for job in jobs:
-            is_ordered = is_ordered and by_id.keys() >= {*job.needs}
-            by_id.setdefault(job.id, job)
+            if job.id not in by_id:
+                is_ordered = is_ordered and by_id.keys() >= {*job.needs}
+                by_id[job.id] = job
         if is_ordered:
             return cls(by_id)
         order = TopologicalSorter({job.id: job.needs for job in by_id.values()}).static_order()
@@ -190,12 +191,15 @@ class Graph:
         keys: dict[str, None] = {}
         waiting = [goal for goal in goals if goal not in done]
         while waiting:
+            if waiting[-1] in keys:
+                waiting.pop()
+                continue
             needs = self.jobs[waiting[-1]].needs
             missing = [need for need in needs if need not in keys and need not in done]
             if missing:
                 waiting += missing
             else:
-                keys.setdefault(waiting.pop())
+                keys[waiting.pop()] = None
         return [*keys]
 
     def without_needs_of(self, keys: Collection[str]) -> Graph:

@@ -108,8 +108,8 @@ def _archive_problems(library: Library, source: Source, location: Location) -> I
 
 def _all_texts(library: Library) -> Iterator[tuple[Location, str]]:
     """Yield the texts of a library, and of its named variants, with their places."""
-    for table, options in (("build", library.build), ("test", library.test)):
-        yield from (((table, *place), text) for place, text in (_texts(options) if options else ()))
+    for table, options in _tables(library):
+        yield from (((*table, *place), text) for place, text in _texts(options))
     for name, entry in library.variants.named.items():
         place = ("variants", "named", name)
         yield from (((*place, "options", row), text) for row, text in enumerate(entry.options))

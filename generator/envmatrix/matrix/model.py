@@ -270,7 +270,7 @@ class Matrix:
 
     @cached_property
     def _needs(self) -> Mapping[str, tuple[Library, ...]]:
-        return {library.name: all_needs(library, self.declared) for library in self.variants}
+        return all_needs(self.variants_of)
 
     def needs_of(self, library: Library) -> tuple[Library, ...]:
         """Return the libraries that a library or variant needs, directly or not, each after its own

@@ -25,12 +25,14 @@ def needs_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     yield from _installation_problems(source, matrix)
     if wrong:
         return
+    refusals = _refusals(matrix)
     for library in matrix.libraries:
         location = ("libraries", library.name, "needs")
         yield from _conflicts(library, source, matrix, location)
         for index, name in enumerate(library.needs):
             if name in matrix.declared:
-                yield from _absences(library, name, source, matrix, (*location, index))
+                for message, hint in _absences(library, name, matrix, refusals):
+                    yield source.problem(message, (*location, index), hint)
 
 
 def _name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -92,7 +94,7 @@ def _conflicts(
     library: Library, source: Source, matrix: Matrix, location: Location
 ) -> Iterator[Problem]:
     """Yield the first library of which a variant would get two variants."""
-    for variant in library.expanded:
+    for variant in matrix.variants_of[library.name]:
         names: dict[str, str] = {}
         for need in matrix.needs_of(variant):
             other = names.setdefault(need.declared_name, need.name)
@@ -104,16 +106,18 @@ def _conflicts(
 
 
 def _absences(
-    library: Library, name: str, source: Source, matrix: Matrix, location: Location
-) -> Iterator[Problem]:
-    """Yield a needed library that is not for all cells of the one that needs it."""
+    library: Library, name: str, matrix: Matrix, refusals: Mapping[str, Sequence[str | None]]
+) -> Iterator[tuple[str, str]]:
+    """Yield for a needed library that is not for all cells of the one that needs it a message and a
+    hint."""
     rows = [
         (variant, need, cell, reason)
-        for variant in library.expanded
-        for need in [variant_for(variant.variant, matrix.declared[name])]
-        for cell in matrix.cells
-        if _refusal(variant, cell, matrix) is None
-        and (reason := _refusal(need, cell, matrix)) is not None
+        for variant in matrix.variants_of[library.name]
+        for need in [variant_for(variant.variant, matrix.variants_of[name])]
+        for cell, own, reason in zip(
+            matrix.cells, refusals[variant.name], refusals[need.name], strict=True
+        )
+        if own is None and reason is not None
     ]
     if not rows:
         return
@@ -121,8 +125,19 @@ def _absences(
     others = len({row[2] for row in rows}) - 1
     more = f" and {number_of(others, 'more cell')}" if others else ""
     message = f"`{variant.name}` needs `{need.name}`, which is not for `{cell.id}`{more}: {reason}"
-    hint = f"let `{need.name}` be for these cells as well, or `{variant.name}` for fewer"
-    yield source.problem(message, location, hint)
+    yield message, f"let `{need.name}` be for these cells as well, or `{variant.name}` for fewer"
+
+
+def _refusals(matrix: Matrix) -> Mapping[str, Sequence[str | None]]:
+    """Return for each variant of libraries that need others, or that others need, why it is not for
+    each of the cells."""
+    needed = {name for library in matrix.libraries for name in library.needs}
+    return {
+        variant.name: [_refusal(variant, cell, matrix) for cell in matrix.cells]
+        for library in matrix.libraries
+        if library.needs or library.name in needed
+        for variant in matrix.variants_of[library.name]
+    }
 
 
 def _refusal(library: Library, cell: Cell, matrix: Matrix) -> str | None:

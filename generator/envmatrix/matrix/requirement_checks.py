@@ -25,6 +25,10 @@ from envmatrix.text import one_line
 
 # Steps that every library has, and other files beside its build directory.
 _OWN_STEPS = re.compile("(configure|compile|test|list|perf|junit|shell)(-on-.*)?")
+# Of libraries that are installed; its log is the same on all machines.
+_INSTALL = "install"
+# What names of the files of a step have after its name.
+_OF_STEP = re.compile(r"(\.[0-9]+)?(-on-.+)?")
 # The keys to look at where a rule fails, the first that there is.
 _KEYS: Mapping[str, Sequence[str]] = {
     "machine": ("gpu",),
@@ -51,10 +55,16 @@ def step_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for library in matrix.libraries:
         place: Location = ("libraries", library.name, "steps")
         for name, step in library.steps.items():
-            if _OWN_STEPS.fullmatch(name):
+            is_installed = step.runs_on or library.name in matrix.installed
+            if _OWN_STEPS.fullmatch(name) or (name == _INSTALL and is_installed):
                 position = source.document.key_position(*place, name)
                 message = f"envmatrix has a step `{name}` of its own"
                 yield Problem(message, position, "choose another name")
+            elif other := _step_with_file(name, library):
+                position = source.document.key_position(*place, name)
+                message = f"step `{name}` would have the files of step `{other}`"
+                hint = "names of logs end with a number of the command or with the machine"
+                yield Problem(message, position, f"choose another name: {hint}")
             yield from _cell_problems(step.cells, matrix, source, (*place, name, "cells"))
             yield from duplicate_problems(source, (*place, name, "commands"), step.commands)
         for variant, entry in library.variants.named.items():
@@ -65,6 +75,13 @@ def step_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
                     hint = did_you_mean(name, library.steps) or _listed(library.steps)
                     message = f"library `{library.name}` has no step `{name}`"
                     yield source.problem(message, (*where, index), hint)
+
+
+def _step_with_file(name: str, library: Library) -> str | None:
+    """Return another step of a library whose files may have the name of a step: those of its second
+    command, or on a machine."""
+    others = (other for other in library.steps if name.startswith((f"{other}.", f"{other}-on-")))
+    return next((row for row in others if _OF_STEP.fullmatch(name[len(row) :])), None)
 
 
 def _listed(names: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Exclusion, Matrix
 from envmatrix.matrix.requirement_checks import machine_problems
 from envmatrix.matrix.requirement_rules import requirement_verdicts
-from envmatrix.matrix.run_expansion import libraries_of
+from envmatrix.matrix.run_expansion import libraries_of, steps_on_machines
 from envmatrix.matrix.runs import COMPILE, STANDARD_SELECTORS, TEST, RunEntry
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import one_line
@@ -40,6 +40,7 @@ def run_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             if len(values := getattr(entry, key) or ()) > 1:
                 yield from duplicate_problems(source, ("runs", index, key), values)
         yield from _unknown_names(source, matrix, index, entry, names)
+        yield from _idle_machines(source, matrix, index, entry)
         yield from machine_problems(entry.runs_on, matrix, source, ("runs", index, "runs_on"))
     yield from _impossible(matrix)
     yield from _without_effect(source, matrix)
@@ -83,6 +84,18 @@ def _hint(name: str, names: Collection[str]) -> str:
     return did_you_mean(name, names) or f"there are {', '.join(names) or 'none'}"
 
 
+def _idle_machines(
+    source: Source, matrix: Matrix, index: int, entry: RunEntry
+) -> Iterator[Problem]:
+    """Yield the machines of an entry on which nothing of it runs."""
+    libraries = libraries_of(entry, matrix) if entry.runs_on else ()
+    rows = [row for library in libraries for row in steps_on_machines(entry, library)]
+    if rows and not any(machine for _, machine in rows):
+        message = "`runs_on` has no effect: nothing of this entry runs on a machine"
+        position = source.document.key_position("runs", index, "runs_on")
+        yield Problem(message, position, "leave it out, or add tests or steps that need a machine")
+
+
 def _impossible(matrix: Matrix) -> Iterator[Problem]:
     """Yield machines of entries that can run nothing of a cell, each entry with the first."""
     refused: dict[Position, Problem] = {}
@@ -121,13 +134,15 @@ def _never_run(source: Source, matrix: Matrix) -> Iterator[Problem]:
         place: Location = ("libraries", library.name)
         if library.name not in names:
             message = f"no entry of `runs` lists library `{library.name}`"
-            yield Problem(message, source.document.key_position(*place))
+            hint = f"list it, `{{libraries: {library.name}}}`, or remove it"
+            yield Problem(message, source.document.key_position(*place), hint)
             continue
         for name in library.variants.named:
             if (library.name, name) not in listed:
                 message = f"no entry of `runs` lists variant `{name}` of `{library.name}`"
                 place = ("libraries", library.name, "variants", "named", name)
-                yield Problem(message, source.document.key_position(*place))
+                hint = f"list it, `{{libraries: {library.name}, named: {name}}}`, or remove it"
+                yield Problem(message, source.document.key_position(*place), hint)
 
 
 def idle_values(

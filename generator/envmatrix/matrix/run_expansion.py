@@ -116,7 +116,7 @@ def _steps_in_cells(
     """Yield the steps of variants that an entry means, in cells and on machines."""
     for library in libraries_of(entry, matrix):
         variants = _with_settings(entry, matrix.variants_of[library.name])
-        steps = {variant.name: [*_steps_on_machines(entry, variant)] for variant in variants}
+        steps = {variant.name: [*steps_on_machines(entry, variant)] for variant in variants}
         for cell in cells:
             suited = [variant for variant in variants if is_suitable(variant, cell)]
             for variant in suited:
@@ -124,7 +124,7 @@ def _steps_in_cells(
                     yield from ((cell, variant, *row) for row in steps[variant.name])
 
 
-def _steps_on_machines(
+def steps_on_machines(
     entry: RunEntry, library: Library
 ) -> Iterator[tuple[str, Requirement | None]]:
     """Yield the steps that an entry means for a library, with each machine that they run on: those

@@ -116,10 +116,23 @@ CudaCompiler: TypeAlias = Literal["nvcc", "clang"]
 _A_NAME = pattern("word", _WORD, _A_WORD, suggest_name)
 Word = Annotated[str, _A_NAME]
 Arch = Annotated[str, replace(_A_NAME, name="arch", schema={"enum": [*ARCHES]})]
+# Names are part of those of images, whose tags have at most 128 characters, and of files.
+_LONGEST_WORDS = 80
+
+
+def _name(text: str) -> object:
+    if len(text) > _LONGEST_WORDS:
+        raise ValueError(f"is longer than {_LONGEST_WORDS} characters")
+    return _WORDS.convert(text)
+
+
 NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
+_WORDS = pattern(
+    "name", NAME, "a name of lower-case words joined by `-`, `_` or `.`", suggest_words
+)
 Name = Annotated[
     str,
-    pattern("name", NAME, "a name of lower-case words joined by `-`, `_` or `.`", suggest_words),
+    replace(_WORDS, convert=_name, schema={**_WORDS.schema, "maxLength": _LONGEST_WORDS}),
 ]
 Sm = Annotated[
     str,

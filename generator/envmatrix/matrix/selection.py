@@ -399,6 +399,8 @@ def _nothing_selected(
 
 def _examples(names: Sequence[str]) -> str:
     """Return a hint with some names of cells."""
+    if not names:
+        return "the matrix has no cells"
     more = len(names) - _MOST_EXAMPLES
     listed = ", ".join(f"`{name}`" for name in names[:_MOST_EXAMPLES])
     return f"there are {listed}{f' and {more} more names' if more > 0 else ''}"

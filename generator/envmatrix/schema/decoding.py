@@ -19,6 +19,14 @@ from envmatrix.text import one_line
 
 _Value = TypeVar("_Value")
 
+# Keys of other tools, with those of the same meaning.
+_OTHER_KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("dependencies", "depends", "depends_on", "deps"), "needs"),
+    **dict.fromkeys(("cmd", "command", "run", "script"), "commands"),
+    **dict.fromkeys(("apt", "apt_packages", "debs", "dnf", "system_packages"), "packages"),
+    "url": "archive",
+}
+
 # Rows of other files by their type and name: where a value has such a type, the file names the row.
 Rows = Mapping[type, Mapping[str, object]]
 
@@ -135,10 +143,13 @@ class _Decoder:
             return self._row(self.rows[shape.kind], content, location)
         if isinstance(content, Mapping):
             return self._fields(table_of(shape.kind), shape.kind, node, location)
-        if isinstance(content, tuple) and (listed := shape.constraint(Listed)):
+        listed = shape.constraint(Listed)
+        if isinstance(content, tuple) and listed:
             items = self.value(table_of(shape.kind).shapes[listed.key], node, location)
             return shape.kind(**{listed.key: items})
-        hint = _table_with(table_of(shape.kind), content) or _MAPPING
+        hint = _table_with(table_of(shape.kind), content) or (
+            _as_list(node) if listed else _MAPPING
+        )
         if not isinstance(content, str) or not shorthand:
             return self._fault(location, "must be a mapping", hint=hint)
         if shorthand.word is None:
@@ -222,7 +233,8 @@ class _Decoder:
             return scalar.convert(text) if scalar else _converted(shape.kind, text)
         except ValueError as error:
             hint = scalar.hint(text) if scalar and scalar.hint else None
-            return self._fault(location, str(error), position, hint)
+            is_same = hint and f"`{text}`" in hint  # It is right in other places.
+            return self._fault(location, str(error), position, None if is_same else hint)
 
     def _row(self, rows: Mapping[str, object], name: object, location: Location) -> Any:
         if isinstance(name, str) and name in rows:
@@ -231,7 +243,8 @@ class _Decoder:
         return self._fault(location, f"must name a row, not {value_text(name)}", hint=hint)
 
     def _unknown(self, location: Location, keys: Mapping[str, object]) -> None:
-        hint = did_you_mean(str(location[-1]), keys)
+        name = str(location[-1])
+        hint = did_you_mean(_OTHER_KEYS.get(name, name), keys)
         position = self.document.key_position(*location)
         problem = Problem(f"unknown key `{dotted(location)}`", position, hint)
         self.faults.append(Fault(location, problem))

@@ -326,3 +326,7 @@ def test_tiers_cover_compilers() -> None:
         for second in axes[index + 1 :]
     )
     assert set(AXES) - set(axes) == {"cuda_compiler"}
+
+
+def test_no_hint_suggests_what_is_refused() -> None:
+    assert problems_of(defaults={"compiler": "minmax"})[0].endswith("not `minmax`: None")

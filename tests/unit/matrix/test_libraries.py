@@ -206,6 +206,7 @@ def test_what_may_be_given_is_what_linux_takes() -> None:
         ("{source: {debian: lib, suite: rockylinux9}}", "`rockylinux9` has no source packages"),
         ("{path: a, build: {system: scons}}", "`libraries.a.build.system` must be `cmake`"),
         ("{path: a, build: {sytem: make}}", "unknown key `libraries.a.build.sytem` (did you mean"),
+        ("{path: a, deps: [b]}", "unknown key `libraries.a.deps` (did you mean `needs`?)"),
         ("{path: a, build: {system: make, preset: p}}", "a `preset` is CMake's"),
         ("{path: a, build: {system: script}}", "`build.commands` are what the system `script`"),
         ("{path: a, build: {commands: [x]}}", "`build.commands` are what the system `script`"),

@@ -120,6 +120,14 @@ def test_a_target_without_packages_takes_programs_of_the_build_only() -> None:
             "library `a` has no archive `gtes` (did you mean `gtest`?)",
         ),
         (
+            "steps: {s: {commands: ['ls {archive:b}']}}",
+            "library `a` has no archive `b` (list it under its `archives`)",
+        ),
+        (
+            "packages: libx-dev",
+            """`libraries.a.packages` must be a mapping (write `["libx-dev"]`)""",
+        ),
+        (
             "variants: {named: {v: {environment: {X: '{archive:b}'}}}}",
             "library `a` has no archive `b` (list it under its `archives`)",
         ),

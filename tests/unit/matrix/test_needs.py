@@ -45,14 +45,16 @@ def problems(libraries: str, head: str = HEAD) -> list[str]:
 
 
 def needed(library: Library, *others: Library) -> list[str]:
-    return [each.name for each in all_needs(library, {each.name: each for each in others})]
+    rows = {"": [library], **{each.name: each.expanded for each in others}}
+    return [each.name for each in all_needs(rows)[library.name]]
 
 
 def test_needs_of_needs_are_compiled_first() -> None:
     matrix = matrix_of("a: {path: a}\nb: {path: b, needs: [a]}\nc: {path: c, needs: [b, a]}")
-    names = [each.name for each in all_needs(matrix.declared["c"], matrix.declared)]
+    names = [each.name for each in matrix.needs_of(matrix.declared["c"])]
     assert names == ["a", "b"]
-    assert [each.name for each in direct_needs(matrix.declared["c"], matrix.declared)] == ["b", "a"]
+    direct = direct_needs(matrix.declared["c"], matrix.variants_of)
+    assert [each.name for each in direct] == ["b", "a"]
     every = matrix.with_needs([matrix.declared["c"]])
     assert [each.name for each in every] == ["a", "b", "c"]
 
@@ -197,10 +199,8 @@ def test_components_of_what_is_needed_are_not_borrowed() -> None:
 
 
 def test_a_chain_may_be_long() -> None:
-    rows = {
-        f"l{number}": Library(f"l{number}", needs=(f"l{number + 1}",)) for number in range(1500)
-    }
-    assert len(all_needs(rows["l0"], rows)) == 1499
+    rows = [Library(f"l{number}", needs=(f"l{number + 1}",)) for number in range(1500)]
+    assert len(all_needs({row.name: [row] for row in rows})["l0"]) == 1499
 
 
 NAMES = "abcdef"
@@ -215,8 +215,14 @@ def test_any_needs_are_ordered_or_rejected(graph: dict[str, list[str]]) -> None:
     except ConfigurationError as error:
         assert error.problems  # noqa: PT017 -- either is right
         return
-    for library in rows.values():
-        order = [each.name for each in all_needs(library, rows)]
+    for needs in all_needs({name: [row] for name, row in rows.items()}).values():
+        order = [each.name for each in needs]
         assert len({*order}) == len(order)
         for place, name in enumerate(order):
             assert {*rows[name].needs} <= {*order[:place]}
+
+
+def test_names_fit_into_tags_of_images() -> None:
+    assert problems(f"{'a' * 81}: {{path: a}}") == [
+        f"5:3: `libraries.{'a' * 81}` is longer than 80 characters (None)"
+    ]

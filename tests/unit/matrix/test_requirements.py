@@ -305,6 +305,12 @@ def test_a_variant_has_the_steps_of_its_library_or_those_that_it_lists() -> None
         ("{a: {commands: [b], junit: ../x}}",
          ("7:39: `libraries.ops.steps.a.junit` must be a relative path that stays inside the "
          "repository: `../x`")),
+        ("{a: {commands: [b]}, a.2: {commands: [b]}}",
+         "7:33: step `a.2` would have the files of step `a` (choose another name: "),
+        ("{a.2-on-t4: {commands: [b]}, a: {commands: [b]}}",
+         "7:13: step `a.2-on-t4` would have the files of step `a` (choose another name: "),
+        ("{install: {commands: [b], runs_on: h100}}",
+         "7:13: envmatrix has a step `install` of its own (choose another name)"),
         ("{A: {commands: [b]}}",
          ("7:13: `libraries.ops.steps.A` must be a name of lower-case words joined by `-`, `_` "
          "or `.`, not `A` (did you mean `a`?)")),

@@ -225,8 +225,14 @@ def test_an_entry_without_effect_is_an_error() -> None:
 
 def test_what_no_entry_lists_is_an_error() -> None:
     assert problems("  - {libraries: ops}\n") == [
-        "7:43: no entry of `runs` lists variant `hopper` of `ops`",
-        "8:3: no entry of `runs` lists library `tools`",
+        (
+            "7:43: no entry of `runs` lists variant `hopper` of `ops` "
+            "(list it, `{libraries: ops, named: hopper}`, or remove it)"
+        ),
+        (
+            "8:3: no entry of `runs` lists library `tools` "
+            "(list it, `{libraries: tools}`, or remove it)"
+        ),
     ]
 
 
@@ -387,3 +393,8 @@ def test_any_entries_are_runs_in_cells_or_problems_with_places(
     assert all(run.tiers and is_for(run.library, run.cell, matrix) for run in matrix.runs)
     keys = [(run.cell, run.library.name, run.step, str(run.runs_on)) for run in matrix.runs]
     assert len(keys) == len({*keys})
+
+
+def test_machines_of_an_entry_that_only_compiles_are_an_error() -> None:
+    (text,) = problems(ALL + "  - {cuda: '12.4', runs_on: t4, steps: compile}\n")[:1]
+    assert "`runs_on` has no effect" in text
