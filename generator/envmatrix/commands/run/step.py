@@ -12,13 +12,14 @@ from envmatrix.app.selected_libraries import require_steps
 from envmatrix.app.steps import StepResult, run_steps
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
+from envmatrix.commands.completions import complete_step
 from envmatrix.commands.display import show_products
 from envmatrix.commands.outcomes import show_outcomes
 from envmatrix.console import Console
 
 
 @click.command("step", epilog="Example: envmatrix run step nvrtc cuda13-x86_64")
-@click.argument("step", metavar="NAME")
+@click.argument("step", metavar="NAME", shell_complete=complete_step)
 @options.cell
 def command(*, step: str, console: Console, **cell: Unpack[CellArguments]) -> int:
     """Run the step NAME of libraries in CELL, as `steps` in matrix.yaml has it; compile before
