@@ -83,7 +83,7 @@ def test_workflows_of_cccl_can_be_chosen() -> None:
     assert result.matrix.axes["cuda"] == ("12.9", "13.0")
     with pytest.raises(ConfigurationError, match="there is no workflow or job `weekly`") as caught:
         converted(CCCL, workflows=("nightly", "weekly"))
-    assert caught.value.problems[0].hint == "there are nightly, override, pull_request"
+    assert caught.value.problems[0].hint == "there are `nightly`, `override`, `pull_request`"
 
 
 def test_the_rest_of_cccl_is_listed_with_its_place() -> None:
