@@ -295,6 +295,11 @@ def test_what_is_in_other_files_of_gitlab_is_listed() -> None:
     assert rest["job: docs, lost, unknown"] == "names no CUDA release"
 
 
+def test_a_job_of_gitlab_that_extends_itself_is_listed() -> None:
+    rest = converted("a: {extends: b, image: x}\nb: {extends: a, script: [y]}\n").rest
+    assert rest["extends: b"] == "extends itself"
+
+
 @pytest.mark.parametrize(
     "text",
     [
