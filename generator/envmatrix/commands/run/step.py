@@ -8,8 +8,7 @@ import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation
-from envmatrix.app.selected_libraries import require_steps
-from envmatrix.app.steps import StepResult, run_steps
+from envmatrix.app.steps import StepResult, require_step, run_steps
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.commands.completions import complete_step
@@ -31,5 +30,5 @@ def command(*, step: str, console: Console, **cell: Unpack[CellArguments]) -> in
         else:
             show_outcomes(result)
 
-    require_steps(Workspace.here().matrix, [step])
+    require_step(Workspace.here(), step, cell["name"], cell["libraries"])
     return run_steps(open_session(console, **cell), step, options.today(), show)
