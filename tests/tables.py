@@ -24,6 +24,7 @@ from envmatrix import cli
 from envmatrix.adoption.imports.formats import FORMATS
 from envmatrix.doctor.diagnosis import HOST_CHECKS, PROJECT_CHECKS, Check
 from envmatrix.facts.cuda import CudaRelease
+from envmatrix.facts.gpus import GpuModel
 from envmatrix.facts.model import Facts, load_facts
 from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.facts.versions import version_key
@@ -76,12 +77,18 @@ def gpus() -> str:
         [
             ", ".join(f"`{name}`" for name in (model.name, *model.aliases)),
             f"`{model.sm}`",
-            f"{model.memory // 1000} GB" if model.memory else "",
+            _memory_of(model),
             ", ".join(model.arches) if len(model.arches) == 1 else "",
         ]
         for model in load_facts().gpus.values()
     )
-    return table(["model", "`sm`", "memory, at least", "only in machines of"], rows)
+    return table(["model", "`sm`", "memory", "only in machines of"], rows)
+
+
+def _memory_of(model: GpuModel) -> str:
+    """Return the memory of the smallest edition, and of the largest one."""
+    amounts = [amount // 1000 for amount in (model.memory, model.largest) if amount]
+    return f"{' to '.join(map(str, amounts))} GB" if amounts else ""
 
 
 def sdks() -> str:

@@ -203,7 +203,8 @@ def exit_codes() -> str:
     meanings = {
         0: "done",
         errors.SKIPPED: "skipped, as nothing can run here: `perf` and `run perf` without a GPU to "
-        "measure on, `run test` of a cell whose programs run on hardware of their own only",
+        "measure on, tests and steps that all require a [machine](../machines.md) that is not "
+        "there, `run test` of a cell whose programs run on hardware of their own only",
         errors.INTERRUPTED: "interrupted",
     }
     for code, meaning in re.findall(r"\w+ +(\d+)  (.+)", str(errors.__doc__)):

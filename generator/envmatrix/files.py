@@ -66,12 +66,14 @@ def text_of(file: Path, name: str) -> str:
 
 
 @contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Name a file in errors of writing to it, which do not: where it is decides on the remedy."""
+def naming(file: Path, scratch: Path | None = None) -> Iterator[None]:
+    """Name a file in errors of writing to it, which do not, or which name the scratch file that it
+    is made of: where it is decides on the remedy."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(file)
+        if error.filename is None or error.filename == str(scratch):
+            error.filename = str(file)
         raise
 
 
@@ -83,15 +85,16 @@ def write_whole(file: Path, content: bytes, mode: int = 0o666) -> None:
         raise FileExistsError(errno.EEXIST, "it is a device", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(f".{os.getpid()}-{get_native_id()}")
-    scratch.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with naming(file), os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
-            handle.write(content)
-        scratch.replace(file)
-    except BaseException:
+    with naming(file, scratch):
         scratch.unlink(missing_ok=True)
-        raise
+        try:
+            with os.fdopen(os.open(scratch, flags, mode), "wb") as handle:
+                handle.write(content)
+            scratch.replace(file)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
 
 
 def remove_entry(entry: Path) -> None:

@@ -25,7 +25,7 @@ axes:
   arch: [x86_64, aarch64]
 sm: ["80"]
 libraries:
-  solver: {path: solver}
+  solver: {path: solver, steps: {nvrtc: {commands: [./a]}, docs: {commands: [./b]}}}
   sparse: {path: sparse, variants: {std: ["14", "17"]}}
 """
 # A directory whose name every shell has to quote.
@@ -133,6 +133,9 @@ def test_a_real_shell_offers_what_can_follow(shell: str, home: Path) -> None:
     assert offers("envmatrix test --library s") == ["solver", "sparse", "sparse@cxx17"]
     assert offers("envmatrix why --library sparse@") == ["sparse@cxx17"]
     assert offers("envmatrix test --library solver --on ku") == ["kubernetes"]
+    assert offers("envmatrix step --step ") == ["docs", "nvrtc"]
+    assert offers("envmatrix run step n") == ["nvrtc"]
+    assert offers("envmatrix import --os debian12,ubuntu26") == ["debian12,ubuntu26.04"]
     assert offers("envmatrix doctor --dr") == ["--dry-run"]
     assert offers("envmatrix why nothing-has-this-name") == []
     assert offers("envmatrix nosuch --x") == []

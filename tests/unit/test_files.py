@@ -148,6 +148,12 @@ def test_a_device_is_not_replaced() -> None:
     assert Path("/dev/null").is_char_device()
 
 
+def test_an_error_of_writing_names_the_file_and_not_a_temporary_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long") as caught:
+        write_whole(tmp_path / ("a" * 250), b"text")
+    assert caught.value.filename == str(tmp_path / ("a" * 250))
+
+
 def test_what_leads_nowhere_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text\r\n")
     (tmp_path / "link").symlink_to("nowhere")

@@ -176,7 +176,12 @@ def test_arguments_that_contradict_are_errors(repository: Path, envmatrix: Promp
     assert "did you mean `ubuntu22.04`?" in answer.err
     answer = envmatrix("import", "ci.yml", "--workflow", "bulid")
     assert "there is no workflow or job `bulid`" in answer.err
-    assert "there are build" in answer.err
+    assert "did you mean `build`?" in answer.err
+    answer = envmatrix("import", "ci.yml", "--workflow", "none-*,bulid")
+    assert "there is no workflow or job `none-*`" in answer.err
+    assert "there are `build`" in answer.err
+    assert "there is no workflow or job `bulid`" in answer.err
+    assert "there are `debian12`, `debian13`, " in envmatrix("import", "ci.yml", "--os", "x").err
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -187,3 +192,5 @@ def test_a_file_of_another_format_is_refused_and_never_breaks(
     for file in ("github.yml", "ci/matrix.yaml"):
         answer = envmatrix("import", file, "--from", name, "--output", "x.yaml", "--force")
         assert answer.status in (0, 2)
+        if answer.status == 2 and file == "github.yml":
+            assert "is of the format `github`: leave out `--from`" in answer.err

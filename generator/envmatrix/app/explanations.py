@@ -68,7 +68,8 @@ def explain_machines(matrix: Matrix, row: LibraryExplanation) -> Iterator[Machin
                 continue
             verdicts = tuple(requirement_verdicts(requirement, row.library, row.cell, matrix))
             reason = unmet(requirement, row.library, row.cell, matrix, THIS_MACHINE.choose_gpu)
-            yield MachineExplanation(" ".join(keys), requirement, verdicts, reason)
+            purpose = f"step {keys[-1]}" if keys[0] == "steps" else keys[0]
+            yield MachineExplanation(purpose, requirement, verdicts, reason)
 
 
 def explain_impossible(workspace: Workspace) -> Iterator[Presence]:

@@ -17,7 +17,13 @@ from envmatrix.adoption.imports.conversion import (
     convert,
     systems_to_try,
 )
-from envmatrix.adoption.imports.formats import LARGEST, detect, items_of, parse_source
+from envmatrix.adoption.imports.formats import (
+    LARGEST,
+    detect,
+    format_of,
+    items_of,
+    parse_source,
+)
 from envmatrix.adoption.imports.jobs import Remainder, Request, merged
 from envmatrix.adoption.imports.libraries import Placed
 from envmatrix.adoption.imports.text import matrix_text
@@ -35,8 +41,8 @@ from envmatrix.matrix.loading import DEFAULTS
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import library_verdicts
 from envmatrix.records import dataclass
-from envmatrix.suggestions import did_you_mean
-from envmatrix.text import leading_names
+from envmatrix.suggestions import known_names
+from envmatrix.text import leading_names, one_line
 
 # The most names of files in the comment of a matrix.
 _MOST_NAMES = 3
@@ -68,7 +74,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """The text of a matrix, None if there is none; how much of the file it is; and the rest."""
+    """The text of a matrix, None if there is none; how much of the file it is; and the rest. The
+    format that the content has, if it was read as another one without a result."""
 
     format_name: str
     text: str | None
@@ -77,6 +84,7 @@ class Import:
     cells: int
     remainders: tuple[Remainder, ...]
     notes: tuple[str, ...] = ()
+    other_format: str | None = None
 
     def write(self, target: Path) -> None:
         write_whole(target, (self.text or "").encode())
@@ -129,7 +137,9 @@ def convert_contents(contents: Mapping[str, bytes], choice: Choice, tree: Source
     conversion = convert(items, context)
     if conversion.outline is None:
         jobs = sum(row.jobs for row in conversion.remainders)
-        return Import(format_name, None, jobs, 0, 0, conversion.remainders)
+        detected = format_of(sources[0])
+        other = detected if detected != format_name else None
+        return Import(format_name, None, jobs, 0, 0, conversion.remainders, other_format=other)
     names = leading_names([Path(name).name for name in contents], _MOST_NAMES)
     comment = f"Converted by `envmatrix import` from {names}."
     return _checked(conversion, conversion.outline, format_name, comment)
@@ -137,7 +147,7 @@ def convert_contents(contents: Mapping[str, bytes], choice: Choice, tree: Source
 
 def _require_systems(systems: Sequence[str], facts: Facts) -> None:
     problems = [
-        Problem(f"unknown operating system `{name}`", None, did_you_mean(name, facts.os))
+        Problem(f"unknown operating system `{one_line(name)}`", None, known_names(name, facts.os))
         for name in systems
         if name not in facts.os
     ]

@@ -179,7 +179,8 @@ def _with_steps(
         if any(name in library.steps for name in selection.steps or library.steps)
     ]
     if not rows:
-        message = "no selected library has such a step"
+        names = " or ".join(f"`{name}`" for name in selection.steps)
+        message = f"no selected library has a step{names and f' {names}'}"
         raise ConfigurationError(message, hint="declare it under `steps` of the library")
     return rows
 

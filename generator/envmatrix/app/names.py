@@ -11,12 +11,14 @@ from envmatrix.records import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The ids of `cells`; the cell of each of their `short` names; environments and libraries."""
+    """The ids of `cells`; the cell of each of their `short` names; environments, libraries and
+    steps of libraries."""
 
     cells: tuple[str, ...] = ()
     short: tuple[tuple[str, str], ...] = ()
     environments: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 def names_here() -> Names:
@@ -38,6 +40,7 @@ def _names_of(workspace: Workspace) -> Names:
         tuple((name, cell.id) for name, cell in short_names(matrix).items()),
         tuple(dict.fromkeys(cell.environment for cell in matrix.cells)),
         tuple(library.name for library in matrix.variants),
+        matrix.steps,
     )
 
 

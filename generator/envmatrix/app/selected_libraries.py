@@ -16,7 +16,7 @@ from envmatrix.matrix.selection import (
     library_verdicts,
     select_libraries,
 )
-from envmatrix.suggestions import did_you_mean
+from envmatrix.suggestions import known_names
 from envmatrix.text import one_line
 
 
@@ -50,14 +50,10 @@ def named_libraries(matrix: Matrix, names: Sequence[str]) -> tuple[Library, ...]
 
 def require_steps(matrix: Matrix, names: Iterable[str]) -> None:
     """Raise ConfigurationError for each name of a step that no library has."""
-    steps = sorted({step for library in matrix.libraries for step in library.steps})
-    listed = f"there are {', '.join(steps) or 'none'}"
     problems = [
-        Problem(
-            f"no library has a step `{one_line(name)}`", hint=did_you_mean(name, steps) or listed
-        )
+        Problem(f"no library has a step `{one_line(name)}`", hint=known_names(name, matrix.steps))
         for name in names
-        if name not in steps
+        if name not in matrix.steps
     ]
     if problems:
         raise ConfigurationError(*problems)

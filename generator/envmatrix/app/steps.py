@@ -15,9 +15,13 @@ from envmatrix.app.library_runs import (
     require_machine,
     run_each_library,
 )
+from envmatrix.app.selected_libraries import find_libraries, require_steps
 from envmatrix.app.testing import judge, placed
+from envmatrix.app.workspace import Workspace
 from envmatrix.errors import ConfigurationError
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library, LibraryStep
+from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import steps_of
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.results.recorder import Recorder
@@ -34,10 +38,7 @@ def run_steps(
 ) -> int:
     """Run the step of a name of each library that has it, compiled before where it needs that, and
     show the results; return the exit code."""
-    libraries = [library for library in session.libraries if _step(session, library, name)]
-    if not libraries:
-        message = f"no selected library has step `{name}` in `{session.cell.id}`"
-        raise ConfigurationError(message, hint="its `cells` in matrix.yaml say where it is")
+    libraries = _with_step(session.libraries, session.cell, session.workspace.matrix, name)
     waivers = load_waivers(session.workspace.root)
 
     def run(runner: Runner, recorder: Recorder) -> Iterator[StepResult]:
@@ -55,10 +56,29 @@ def run_steps(
     return run_each_library(session, "step", run, show, parts)
 
 
-def _step(session: CellSession, library: Library, name: str) -> LibraryStep | None:
-    """Return the step of a name that a library has in a cell."""
-    steps = steps_of(library, session.cell, session.workspace.matrix, TIERS[-1])
-    return next((step for step in steps if step.name == name), None)
+def require_step(workspace: Workspace, name: str, cell: str, libraries: Sequence[str]) -> None:
+    """Raise ConfigurationError if no selected library has the step in the cell, before an image is
+    built for it."""
+    matrix = workspace.matrix
+    require_steps(matrix, [name])
+    chosen, selected = find_libraries(workspace, cell, libraries)
+    _with_step(selected, chosen, matrix, name)
+
+
+def _with_step(
+    libraries: Sequence[Library], cell: Cell, matrix: Matrix, name: str
+) -> Sequence[Library]:
+    """Return the libraries with a step of this name in a cell. Raise ConfigurationError if there is
+    none."""
+    rows = [
+        library
+        for library in libraries
+        if any(step.name == name for step in steps_of(library, cell, matrix, TIERS[-1]))
+    ]
+    if not rows:
+        message = f"no selected library has step `{name}` in `{cell.id}`"
+        raise ConfigurationError(message, hint="its `cells` in matrix.yaml say where it is")
+    return rows
 
 
 def step_recorded(

@@ -55,6 +55,24 @@ def complete_library(
     return _items(((name, "") for name in names_here().libraries), incomplete)
 
 
+def complete_step(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Sequence[CompletionItem]:
+    from envmatrix.app.names import names_here
+
+    return _items(((name, "") for name in names_here().steps), incomplete)
+
+
+def complete_system(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Sequence[CompletionItem]:
+    """Complete the last of several operating systems."""
+    from envmatrix.facts.model import load_facts
+
+    before, comma, _ = incomplete.rpartition(",")
+    return _items(((f"{before}{comma}{name}", "") for name in load_facts().os), incomplete)
+
+
 def complete_place(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> Sequence[CompletionItem]:

@@ -11,6 +11,7 @@ import click
 
 from envmatrix.adoption.imports.formats import FORMATS
 from envmatrix.commands import display, options
+from envmatrix.commands.completions import complete_system
 from envmatrix.console import Console, output_document
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.files import MATRIX
@@ -53,6 +54,7 @@ def _words(
     metavar="SYSTEMS",
     multiple=True,
     callback=_words,
+    shell_complete=complete_system,
     help="The operating systems of jobs that name none.",
 )
 @click.option(
@@ -79,7 +81,8 @@ def command(
     """Convert the CI matrix of another project to a matrix.yaml, and list what is not converted.
 
     Formats: ci/matrix.yaml of NVIDIA/cccl, workflows of GitHub Actions, those of RAPIDS, GitLab's
-    .gitlab-ci.yml, and conda_build_config.yaml or .ci_support/*.yaml of conda-forge.
+    .gitlab-ci.yml, conda_build_config.yaml or .ci_support/*.yaml of conda-forge, and lists of jobs
+    by workflow or platform.
     """
     from envmatrix.app.imports import Choice, import_matrix
 
@@ -91,8 +94,7 @@ def command(
     result = import_matrix(files, choice, target.parent if target else Path())
     if result.text is None:
         _show(result, as_json=as_json, on_stdout=True, console=console)
-        hint = "the list names what each job lacks" if result.remainders else None
-        raise ConfigurationError(f"no job of `{files[0]}` can be converted", hint=hint)
+        raise ConfigurationError(f"no job of `{files[0]}` can be converted", hint=_hint(result))
     if target is None:
         output_document(result.text)
     else:
@@ -107,6 +109,12 @@ def command(
     )
     if target is not None and target.name == MATRIX:
         console.say("next     envmatrix lock")
+
+
+def _hint(result: Import) -> str | None:
+    if result.other_format:
+        return f"the file is of the format `{result.other_format}`: leave out `--from`"
+    return "the list names what each job lacks" if result.remainders else None
 
 
 def _require_absent(target: Path | None, *, force: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Mark
 
+_MB, _MIB = 1000**2, 1 << 20
 # Words of vendors and brands that names may begin with.
 _BRANDS = re.compile(r"^(nvidia|tesla|geforce|quadro)+(?=.)")
 
@@ -16,16 +17,28 @@ _BRANDS = re.compile(r"^(nvidia|tesla|geforce|quadro)+(?=.)")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuModel:
     """A model of a GPU. `names` are what drivers report; `sm` is its compute capability; `memory`
-    that of its smallest edition, in MB; `arches` are the targets of machines that have it."""
+    that of its smallest edition, in MB, and `largest` that of its largest one; `arches` are the
+    targets of machines that have it."""
 
     name: Annotated[str, Mark.KEY]
     names: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     sm: str
     memory: int | None = None
+    largest: int | None = None
     compat: Literal["on", "off"] = "on"
     arches: tuple[str, ...] = ("x86_64", "aarch64", "ppc64le")
     ref: str
+
+    @property
+    def most_memory(self) -> int | None:
+        """The memory of the largest edition."""
+        return self.largest or self.memory
+
+    def can_have(self, memory: int) -> bool:
+        """Return whether an edition may have so many MB. Editions are named by GB and have GiB."""
+        most = self.most_memory
+        return most is None or memory * _MB <= most * _MIB
 
 
 def model_of(name: str, models: Mapping[str, GpuModel]) -> GpuModel | None:

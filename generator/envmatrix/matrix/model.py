@@ -264,6 +264,11 @@ class Matrix:
         return {library.name: library for library in self.libraries}
 
     @cached_property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps of all libraries."""
+        return tuple(sorted({step for library in self.libraries for step in library.steps}))
+
+    @cached_property
     def installed(self) -> frozenset[str]:
         """The keys of the libraries that are installed after they are compiled."""
         return installed(self.declared)

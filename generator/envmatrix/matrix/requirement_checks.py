@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.gpus import model_of
+from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.checks import Source, duplicate_problems
 from envmatrix.matrix.compatibility import Verdict
@@ -41,7 +43,7 @@ def requirement_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for library in matrix.libraries:
         for keys, requirements in library.requirements.items():
             location = ("libraries", library.name, *keys, "runs_on")
-            yield from _duplicates(requirements)
+            yield from _duplicates(requirements, matrix.facts)
             for place, requirement in _placed(requirements, source, location):
                 problems = [
                     *_value_problems(requirement, matrix, source, place),
@@ -97,10 +99,13 @@ def _placed(
         yield location if only else (*location, index), requirement
 
 
-def _duplicates(requirements: Sequence[Requirement]) -> Iterator[Problem]:
+def _duplicates(requirements: Sequence[Requirement], facts: Facts) -> Iterator[Problem]:
+    """Yield requirements that mean the machines of one before, by whichever names of models."""
     first: dict[str, Requirement] = {}
     for requirement in requirements:
-        other = first.setdefault(requirement.label, requirement)
+        models = ((model_of(name, facts.gpus), name) for name in requirement.gpu)
+        names = {model.name if model else name for model, name in models}
+        other = first.setdefault(replace(requirement, gpu=(*sorted(names),)).label, requirement)
         if other is not requirement:
             message = f"`{requirement.label}` is already listed at {other.position}"
             yield Problem(message, requirement.position, "leave one of them out")
@@ -130,9 +135,8 @@ def _value_problems(
     elif requirement.gpu and not suitable_models(requirement, facts):
         key = "sm" if requirement.sm else "memory"
         names = " or ".join(requirement.gpu)
-        yield source.problem(
-            f"no {names} has `{key}: {getattr(requirement, key)}`", (*location, key)
-        )
+        message = f"no {names} has `{key}: {getattr(requirement, key)}`"
+        yield source.problem(message, (*location, key), _actual(requirement, key, facts))
     branches = [branch for row in facts.cuda.values() if (branch := row.driver.branch)]
     required = (requirement.driver or "").removeprefix(">=")
     if required and required not in branches:
@@ -142,6 +146,14 @@ def _value_problems(
         hint = "write `policy: {cuda_compat: on}`"
         message = "images have no forward compatibility"
         yield source.problem(message, (*location, "compat"), hint)
+
+
+def _actual(requirement: Requirement, key: str, facts: Facts) -> str:
+    """Return a hint with what the models of a requirement have."""
+    models = [model for name in requirement.gpu if (model := model_of(name, facts.gpus))]
+    values = (model.sm if key == "sm" else f"at most {model.most_memory}" for model in models)
+    pairs = (f"{model.name} has {value}" for model, value in zip(models, values, strict=True))
+    return ", ".join(dict.fromkeys(pairs))
 
 
 def _nearest(number: str, others: Iterable[str]) -> str:
@@ -191,7 +203,7 @@ def machine_problems(
 ) -> Iterator[Problem]:
     """Yield what is wrong with requirements of an entry of `runs`, which says itself for which
     cells and tiers they are."""
-    yield from _duplicates(requirements)
+    yield from _duplicates(requirements, matrix.facts)
     for place, requirement in _placed(requirements, source, location):
         yield from _value_problems(requirement, matrix, source, place)
         if requirement.cells or requirement.tier != "pr":

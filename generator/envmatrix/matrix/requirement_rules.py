@@ -27,8 +27,7 @@ def suitable_models(requirement: Requirement, facts: Facts) -> Sequence[GpuModel
     return [
         model
         for model in models
-        if is_within(requirement.sm, int(model.sm))
-        and (requirement.memory or 0) <= (model.memory or requirement.memory or 0)
+        if is_within(requirement.sm, int(model.sm)) and model.can_have(requirement.memory or 0)
     ]
 
 

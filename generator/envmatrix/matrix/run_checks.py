@@ -15,7 +15,7 @@ from envmatrix.matrix.requirement_checks import machine_problems
 from envmatrix.matrix.requirement_rules import requirement_verdicts
 from envmatrix.matrix.run_expansion import libraries_of, steps_on_machines
 from envmatrix.matrix.runs import COMPILE, STANDARD_SELECTORS, TEST, RunEntry
-from envmatrix.suggestions import did_you_mean
+from envmatrix.suggestions import known_names
 from envmatrix.text import one_line
 
 _LISTS = ("libraries", *AXES, "std", "build_type", "sanitizer", "named", "steps", "tiers")
@@ -58,7 +58,8 @@ def _unknown_names(
     ]
     for item, glob in unmatched:
         message = f"`{one_line(glob)}` matches no library"
-        yield source.problem(message, ("runs", index, "libraries", item), _hint(glob, names_of))
+        hint = known_names(glob, names_of)
+        yield source.problem(message, ("runs", index, "libraries", item), hint)
     if unmatched:
         return
     rows = [names_of[library.name] for library in libraries_of(entry, matrix)]
@@ -67,7 +68,7 @@ def _unknown_names(
             if name not in common and not any(name in row[key] for row in rows):
                 names = dict.fromkeys((*common, *(each for row in rows for each in row[key])))
                 message = f"no library of this entry has `{key}: {name}`"
-                yield source.problem(message, ("runs", index, key, item), _hint(name, names))
+                yield source.problem(message, ("runs", index, key, item), known_names(name, names))
 
 
 def _names_of(library: Library, matrix: Matrix) -> _Names:
@@ -78,10 +79,6 @@ def _names_of(library: Library, matrix: Matrix) -> _Names:
         key: dict.fromkeys(filter(None, (getattr(row, key) for row in variants))) for key in keys
     }
     return {**names, "steps": library.steps}
-
-
-def _hint(name: str, names: Collection[str]) -> str:
-    return did_you_mean(name, names) or f"there are {', '.join(names) or 'none'}"
 
 
 def _idle_machines(

@@ -16,7 +16,7 @@ from envmatrix.matrix.library_checks import text_problems
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import library_verdicts, select
 from envmatrix.matrix.variants import NO_VARIANTS, SEPARATOR, NamedVariant, Variant
-from envmatrix.suggestions import did_you_mean
+from envmatrix.suggestions import did_you_mean, known_names
 from envmatrix.text import one_line
 
 # Keys of variants, by the names under which build systems have the same.
@@ -194,7 +194,7 @@ def _pattern_problems(
     for tier, globs in variants.tiers.items():
         for index, glob in enumerate(globs):
             if not any(fnmatchcase(name, glob) for name in names):
-                hint = did_you_mean(glob, names) or f"there are {', '.join(filter(None, names))}"
+                hint = known_names(glob, filter(None, names))
                 message = f"`{one_line(glob)}` matches no variant of library `{library.name}`"
                 yield source.problem(message, (*location, "tiers", tier, index), hint)
 

@@ -52,6 +52,14 @@ def test_the_repository_says_how_its_library_is_built() -> None:
     assert "system: meson" in str(result.text)
 
 
+def test_a_library_without_a_build_system_is_named() -> None:
+    contents = {"ci.yml": workflow({"cuda": "12.4"}).encode()}
+    result = convert_contents(contents, Choice(), SourceTree("solver", ["README.md"], {}))
+    (left,) = result.remainders
+    assert left.what == "library: solver"
+    assert left.reason == "no build system is recognized in `.`: say how in `build`"
+
+
 _VALUES = {
     "cuda": ["11.8", "12.0", "12.4.1", "12.9", "13.0", "9.9", "none", "x"],
     "os": ["ubuntu22.04", "ubuntu-24.04", "rockylinux8", "debian12", "windows-2022", "plan9"],

@@ -234,6 +234,28 @@ def test_an_unknown_step_is_an_error_with_a_suggestion(engine: Workspace) -> Non
     )
 
 
+@pytest.mark.parametrize("libraries", [STEPS], indirect=True)
+@pytest.mark.usefixtures("engine")
+def test_why_names_the_step_that_requires_a_machine(envmatrix: Prompt) -> None:
+    assert "  step nvrtc needs h100\n" in envmatrix("why", CELL, "--library", "first").out
+
+
+@pytest.mark.parametrize("libraries", [f"{STEPS}  second: {{path: first}}\n"], indirect=True)
+@pytest.mark.usefixtures("engine")
+def test_a_step_of_other_libraries_is_named(envmatrix: Prompt) -> None:
+    answer = envmatrix("step", CELL, "--step", "nvrtc", "--library", "second")
+    assert "no selected library has a step `nvrtc`" in answer.err
+
+
+@pytest.mark.parametrize("libraries", [f"{STEPS}  second: {{path: first}}\n"], indirect=True)
+@pytest.mark.usefixtures("engine")
+def test_a_step_that_no_library_has_in_a_cell_is_an_error_before_images(envmatrix: Prompt) -> None:
+    answer = envmatrix("run", "step", "nvrtc", CELL, "--library", "second")
+    assert answer.status == 2
+    assert f"no selected library has step `nvrtc` in `{CELL}`" in answer.err
+    assert "devel" not in answer.err
+
+
 @pytest.mark.parametrize("libraries", [ON_TWO], indirect=True)
 @pytest.mark.usefixtures("engine")
 def test_a_plan_says_what_jobs_require_and_what_this_machine_lacks(envmatrix: Prompt) -> None:

@@ -89,6 +89,11 @@ def test_a_requirement_has_a_short_name_and_a_meaning(text: str, label: str, mea
     assert (requirement.label, str(requirement)) == (label, meaning)
 
 
+@pytest.mark.parametrize("runs_on", ["{gpu: a100, memory: 80000}", "{gpu: h100, memory: 85000}"])
+def test_the_memory_of_the_largest_edition_can_be_required(runs_on: str) -> None:
+    assert runs_on_of(runs_on)
+
+
 @pytest.mark.parametrize(
     ("runs_on", "problem"),
     [
@@ -103,9 +108,9 @@ def test_a_requirement_has_a_short_name_and_a_meaning(text: str, label: str, mea
          ("7:44: no cell of library `ops` can run there: compiled for 80, 90, which has nothing"
          " that runs on 75 (the last one is `cuda13.5-debian12-x86_64`)")),
         ('{gpu: h100, sm: "80"}',
-         "7:55: no h100 has `sm: 80`"),
-        ("{gpu: h100, memory: 90000}",
-         "7:59: no h100 has `memory: 90000`"),
+         "7:55: no h100 has `sm: 80` (h100 has 90)"),
+        ("{gpu: h100, memory: 120000}",
+         "7:59: no h100 has `memory: 120000` (h100 has at most 94000)"),
         ('{sm: "79"}',
          "7:44: no CUDA release compiles for compute capability `79` (the nearest one is `80`)"),
         ("{driver: 551}",
@@ -117,6 +122,10 @@ def test_a_requirement_has_a_short_name_and_a_meaning(text: str, label: str, mea
          "not of x86_64 (the last one is `cuda13.5-debian12-x86_64`)")),
         ("[h100, {gpu: H100}]",
          "7:46: `h100` is already listed at matrix.yaml:7:40 (leave one of them out)"),
+        ("[h100, NVIDIA H100 PCIe]",
+         "7:46: `nvidia-h100-pcie` is already listed at matrix.yaml:7:40 (leave one of them out)"),
+        ("[{gpu: [h100, h200]}, {gpu: [h200, H-100]}]",
+         ("7:61: `h200-or-h-100` is already listed at matrix.yaml:7:40 (leave one of them out)")),
         ("{gpu: h100, cells: cuda14*}",
          "7:58: `cuda14*` matches no cell (did you mean `cuda13-x86_64`?)"),
         ("{gpus: 0}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -27,7 +27,6 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import in_range, version_key
 from envmatrix.matrix.cells import ARCHES, AXES, Candidate, sort_key
 from envmatrix.matrix.compatibility import Verdict, check
-from envmatrix.matrix.library import LibraryTest
 from envmatrix.matrix.scalars import NAME
 from envmatrix.records import dataclass
 
@@ -117,26 +116,12 @@ class _Converter:
         return names
 
     def _with_cuda(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield the jobs that have CUDA, without axes that the matrix does not have."""
+        """Yield the jobs that have CUDA."""
         for job in jobs:
-            cell = dict(job.cell)
-            if "cuda" not in cell:
+            if "cuda" in job.cell:
+                yield replace(job, cell={"cuda_compiler": "nvcc", **job.cell})
+            else:
                 self._leave_out(job, "job", job.name, "names no CUDA release")
-                continue
-            device = cell.pop("cuda_compiler", "nvcc")
-            if "cuda_compiler" in AXES:
-                cell["cuda_compiler"] = device
-            elif device != "nvcc":
-                reason = "the matrix has no axis for compilers of CUDA code"
-                self._leave_out(job, "CUDA compiler", device, reason)
-                continue
-            if "compiler" not in AXES and (compiler := cell.pop("compiler", "")):
-                reason = (
-                    "the matrix has no axis for host compilers: each cell has the newest GCC that "
-                    "its CUDA takes"
-                )
-                self._note(job.position, "host compiler", compiler, reason)
-            yield replace(job, cell=cell)
 
     def _leave_out(
         self, job: Job, key: str, value: str, reason: str, rule: str | None = None
@@ -321,6 +306,9 @@ class _Converter:
         if proposal is None:
             reason = "there is no directory of this name: say in `path` where the library is"
             self._note(library.position, "library", library.name, reason)
+        elif not proposal.system:
+            reason = f"no build system is recognized in `{proposal.path}`: say how in `build`"
+            self._note(library.position, "library", library.name, reason)
         entry: dict[str, object] = {"path": proposal.path if proposal else "."}
         build = dict(proposal.build) if proposal else {}
         if library.own_options:
@@ -331,13 +319,11 @@ class _Converter:
             entry["cells"] = globs
         if variants := library.variants():
             entry["variants"] = variants
-        has_machines = "runs_on" in {row.name for row in fields(LibraryTest)}
-        if library.machines and has_machines and test != "none":
+        if library.machines and test != "none":
             table = test if isinstance(test, Mapping) else {"framework": "ctest"}
-            entry["test"] = {**table, "runs_on": [*library.requirements()]}
-            return entry
-        reason = "matrix.yaml has no key for the machine that runs tests"
+            return entry | {"test": {**table, "runs_on": [*library.requirements()]}}
         for machine, rows in library.machines.items():
+            reason = "the library has no tests that could need a machine"
             self._note(rows[0].job.position, "gpu", machine.gpu, reason)
         return entry | ({"test": test} if test is not None else {})
 

@@ -15,8 +15,10 @@ from envmatrix.adoption.imports.jobs import (
     bounded,
 )
 from envmatrix.documents import Dialect, parse_document
-from envmatrix.errors import ConfigurationError, Position
+from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.records import dataclass
+from envmatrix.suggestions import known_names
+from envmatrix.text import one_line
 
 # YAML as CI systems take it.
 DIALECT = Dialect(merge_keys=True, tags=(gitlab.REFERENCE,))
@@ -53,7 +55,7 @@ def parse_source(content: bytes, name: str) -> Source:
 
 def detect(sources: Sequence[Source]) -> str:
     """Return the format of files. Raise ConfigurationError if they have none, or several."""
-    names = {_format_of(source): source for source in sources}
+    names = {_require_format(source): source for source in sources}
     if "rapids" in names:  # callers may have jobs of their own
         names.pop("github", None)
     if len(names) > 1:
@@ -65,10 +67,15 @@ def detect(sources: Sequence[Source]) -> str:
 _HINT = "convert one after the other, or name the format: `--from`"
 
 
-def _format_of(source: Source) -> str:
-    for name, row in FORMATS.items():
-        if row.suits(source):
-            return name
+def format_of(source: Source) -> str | None:
+    """Return the format of a file, None if it has none that is known."""
+    return next((name for name, row in FORMATS.items() if row.suits(source)), None)
+
+
+def _require_format(source: Source) -> str:
+    name = format_of(source)
+    if name is not None:
+        return name
     hint = f"name the format with `--from`: {', '.join(FORMATS)}"
     raise ConfigurationError(f"`{source.document.file}` is no CI matrix that is known", hint=hint)
 
@@ -86,5 +93,12 @@ def items_of(sources: Sequence[Source], name: str, request: Request) -> Iterator
         yield item
     missing = [glob for glob in request.workflows if glob not in request.matched]
     if missing:
-        hint = f"there are {', '.join(sorted(request.names)) or 'none'}"
-        raise ConfigurationError(f"there is no workflow or job `{missing[0]}`", hint=hint)
+        raise ConfigurationError(
+            *(
+                Problem(
+                    f"there is no workflow or job `{one_line(name)}`",
+                    hint=known_names(name, sorted(request.names)),
+                )
+                for name in missing
+            )
+        )

@@ -93,7 +93,9 @@ class _Pipeline:
             template = self._template(text_of(parent), missing)
             if template is None:
                 what = ("extends", (brief(text_of(parent)),))
-                missing.append(Remainder(*what, "is not in this file", parent.position))
+                is_here = text_of(parent) in self._entries
+                reason = "extends itself" if is_here else "is not in this file"
+                missing.append(Remainder(*what, reason, parent.position))
             else:
                 bases.append(template)
         for base in (*bases[1:], job) if bases else ():

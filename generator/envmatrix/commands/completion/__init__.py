@@ -14,4 +14,4 @@ from envmatrix.commands.verbs import Verbs
     epilog="Example: envmatrix completion install",
 )
 def command() -> None:
-    """Complete verbs, options, cells, libraries and places in bash, zsh and fish."""
+    """Complete verbs, options, cells, libraries, steps and places in bash, zsh and fish."""

@@ -8,17 +8,17 @@ import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation
-from envmatrix.app.selected_libraries import require_steps
-from envmatrix.app.steps import StepResult, run_steps
+from envmatrix.app.steps import StepResult, require_step, run_steps
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
+from envmatrix.commands.completions import complete_step
 from envmatrix.commands.display import show_products
 from envmatrix.commands.outcomes import show_outcomes
 from envmatrix.console import Console
 
 
 @click.command("step", epilog="Example: envmatrix run step nvrtc cuda13-x86_64")
-@click.argument("step", metavar="NAME")
+@click.argument("step", metavar="NAME", shell_complete=complete_step)
 @options.cell
 def command(*, step: str, console: Console, **cell: Unpack[CellArguments]) -> int:
     """Run the step NAME of libraries in CELL, as `steps` in matrix.yaml has it; compile before
@@ -30,5 +30,5 @@ def command(*, step: str, console: Console, **cell: Unpack[CellArguments]) -> in
         else:
             show_outcomes(result)
 
-    require_steps(Workspace.here().matrix, [step])
+    require_step(Workspace.here(), step, cell["name"], cell["libraries"])
     return run_steps(open_session(console, **cell), step, options.today(), show)

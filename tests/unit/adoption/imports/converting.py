@@ -24,7 +24,7 @@ DIRECTORIES = {"": ".", "solver": "solver", "sparse": "sparse"}
 
 def proposal_of(library: str) -> Proposal | None:
     path = DIRECTORIES.get(library)
-    return Proposal(system="", tests="", path=path) if path else None
+    return Proposal(system="CMake", tests="CTest", path=path) if path else None
 
 
 @dataclass

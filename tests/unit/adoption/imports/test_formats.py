@@ -83,7 +83,7 @@ def test_workflows_of_cccl_can_be_chosen() -> None:
     assert result.matrix.axes["cuda"] == ("12.9", "13.0")
     with pytest.raises(ConfigurationError, match="there is no workflow or job `weekly`") as caught:
         converted(CCCL, workflows=("nightly", "weekly"))
-    assert caught.value.problems[0].hint == "there are nightly, override, pull_request"
+    assert caught.value.problems[0].hint == "there are `nightly`, `override`, `pull_request`"
 
 
 def test_the_rest_of_cccl_is_listed_with_its_place() -> None:
@@ -293,6 +293,11 @@ def test_what_is_in_other_files_of_gitlab_is_listed() -> None:
     assert rest["include: local .gitlab/rules.yml"] == "is another file"
     assert rest["extends: .elsewhere"] == "is not in this file"
     assert rest["job: docs, lost, unknown"] == "names no CUDA release"
+
+
+def test_a_job_of_gitlab_that_extends_itself_is_listed() -> None:
+    rest = converted("a: {extends: b, image: x}\nb: {extends: a, script: [y]}\n").rest
+    assert rest["extends: b"] == "extends itself"
 
 
 @pytest.mark.parametrize(
