@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from envmatrix.documents import Location
 from envmatrix.errors import Position, Problem
@@ -15,6 +16,7 @@ from envmatrix.matrix.requirement_checks import machine_problems
 from envmatrix.matrix.requirement_rules import requirement_verdicts
 from envmatrix.matrix.run_expansion import libraries_of, steps_on_machines
 from envmatrix.matrix.runs import COMPILE, STANDARD_SELECTORS, TEST, RunEntry
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.suggestions import known_names
 from envmatrix.text import one_line
 
@@ -107,18 +109,26 @@ def _impossible(matrix: Matrix) -> Iterator[Problem]:
 
 
 def _without_effect(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """Yield keys that choose cells or variants in another way than listed runs do."""
-    contents = source.contents
+    """Yield keys that choose cells, variants or tiers in another way than listed runs do."""
     hint = "name it in an entry of `runs`, and remove it here"
-    for key in ("include", "tiers"):
-        if getattr(contents, key):
-            message = f"`{key}` has no effect beside `runs`, whose entries say what runs"
-            yield Problem(message, source.document.key_position(key), hint)
+    for key, position in _other_choices(source, matrix):
+        message = f"`{key}` has no effect beside `runs`, whose entries say what runs"
+        yield Problem(message, position, hint)
+
+
+def _other_choices(source: Source, matrix: Matrix) -> Iterator[tuple[str, Position | None]]:
+    contents, position = source.contents, source.document.key_position
+    yield from ((key, position(key)) for key in ("include", "tiers") if getattr(contents, key))
     for library in matrix.libraries:
+        place: Location = ("libraries", library.name)
         if library.variants.tiers:
-            place = ("libraries", library.name, "variants", "tiers")
-            message = "`tiers` has no effect beside `runs`, whose entries say what runs"
-            yield Problem(message, source.document.key_position(*place), hint)
+            yield "tiers", position(*place, "variants", "tiers")
+        for name, step in library.steps.items():
+            if step.tier != TIERS[0]:
+                yield "tier", position(*place, "steps", name, "tier")
+        for requirement in chain.from_iterable(library.requirements.values()):
+            if requirement.tier != TIERS[0]:
+                yield "tier", requirement.position
 
 
 def _never_run(source: Source, matrix: Matrix) -> Iterator[Problem]:

@@ -250,6 +250,14 @@ def test_other_ways_to_choose_what_runs_are_errors() -> None:
     ]
 
 
+def test_tiers_of_steps_and_machines_are_in_entries_alone() -> None:
+    steps = "steps: {docs: {commands: [make], after: nothing, tier: nightly}}"
+    tests = "test: {framework: ctest, runs_on: [h100, {gpu: h100, gpus: 2, tier: weekly}]}"
+    head = HEAD.replace("path: ops\n", f"path: ops\n    {steps}\n    {tests}\n")
+    beside = ": `tier` has no effect beside `runs`"
+    assert [text.partition(beside)[0] for text in problems(ALL, head)] == ["7:54", "8:46"]
+
+
 STEPS = HEAD.replace(
     "path: ops\n", "path: ops\n    steps: {docs: {commands: [make], after: nothing}}\n"
 )
