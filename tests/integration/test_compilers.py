@@ -16,6 +16,9 @@ from tests.outputs import cases_of, machine_of
 from envmatrix.app.workspace import Workspace
 from envmatrix.lock import lock_file
 
+# Its images have the names of those of the repository, which other tests build and remove.
+pytestmark = pytest.mark.alone
+
 ENVIRONMENT = "cuda12.4-debian12"
 # The images of the default compilers are those of the repository: they have the same `sm`.
 MATRIX = """\
