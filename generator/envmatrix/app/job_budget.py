@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from envmatrix.app.job_plan import key_of_run
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import EnvmatrixError
@@ -77,8 +78,7 @@ def histories_of(runs: Iterable[StoredRun], now: float) -> Histories:
         run = stored.run
         for kind, verbs in _VERBS.items():
             if run.verb in verbs:
-                part = "" if kind == "compile" else run.part
-                key = (kind, run.library, f"{run.cell} {part}".rstrip())
+                key = key_of_run(kind, run)
                 newest.setdefault(key, run.started)
                 shards[key][(run.work, run.shard)].append(stored.end.state in BAD)
     return {

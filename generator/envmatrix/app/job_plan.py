@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from envmatrix import __version__
 from envmatrix.app.places import Place
@@ -36,9 +37,13 @@ from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.selection import is_for, machines_of, steps_of
+from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
 from envmatrix.vcs.tree_identity import tree_identity
+
+if TYPE_CHECKING:
+    from envmatrix.results.records import Run
 
 # Steps that compile, of runs that do something else afterwards.
 _COMPILING = ("configure", "compile", "install")
@@ -112,7 +117,7 @@ def plan_jobs(
 
 def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> CellRun:
     """Return a library in a cell with its steps, and the machines that it runs on, in a tier."""
-    library, cell, tier = run.library, run.cell, selection.tier or "weekly"
+    library, cell, tier = run.library, run.cell, selection.tier or TIERS[-1]
     machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
     return replace(
         run,
@@ -336,9 +341,15 @@ def _stored_durations(location: Location, console: Console) -> Durations:
         for step in steps.get(run.id, ()):
             totals[_kind_of(run.verb, step.name)] += step.seconds
         for kind, total in totals.items():
-            part = "" if kind == "compile" else run.part
-            seconds[kind, run.library, f"{run.cell} {part}".rstrip()] = total
+            seconds[key_of_run(kind, run)] = total
     return seconds
+
+
+def key_of_run(kind: Kind, run: Run) -> tuple[Kind, str, str]:
+    """Return the key of what a run says of a kind of jobs: all parts of the work of a library in a
+    cell share a compilation."""
+    part = "" if kind == "compile" else run.part
+    return kind, run.library, f"{run.cell} {part}".rstrip()
 
 
 def _kind_of(verb: str, step: str) -> Kind:

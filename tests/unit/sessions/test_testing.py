@@ -175,7 +175,7 @@ def test_a_shard_of_many_tests_runs_them_all(tmp_path: Path) -> None:
 
 
 def test_a_bad_ending_outlasts_tests_that_pass_when_tried_again(tmp_path: Path) -> None:
-    """One program ends badly after all its tests passed, another has a flaky test."""
+    """One program ends badly after all its tests passed, and another has a flaky test."""
     names = [f"some.fairly_long_test_name_of_a_suite_number_{number:04}" for number in range(500)]
     reports = ("", case(names[-1], "fail"))
     ctest = FakeCTest(listing(*names), reports=reports, obeys=True, first=3)
