@@ -44,7 +44,7 @@ Extent extent_of(Span<T> span, const char* operation, const char* name) {
   return {begin, begin + span.size() * sizeof(T)};
 }
 
-Extent extent_of(MatrixSpan<const float> matrix, const char* operation, const char* name) {
+Extent extent_of(const MatrixSpan<const float>& matrix, const char* operation, const char* name) {
   if (matrix.empty()) {
     return {};
   }
@@ -56,7 +56,7 @@ Extent extent_of(MatrixSpan<const float> matrix, const char* operation, const ch
   return extent_of(Span<const float>(matrix.data(), size), operation, name);
 }
 
-std::string shape_of(MatrixSpan<const float> matrix) {
+std::string shape_of(const MatrixSpan<const float>& matrix) {
   return std::to_string(matrix.rows()) + "x" + std::to_string(matrix.cols());
 }
 

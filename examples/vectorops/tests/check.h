@@ -23,6 +23,7 @@ inline void report(bool passed, const char* file, int line, const std::string& m
 }
 
 template <typename Actual, typename Expected>
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters)
 void equal(const Actual& actual, const Expected& expected, const char* expression,
            const char* file, int line) {
   std::ostringstream message;
@@ -32,6 +33,7 @@ void equal(const Actual& actual, const Expected& expected, const char* expressio
 }
 
 // Written so that NaN is near nothing.
+// NOLINTNEXTLINE(bugprone-easily-swappable-parameters)
 inline void near(double actual, double expected, double tolerance, const char* expression,
                  const char* file, int line) {
   std::ostringstream message;

@@ -108,7 +108,8 @@ void histogram() {
   CHECK_THROWS(InvalidArgument, "more than 2^32 - 1",
                histogram({first, 1ULL << 32}, 0, 1, counts));
   CHECK_THROWS(InvalidArgument, "x and counts overlap",
-               histogram({first, 8}, 0, 1, {reinterpret_cast<std::uint32_t*>(first), 8}));
+               histogram({first, 8}, 0, 1,
+                         {static_cast<std::uint32_t*>(static_cast<void*>(first)), 8}));
 }
 
 // The reference implementations keep to the same contracts.

@@ -44,6 +44,7 @@ class MatrixSpan {
   constexpr MatrixSpan() noexcept = default;
   constexpr MatrixSpan(T* data, std::size_t rows, std::size_t cols) noexcept
       : MatrixSpan(data, rows, cols, cols) {}
+  // NOLINTNEXTLINE(bugprone-easily-swappable-parameters)
   constexpr MatrixSpan(T* data, std::size_t rows, std::size_t cols, std::size_t stride) noexcept
       : data_(data), rows_(rows), cols_(cols), stride_(stride) {}
 
