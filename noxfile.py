@@ -117,6 +117,15 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def ci(session: nox.Session) -> None:
+    """Run the pipelines of GitHub, GitLab and Jenkins, also of an adopter (docs/ci/index.md)."""
+    _install_test_tools(session)
+    parts = ("pipelines", "github", "gitlab", "jenkins")
+    tests = (f"tests/integration/test_{part}.py" for part in parts)
+    session.run("pytest", "tests/ci", *tests, *session.posargs)
+
+
+@nox.session(default=False)
 def kubernetes(session: nox.Session) -> None:
     """Run tasks and many jobs on the cluster of $ENVMATRIX_TEST_KUBECONFIG (docs/executors.md)."""
     _install_test_tools(session)

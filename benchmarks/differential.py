@@ -32,13 +32,19 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=1000, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--gcc", default="12", help="the version of the image's host compiler")
+    parser.add_argument("--clang", help="the version of Clang, instead of GCC")
+    parser.add_argument("--cuda-clang", action="store_true", help="that compiles CUDA as well")
     parser.add_argument("--triplet", default="", help="of the cross compiler, with a dash")
     parser.add_argument("--sccache", type=Path, metavar="PROGRAM")
     options = parser.parse_args()
     timing.announce("Objects with the compiler cache and without it")
     cache = "sccache" if options.sccache else "ccache"
     mounts = [f"{options.sccache.resolve()}:/usr/bin/sccache:ro"] if options.sccache else []
-    compilers = (f"{options.triplet}gcc-{options.gcc}", f"{options.triplet}g++-{options.gcc}")
+    names = [f"{name}-{options.gcc}" for name in ("gcc", "g++")]
+    if options.clang:
+        names = [f"{name}-{options.clang}" for name in ("clang", "clang++")]
+    names += names[1:] if options.cuda_clang else []
+    compilers = tuple(f"{options.triplet}{name}" for name in names)
     languages = ("c", "cpp") if options.sccache else _LANGUAGES
     with (
         TemporaryDirectory(prefix="envmatrix-differential-") as scratch,

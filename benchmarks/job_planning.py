@@ -71,7 +71,7 @@ def main() -> None:
             directory, name = Path(scratch, f"cccl-{copies}"), f"CCCL, {copies} times {_WORKFLOW}"
             sides[name] = side_of_cccl(options.cccl, directory, copies)
             sides[name]()
-            counts[name] = _jobs_of_cccl(directory)
+            counts[name] = jobs_of_cccl(directory)
         rounds = timing.interleaved(sides, options.rounds)
         print(timing.table(_HEADER, _rows(counts, rounds)))
 
@@ -124,7 +124,7 @@ def side_of_cccl(checkout: Path, directory: Path, copies: int) -> timing.Side:
     return partial(timing.run, [*planner, *names], directory)
 
 
-def _jobs_of_cccl(directory: Path) -> int:
+def jobs_of_cccl(directory: Path) -> int:
     """Return the number of jobs in the workflow that CCCL's planner wrote."""
     groups = json.loads((directory / "workflow/workflow.json").read_text("utf-8")).values()
     stages = [stage for group in groups for stage in group.get("two_stage", ())]

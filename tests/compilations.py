@@ -4,6 +4,7 @@ container as a cell has it. What comes out has to be equal byte by byte."""
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections import Counter
@@ -241,21 +242,22 @@ class Differs(AssertionError):
 
 @dataclass
 class Laboratory:
-    """A container that compiles: `gcc` and `gxx` are its host compilers, `cache` is `ccache` or
-    `sccache`. `results` counts what came out of the cache."""
+    """A container that compiles: `c` and `cxx` are its host compilers, `cuda` that of CUDA, nvcc or
+    Clang, `cache` is `ccache` or `sccache`. `results` counts what came out of the cache."""
 
     root: Path
     cache: str
     c: str
     cxx: str
     process: subprocess.Popen[str]
+    cuda: str = "nvcc"
     results: Counter[str] = field(default_factory=Counter)
     compared: int = 0
 
     def check(self, state: State) -> str:
         """Compile a state twice and compare; return what the cache did."""
         self._write(state)
-        compile_ = _command(state, self.c, self.cxx)
+        compile_ = _command(state, self.c, self.cxx, self.cuda)
         variables = "".join(
             f"export {name}={value if '$' in value else shlex.quote(value)}\n"
             for name, value in state.variables
@@ -300,7 +302,7 @@ else echo "${{result:-uncached}}"; fi
             text = _source(state) if extension == state.language else None
             _put(self.root / f"src/unit.{extension}", text)
         inner = _INNER.format(compiler=self.cxx if state.language == "cpp" else self.c)
-        assembler = self.cxx.rpartition("g++")[0] + "as"
+        assembler = re.sub(r"(clang|g)\+\+.*", "as", self.cxx)
         for name, text in (
             ("wrapper", _WRAPPER),
             ("bin/inner-g++", inner),
@@ -353,10 +355,14 @@ def _source(state: State) -> str:
     return "".join(parts)
 
 
-def _command(state: State, c: str, cxx: str) -> str:
+def _command(state: State, c: str, cxx: str, cuda_compiler: str) -> str:
     host = c if state.language == "c" else cxx
     own = {"inner": "/src/bin/inner-g++", "link": "/src/bin/link"}.get(state.compiler, host)
-    if state.language == "cu":
+    cuda = state.language == "cu" and cuda_compiler == "nvcc"
+    if state.language == "cu" and not cuda:
+        words = [cuda_compiler, "-x", "cuda", "--cuda-path=/usr/local/cuda"]
+        words += ["-Wno-unknown-cuda-version", "--cuda-gpu-arch=sm_75", "--cuda-gpu-arch=sm_80"]
+    elif cuda:
         own = "/src/bin/inner-g++" if state.compiler == "inner" else cxx
         words = ["nvcc", "-ccbin", own, "-gencode", "arch=compute_80,code=sm_80"]
         words += ["-forward-unknown-to-host-compiler", "-x", "cu"]
@@ -368,7 +374,6 @@ def _command(state: State, c: str, cxx: str) -> str:
         words.append("-B/src/bin")
     if state.compiler == "specs" and state.language != "cu":
         words.append("-specs=/src/specs")
-    cuda = state.language == "cu"
     written = {
         "RESPONSE": "--options-file /src/a.rsp" if cuda else "@/src/a.rsp",
         "JOINED": "--options-file=/src/a.rsp" if cuda else "",
@@ -417,9 +422,10 @@ def container(
 
 @contextmanager
 def laboratory(
-    root: Path, image: str, cache: str, compilers: tuple[str, str], mounts: Sequence[str] = ()
+    root: Path, image: str, cache: str, compilers: tuple[str, ...], mounts: Sequence[str] = ()
 ) -> Iterator[Laboratory]:
-    """Have a container of `image` for as long as the block runs."""
+    """Have a container of `image` for as long as the block runs. `compilers` are those of C, C++
+    and, if it is not nvcc, of CUDA."""
     for name in ("src/bin", "build/sub", "build/generated", "cache", "driver"):
         (root / name).mkdir(parents=True, exist_ok=True)
     argv = [
@@ -432,7 +438,9 @@ def laboratory(
     try:
         if process.stdout and not process.stdout.readline():
             raise RuntimeError(f"`{image}` does not start: build it with `envmatrix build`")
-        yield Laboratory(root, cache, *compilers, process)
+        c, cxx, *others = compilers
+        cuda = others[0] if others else "nvcc"
+        yield Laboratory(root, cache, c, cxx, process, cuda=cuda)
     finally:
         if process.stdin:
             process.stdin.close()

@@ -25,7 +25,7 @@ from envmatrix.facts.components import markers
 from envmatrix.facts.model import load_facts
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
-from envmatrix.facts.systems import NvidiaRepository
+from envmatrix.facts.systems import NvidiaRepository, SignedArchive
 from envmatrix.facts.targets import MACHINES
 from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import Image
@@ -205,6 +205,11 @@ class Archive:
             return ""
         home = Path(options["Dir::State"])
         self.commands.append((home.name, verb, *rest))
+        if verb == "source":
+            files = (f"{rest[0]}_1.0{suffix}" for suffix in (".orig.tar.xz", "-1.dsc"))
+            mirror = f"{MIRRORS}/debian/pool/main"
+            rows = (f"'{mirror}/{name}' {name} 4 SHA256:{digest(name)}\n" for name in files)
+            return "".join(rows)
         pinned = dict(name.split("=") for name in rest if "=" in name and not name.endswith("*"))
         names = {name.split("=")[0] for name in rest}
         if verb == "install":
@@ -369,8 +374,14 @@ class FakeBackend:
         return apt
 
     def manager_in_base(
-        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+        self,
+        base: str,
+        suite: str,
+        arch: str,
+        foreign: tuple[str, ...] = (),
+        archives: tuple[SignedArchive, ...] = (),
     ) -> PackageManager:
+        del archives
         self.homes.append(base)
         os = load_facts().of_suite(suite)
         if os.family.name == "deb":
@@ -458,6 +469,7 @@ def services_of(backend: FakeBackend, index: Index | None = None) -> Services:
         nvidia=NvidiaMirror(NVIDIA_MIRROR, None, lambda _path: KEY),
         commits=_commits,
         depot=_nothing,
+        require=lambda _: None,
         measure=_nothing,
         unpack=_nothing,
     )

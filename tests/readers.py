@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,10 @@ from tests.archives import ar, entry, link, package, pieces, tar, xz_of, zipped,
 from tests.fakes import MemoryStorage
 from tests.locks import OF_VERSION_1
 from tests.unit.adoption.imports.test_formats import CI_MATRICES
+from tests.unit.adoption.imports.test_test_db import LIST as TEST_DB
+from tests.unit.pipeline.test_comment_events import GITHUB, GITLAB
 from tests.unit.results.examples import collector, record
+from tests.unit.results.test_waives import LIST as WAIVES
 from tests.unit.sessions.ctest import CTEST
 from tests.unit.sessions.test_binaries import X86, archive, member
 from tests.unit.sessions.test_fatbins import BOTH
@@ -28,7 +32,11 @@ from tests.unit.sessions.wheels.examples import CUDA, settings, wheel
 
 from envmatrix.adoption.source_tree import SourceTree
 from envmatrix.app import generated_files
+from envmatrix.app.comments import Sources, reply_to
 from envmatrix.app.imports import Choice, convert_contents
+from envmatrix.app.pipeline_files import PipelineFiles
+from envmatrix.app.pipeline_plan import Request, read_trigger
+from envmatrix.app.test_lists import Terms, import_list
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.excerpts.planning import compose, is_promising, plan_excerpt
@@ -44,6 +52,9 @@ from envmatrix.machine import configuration, host
 from envmatrix.matrix.library import Library, LibrarySource
 from envmatrix.matrix.loading import load_matrix
 from envmatrix.parallel import Once
+from envmatrix.pipeline.model import Pipeline, PipelineJob, Runner, Trigger, document
+from envmatrix.pipeline.outcomes import JobOutcome, outcome_document
+from envmatrix.pipeline.triggers import ENGINES
 from envmatrix.registry.client import Registry
 from envmatrix.registry.manifests import Manifest
 from envmatrix.results.encoding import decode, encode
@@ -81,6 +92,24 @@ from envmatrix.vcs import archives
 
 ROOT = Path(__file__).parents[1]
 CELL = "cuda12.4-debian12-aarch64"
+
+
+def _listed(kind: str) -> Callable[[Path, bytes], object]:
+    """Convert lists of tests of another project."""
+
+    def read(directory: Path, content: bytes) -> object:
+        file = directory / "list"
+        file.write_bytes(content)
+        return import_list([file], kind, Terms("ana", date.max), date.min)
+
+    return read
+
+
+def _commented(directory: Path, content: bytes) -> object:
+    """Read an event with a comment, and answer it."""
+    file = directory / "event.json"
+    file.write_bytes(content)
+    return [reply_to(engine, Sources(file, file, file), date(2026, 1, 1)) for engine in ENGINES]
 
 
 def _imported(_: Path, content: bytes) -> object:
@@ -199,6 +228,45 @@ def _configuration(directory: Path) -> None:
         configuration.configured_cluster,
     ):
         read(file)
+
+
+_EVENT = b"""{"pull_request": {"head": {"repo": {"full_name": "us/project"}}, "base":
+{"sha": "1234567890123456789012345678901234567890"}}}"""
+
+
+_PLAN = document(
+    Pipeline(
+        "c" * 40,
+        Trigger("push", "nightly"),
+        (
+            PipelineJob(
+                *("1" * 64, f"test lib {CELL}", "test", "test", "lib", CELL, (), "x86_64", 30),
+                *("pr", "selected", ("envmatrix", "run", "test"), "to do", {"a:devel-amd64": None}),
+            ),
+        ),
+        {"x86_64": Runner("x86_64", "amd64", github=("ubuntu-24.04",))},
+        {"other": "no runner"},
+    )
+).encode()
+_OUTCOME = outcome_document(
+    JobOutcome("1" * 64, "failed", 1, "node", "c" * 40, "a" * 64, "why", 1.5, {"passed": 2})
+).encode()
+
+
+def _pipeline(directory: Path) -> object:
+    return PipelineFiles(directory).pipeline
+
+
+def _outcome(directory: Path) -> object:
+    return PipelineFiles(directory).outcome("1" * 64)
+
+
+def _event_of_github(directory: Path) -> object:
+    variables = {
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": str(directory / "event.json"),
+    }
+    return read_trigger("github", variables, Request())
 
 
 def _progress(text: str) -> object:
@@ -525,6 +593,12 @@ def readers() -> Sequence[Reader]:
         Reader("build record", [_build_record()], _text(contents.contents_in)),
         Reader("ranges of a package", [_PACKAGE, _PACKAGE_OF_FRAMES], _excerpt("a.deb")),
         Reader("ranges of a wheel", [_WHEEL], _excerpt("a.whl")),
+        Reader("event of GitHub", [_EVENT], _file("event.json", _event_of_github)),
+        Reader("waives.txt", [WAIVES.encode()], _listed("waives")),
+        Reader("test-db", [TEST_DB.encode()], _listed("test-db")),
+        Reader("comments", [_json(GITHUB), _json(GITLAB)], _commented),
+        Reader("plan of a pipeline", [_PLAN], _file("plan.json", _pipeline)),
+        Reader("outcome of a job", [_OUTCOME], _file(f"jobs/{'1' * 64}/outcome.json", _outcome)),
         Reader("waivers.yaml", [_WAIVERS], _file("waivers.yaml", load_waivers)),
         Reader("config.toml", [_CONFIGURATION], _file("config.toml", _configuration)),
         Reader("summary of a place", [stored_summary().encode()], _text(_summary)),

@@ -38,6 +38,7 @@ class RedisInMemory(ThreadingMixIn, TCPServer):
     `answers` replace its next answers, and None closes a connection."""
 
     daemon_threads = True
+    request_queue_size = 64  # a connection that finds no place is tried again after a second
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)

@@ -12,7 +12,7 @@ INTEGRATION = PurePosixPath("tests/integration")
 # Integration tests that need no image of a cell: one process runs them while the other one builds
 # the images that all others need.
 WITHOUT_IMAGES = frozenset(
-    {"bazel", "foreign_bases", "installation", "measured_facts", "nvidia_versions"}
+    {"bazel", "foreign_bases", "installation", "jenkins", "measured_facts", "nvidia_versions"}
 )
 # Integration tests whose images have the same names.
 SAME_IMAGES = (

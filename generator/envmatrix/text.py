@@ -40,7 +40,8 @@ _SECRET_PARAMETER = (
     r"[^\s&;#'\"`<>]+"
 )
 _AUTHORIZATION = (
-    r"(?i)(?P<name>\bauthorization:[ \t]*(?:\w+[ \t]+)?|\bbearer[ \t]+)(?P<value>[^\s'\"`,]+)"
+    r"(?i)(?P<name>\bauthorization['\"]?:[ \t]*['\"]?(?:\w+[ \t]+)?|\bbearer[ \t]+)"
+    r"(?P<value>[^\s'\"`,]+)"
 )
 
 _ENDINGS = "TOKEN|SECRET|PASSWORD|PASSWD|API.KEY|ACCESS.KEY|PRIVATE.KEY"
@@ -51,7 +52,7 @@ _ASSIGNMENT = rf"(?P<name>\b[A-Z0-9_]*(?:{_ENDINGS})=(?!=)['\"]?){_VALUE}"
 # `PRIVATE-TOKEN: ...`, `x-api-key: ...`.
 _HEADER = rf"(?i)(?P<name>(?<![\w-])[\w-]*-(?:{_ENDINGS})['\"]?:[ \t]*['\"]?){_VALUE}"
 # Each text that one of these expressions matches has one of these, in any case.
-_MARKS = ("@", "=", "authorization", "bearer", "token", "secret", "passw", "key")
+_MARKS = ("://", "=", "authorization", "bearer", "token", "secret", "passw", "key")
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 
@@ -182,7 +183,8 @@ def redacted(text: str) -> str:
     if "=" in text:
         text = re.sub(_SECRET_PARAMETER, rf"\g<name>{_REDACTED}", text)
         text = re.sub(_ASSIGNMENT, rf"\g<name>{_REDACTED}", text)
-    if "earer" in text or "uthorization" in text:
+    lower = text.lower()
+    if "bearer" in lower or "authorization" in lower:
         text = re.sub(_AUTHORIZATION, rf"\g<name>{_REDACTED}", text)
     if ":" in text and "-" in text:
         text = re.sub(_HEADER, rf"\g<name>{_REDACTED}", text)

@@ -166,6 +166,18 @@ class Project(Checkout):
         return {machine_of(file) for file in files if not file.is_symlink()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Reuse no result of earlier tests: what passed then is done again."""
+    directory = tmp_path_factory.mktemp("configuration")
+    file = directory / "envmatrix/config.toml"
+    file.parent.mkdir()
+    file.write_text(f'[jobs]\nrecords = "{directory}/records"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(directory))
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     try:

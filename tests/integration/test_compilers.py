@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import docker
 import pytest
 from benchmarks import engine as benchmark_engine
+from tests.compilations import State, changed, container, laboratory
 from tests.integration.conftest import ROOT, Project
 from tests.outputs import cases_of, machine_of
 
 from envmatrix.app.workspace import Workspace
+from envmatrix.confined import Area
 from envmatrix.lock import lock_file
+from envmatrix.sessions.compilation import cache_hits
 
 # Its images have the names of those of the repository, which other tests build and remove.
 pytestmark = pytest.mark.alone
@@ -81,6 +87,7 @@ COMMENTS = {
 # Cases that do not wait for the long tests: each kind of compiler, native or across.
 _COMPILED_SOON = (("gcc11", "aarch64"), ("clang16", "x86_64"), ("clang19-cudaclang", "aarch64"))
 _COMPARED_SOON = (("gcc11", "devel"), ("clang16", "cross"))
+_CACHED_SOON = (("clang16", "devel"), ("clang19-cudaclang", "cross"))
 OBJECTS = ("sums.cpp.o", "device.cu.o", "plain.c.o")
 
 
@@ -145,8 +152,11 @@ def test_another_compiler_adds_only_its_own_packages(
     project: Project, compilers: str, base: str
 ) -> None:
     project.run("build")
+    # By fingerprints: others may give the names without one to images of theirs.
+    rows = json.loads(project.run("plan", "--json").stdout)
+    names = {row["image"].rpartition("-")[0]: row["image"] for row in rows}
     below, above = (
-        benchmark_engine.layers([f"envmatrix/{ENVIRONMENT}:{flavour}-amd64"])
+        benchmark_engine.layers([names[f"envmatrix/{ENVIRONMENT}:{flavour}-amd64"]])
         for flavour in (base, f"{base}-{compilers}")
     )
     (layers,), (own,) = below.values(), above.values()
@@ -156,3 +166,57 @@ def test_another_compiler_adds_only_its_own_packages(
     key = "devel-gcc12" if base == "devel" else "cross-gcc12-arm64"
     files = lock.sets[f"debian12-amd64-{key}-{compilers.partition('-')[0]}"].artifacts
     assert 0 < added < 1.5 * sum(file.size for file in files)
+
+
+@pytest.mark.parametrize(
+    ("compilers", "arch"),
+    [
+        pytest.param(*case, marks=() if case in _COMPILED_SOON else pytest.mark.long)
+        for case in product(("clang16", "clang19-cudaclang"), ("x86_64", "aarch64"))
+    ],
+)
+def test_a_second_build_with_clang_compiles_nothing_anew(
+    project: Project, compilers: str, arch: str
+) -> None:
+    cell = cell_of(compilers, arch)
+    build = project.root / "build" / cell
+    for _ in range(2):
+        shutil.rmtree(build, ignore_errors=True)
+        project.run("run", "compile", cell)
+    (log,) = (build / "sums").glob("*/compilations.log")
+    with Area(log.parent).opened() as directory:
+        hits, *_ = cache_hits(directory)
+    assert hits.value == 100
+
+
+@pytest.mark.parametrize(
+    ("compilers", "base"),
+    [
+        pytest.param(*case, marks=() if case in _CACHED_SOON else pytest.mark.long)
+        for case in product(("clang16", "clang19-cudaclang"), ("devel", "cross"))
+    ],
+)
+def test_objects_of_clang_in_the_compiler_cache_are_those_without_it(
+    project: Project, compilers: str, base: str, tmp_path: Path
+) -> None:
+    project.run("build", "--select", f"*-{compilers}-*")
+    image, major = f"envmatrix/{ENVIRONMENT}:{base}-{compilers}-amd64", compilers[5:7]
+    prefix = "aarch64-linux-gnu-" if base == "cross" else ""
+    programs = [f"{prefix}{name}-{major}" for name in ("clang", "clang++")]
+    programs += programs[1:] if compilers.endswith("cudaclang") else []
+    languages = [State(language=language) for language in ("c", "cpp", "cu")]
+    with laboratory(tmp_path, image, "ccache", tuple(programs)) as compilations:
+        assert [compilations.check(state) for state in languages] == ["miss"] * 3
+        assert [compilations.check(state) for state in languages] == ["hit"] * 3
+        for change in (
+            ("src/second/host.h", "#define E 2\n"),
+            ("src/second/device.h", "#define F 2\n"),
+        ):
+            assert compilations.check(changed(languages[2], ("file", change))) == "miss"
+        assembled = State(extras=("incbin",))
+        assert [compilations.check(assembled) for _ in range(2)] == ["uncached"] * 2
+    argv = [*container(tmp_path, "ccache", variables={"CCACHE_DIR": "/ccache"}), image]
+    command = [*argv, "ccache", "--print-stats"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    counts = dict(line.split("\t") for line in output.splitlines())
+    assert int(counts["direct_cache_hit"]) == 3

@@ -378,14 +378,13 @@ def test_after_a_kill_finished_jobs_are_not_done_again(
         assert again.wait(PATIENT) == 130
 
 
-def test_a_report_has_what_is_reused_after_a_kill(
-    jobs: Checkout, engine: docker.DockerClient
-) -> None:
-    write(jobs, "first", test="sleep 5")
+def test_a_report_has_what_is_reused_after_a_kill(jobs: Checkout) -> None:
+    write(jobs, "first", test="touch /build/tested; sleep 5")
     jobs.run("test")
+    tested = jobs.root / "build" / CELL / "first" / "devel/tested"
+    tested.unlink()
     process = jobs.start("test", "--rerun")
-    wait_for(lambda: f"start    test first {CELL}" in jobs.output)
-    wait_for(lambda: containers_of(engine, process))
+    wait_for(tested.exists)
     process.kill()
     process.wait()
     assert "killed" in jobs.run("report", "--check", expect=1).stdout.lower()

@@ -32,6 +32,20 @@ int main(void) {
   return hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU) < 1;
 }
 """,
+    "lattice/CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.20)
+project(lattice LANGUAGES C Fortran)
+enable_testing()
+add_executable(sums sums.f90)
+add_test(NAME sums COMMAND sums)
+""",
+    "lattice/sums.f90": """\
+program sums
+  implicit none
+  if (sum([1, 2, 3]) /= 6) stop 1
+  print *, "summed"
+end program sums
+""",
     "fetching/CMakeLists.txt": """\
 cmake_minimum_required(VERSION 3.20)
 project(fetching LANGUAGES CXX)
@@ -66,6 +80,7 @@ libraries:
       pybind11: {sdist: pybind11, version: "2.13.6"}
       notes: {sdist: pybind11, version: "2.13.6"}
       gtest: {debian: googletest, suite: debian12}
+  lattice: {path: lattice, cuda: none, packages: {deb: [gfortran]}}
   topo:
     path: topo
     cuda: none
@@ -130,12 +145,17 @@ def test_other_images_and_sets_stay_as_they_are(workshop: Checkout, checkout: Ch
     assert {name.rpartition("-")[0] for name in names} == {
         *("devel-for-topo-amd64", "runtime-for-topo-amd64"),
         *("cross-for-topo-amd64", "runtime-for-topo-arm64"),
+        *("devel-for-lattice-amd64", "runtime-for-lattice-amd64"),
+        *("cross-for-lattice-amd64", "runtime-for-lattice-arm64"),
     }
 
 
+@pytest.mark.parametrize("library", ["topo", "lattice"])
 @pytest.mark.parametrize("cell", [CELL, CROSSED])
-def test_a_library_is_compiled_and_tested_with_its_packages(workshop: Checkout, cell: str) -> None:
-    done = workshop.run("run", "test", cell, "--library", "topo")
+def test_a_library_is_compiled_and_tested_with_its_packages(
+    workshop: Checkout, cell: str, library: str
+) -> None:
+    done = workshop.run("run", "test", cell, "--library", library)
     assert "1 passed" in done.stdout
 
 
@@ -166,6 +186,7 @@ def test_why_names_the_library(workshop: Checkout) -> None:
     assert f"used by {CROSSED}" in lines
 
 
+@pytest.mark.long
 def test_images_of_libraries_are_the_same_when_they_are_built_again(workshop: Checkout) -> None:
     workshop.run("build", "--select", CELL)
     done = workshop.run("verify", ENVIRONMENT)

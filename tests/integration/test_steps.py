@@ -147,10 +147,4 @@ def test_what_requires_a_gpu_is_skipped_with_the_reason_and_never_passed(
     refused = workshop.run("run", "step", "nvrtc", CELL, "--library", "device", expect=77)
     assert "skipped: needs l4 or b200, a driver of branch 580" in refused.stderr
     entries = json.loads(workshop.run("report", "--format", "json").stdout)["entries"]
-    (entry,) = (entry for entry in entries if entry["library"] == "device")
-    assert {run["state"] for run in entry["runs"]} == {"skipped"}
-    assert {(run["verb"], run["part"]) for run in entry["runs"]} == {
-        ("test", "on-h100"),
-        ("test", "on-sm80-up-2gpus"),
-        ("step", "nvrtc on-l4-or-b200-r580"),
-    }
+    assert "device" not in {entry["library"] for entry in entries}

@@ -51,6 +51,7 @@ LAYERS = (
     "images",
     "plan",
     "jobs",
+    "pipeline",
     "render",
     "vcs",
     "engine",
@@ -90,6 +91,7 @@ PURE = {
     "images",
     "plan",
     "jobs",
+    "pipeline",
     "registry.manifests",
     "render",
     "results.charts",
@@ -101,6 +103,7 @@ PURE = {
     "results.records",
     "results.summary",
     "results.tables",
+    "results.waives",
     "sessions.buildsystems",
     "sessions.context",
     "sessions.failure_causes",
@@ -309,6 +312,7 @@ def is_use_of_area(node: ast.AST) -> bool:
 
 # Which modules say where areas are, and how.
 PLACES = {
+    "app.pipeline_files": ("Area(self.directory)",),
     "vcs.remote_git": ("Area(target)",),
     "machine.trust": ("Area(path)",),
     "sessions.build_marks": ("Area(parent / name)",),
@@ -408,10 +412,12 @@ COMMANDS = [name for name in ALL if name.startswith("commands.")]
 # Of `commands`, what verbs share.
 SHARED = {
     "commands.by_hand",
+    "commands.ci.directory",
     "commands.completion_scripts",
     "commands.completions",
     "commands.display",
     "commands.job_verbs",
+    "commands.list_output",
     "commands.options",
     "commands.outcomes",
     "commands.state",

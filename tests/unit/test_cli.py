@@ -21,18 +21,18 @@ from tests.fakes import artifact, lock_of, with_set, write_repository
 from tests.locks import of_version_1
 from tests.unit.prompt import EARLY, Prompt
 
-from envmatrix.app.locking import NewLock, located_problems, wheel_problems
+from envmatrix.app.locking import NewLock, located_problems, source_problems, wheel_problems
 from envmatrix.cli import group
-from envmatrix.errors import INTERRUPTED, ConfigurationError
+from envmatrix.errors import INTERRUPTED, Absent, ConfigurationError
 from envmatrix.help_page import VERBS
 from envmatrix.lock.lock_file import dumps, loads
 from envmatrix.lock.model import Artifact, Excerpt, Range
-from envmatrix.lock.resolution import MissingWheels
+from envmatrix.lock.resolution import MissingSources, MissingWheels
 from envmatrix.lock.resolvers.apt import UnknownPackages
 from envmatrix.lock.resolvers.pip import UnknownWheels
 from envmatrix.machine.resources import host_arch
 from envmatrix.matrix.loading import load_matrix
-from envmatrix.render import github
+from envmatrix.render import github, gitlab, jenkins
 from envmatrix.store.unfinished_locks import UnfinishedLock
 
 AXES = """\
@@ -575,6 +575,31 @@ def test_a_requirement_without_a_wheel_is_told_where_the_library_has_it(reposito
     assert str(second) == f"matrix.yaml:{line - 1}:11: no frontend"
 
 
+def test_a_source_that_cannot_be_had_is_told_where_the_library_has_it(repository: Path) -> None:
+    matrix_file = repository / "matrix.yaml"
+    sources = (
+        "libraries:\n"
+        "  a: {source: {sdist: a, version: '1'}}\n"
+        "  b:\n"
+        "    path: .\n"
+        "    archives: {c: {sdist: c, version: '1'}}\n"
+    )
+    matrix_file.write_text(f"{matrix_file.read_text()}{sources}")
+    line = len(matrix_file.read_text().splitlines())
+    failures = {
+        "library-a": Absent("it is gone", hint="another"),
+        "library-b+archive-c": Absent("it is gone"),
+    }
+    error = MissingSources(failures)
+    first, second = source_problems(error, repository)
+    assert (str(first), first.hint) == (
+        f"matrix.yaml:{line - 3}:7: library `a`: it is gone",
+        "another",
+    )
+    assert str(second) == f"matrix.yaml:{line}:16: library `b`, archive `c`: it is gone"
+    assert error.name == "absent"
+
+
 def test_generated_files_drift_until_they_are_written(envmatrix: Prompt, locked: Path) -> None:
     before = envmatrix("generate", "--check")
     assert (before.status, before.out) == (4, "")
@@ -610,16 +635,25 @@ def test_a_generated_file_with_other_line_ends_differs(envmatrix: Prompt, locked
 
 
 @pytest.mark.parametrize(
-    "name", ["dockerfiles", "dockerfiles/scripts", "dockerfiles/cuda13.0-debian12"]
+    ("words", "name"),
+    [
+        ((), "dockerfiles"),
+        ((), "dockerfiles/scripts"),
+        ((), "dockerfiles/cuda13.0-debian12"),
+        (("github",), ".github"),
+        (("github",), ".github/workflows"),
+        (("gitlab",), ".gitlab"),
+        (("jenkins",), "jenkins/vars"),
+    ],
 )
 def test_files_below_a_link_are_neither_replaced_nor_removed(
-    envmatrix: Prompt, locked: Path, tmp_path: Path, name: str
+    envmatrix: Prompt, locked: Path, tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
     directory = tmp_path / "own"
     (directory / "sources").mkdir(parents=True)
     (locked / name).parent.mkdir(exist_ok=True)
     (locked / name).symlink_to(directory)
-    answer = envmatrix("generate")
+    answer = envmatrix("generate", *words)
     assert answer.status == 2
     assert f"`{name}` is a link" in answer.err
     assert [path.name for path in directory.iterdir()] == ["sources"]
@@ -973,6 +1007,26 @@ def test_a_bill_is_data(envmatrix: Prompt) -> None:
     assert "`--output sboms`" in envmatrix("sbom").err
 
 
+def test_the_template_of_gitlab_is_kept_up_to_date(envmatrix: Prompt, locked: Path) -> None:
+    template = locked / gitlab.FILE
+    runner = "ci: {runners: {small: {gitlab: [docker]}, gpu: {gpu: h100, gitlab: [h100]}}}\n"
+    assert envmatrix("generate", "gitlab").status == 0
+    text = template.read_text("utf-8")
+    assert "tags" not in text
+    assert envmatrix("generate").status == 0
+
+    with (locked / "matrix.yaml").open("a") as file:
+        file.write(runner)
+    answer = envmatrix("generate", "--check")
+    assert answer.status == 4
+    assert f"`{gitlab.FILE}` differs" in answer.err
+    assert envmatrix("generate").status == 0
+    assert 'default: ["docker"]' in template.read_text("utf-8")
+
+    template.write_text("mine: {script: make}\n")
+    assert "is not one that envmatrix wrote" in envmatrix("generate", "gitlab").err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -990,6 +1044,32 @@ def test_a_banner_that_nobody_wrote_is_told(
     assert answer.status == 2
     assert "does not say how to make it again" in answer.err
     assert message in answer.err
+
+
+def test_files_for_jenkins_are_written_and_updated(envmatrix: Prompt, locked: Path) -> None:
+    assert envmatrix("generate", "jenkins").status == 0
+    assert envmatrix("generate").status == 0
+    assert all((locked / path).is_file() for path in jenkins.FILES)
+    assert envmatrix("generate", "--check").status == 0
+
+    plan = locked / "jenkins/src/org/envmatrix/Plan.groovy"
+    plan.write_text(plan.read_text().replace("200", "300"))
+    (locked / "Jenkinsfile").unlink()
+    answer = envmatrix("generate", "--check")
+    assert answer.status == 4
+    assert "`Jenkinsfile` is missing" in answer.err
+    assert "Plan.groovy` differs" in answer.err
+
+    assert envmatrix("generate").status == 0
+    assert "BRANCHES = 200" in plan.read_text()
+
+
+def test_generate_leaves_a_jenkinsfile_of_somebody_else(envmatrix: Prompt, locked: Path) -> None:
+    (locked / "Jenkinsfile").write_text("node { sh 'make' }\n")
+    answer = envmatrix("generate", "jenkins")
+    assert answer.status == 2
+    assert "`Jenkinsfile` is not one that envmatrix wrote" in answer.err
+    assert (locked / "Jenkinsfile").read_text() == "node { sh 'make' }\n"
 
 
 @pytest.mark.parametrize("name", ["matrix.yaml", "matrix.lock.json", "envs/devel.yaml"])

@@ -185,8 +185,8 @@ def request_fields() -> set[str]:
 
 def rules() -> set[str]:
     """Return the names of the compatibility rules."""
-    compilers = {"compiler": "clang-16", "cuda_compiler": "clang"}
-    cell = Candidate("12.4", "9.10", "debian12", "x86_64", **compilers)
+    tools = {"compiler": "clang-16", "cuda_compiler": "clang", "python": "3.13"}
+    cell = Candidate("12.4", "9.10", "debian12", "x86_64", **tools)
     rules = ", ".join(verdict.rule for verdict in trace(cell, load_facts()))
     return {"cuda", "os", *rules.split(", ")}
 
@@ -219,6 +219,7 @@ COLUMNS: Mapping[tuple[str, str], Callable[[], Iterable[str]]] = {
     ("docs/images.md", "flavours"): lambda: [
         *(*IMAGES, "cross-<target>", "runtime-<target>"),
         *("devel-<compilers>", "cross-<compilers>"),
+        *("devel-py<release>", "cross-py<release>", "runtime-py<release>"),
     ],
 }
 

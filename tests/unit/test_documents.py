@@ -125,6 +125,22 @@ def test_nesting_without_end_is_refused_by_libyaml_or_by_us(opening: bytes) -> N
     assert "nest" in problem
 
 
+@pytest.mark.parametrize("content", [b"a: [%s]", b"a: {%s}"])
+def test_a_list_of_more_values_than_any_file_has_is_not_read_to_its_end(content: bytes) -> None:
+    values = b",".join(b"%d" % number for number in range(500_001))
+    if b"{" in content:
+        values = values.replace(b",", b": 1,") + b": 1"
+    assert problems_of(content % values) == ["m.yaml:1:4: more than 500000 values"]
+
+
+def test_a_file_of_more_bytes_than_any_has_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    with file.open("wb") as handle:
+        handle.truncate((16 << 20) + 1)
+    with pytest.raises(ConfigurationError, match="has more than 16 MiB"):
+        load_document(file, "m.yaml")
+
+
 def test_aliases_that_multiply_are_refused() -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]

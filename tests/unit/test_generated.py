@@ -14,7 +14,7 @@ from envmatrix.matrix.contents import json_schemas
 ROOT = Path(__file__).parents[2]
 
 # What a review of all generated files can still look through.
-MOST_LINES = 23_000
+MOST_LINES = 24_500
 
 # Generated files in JSON, which has no comment for a banner.
 DOCUMENTS = {lock_file.FILE, images_lock.FILE, *json_schemas()}

@@ -37,8 +37,8 @@ def test_a_matrix_is_written_and_the_rest_is_listed(repository: Path, envmatrix:
     answer = envmatrix("import", "ci.yml")
     assert answer.status == 0
     assert answer.out == (
-        "ci.yml:9:19: `python: 3.12`: cells have no axis for versions of Python: libraries use the "
-        "one of the system\n"
+        "ci.yml:9:19: `python: 3.12`: releases of Python are not converted: add them to the axis "
+        "`python`\n"
     )
     assert answer.err.splitlines() == [
         "wrote    matrix.yaml",
@@ -117,8 +117,7 @@ def test_the_rest_is_a_document_for_programs(repository: Path, envmatrix: Prompt
                 "column": 19,
                 "key": "python",
                 "values": ["3.12"],
-                "reason": "cells have no axis for versions of Python: libraries use the one of the "
-                "system",
+                "reason": "releases of Python are not converted: add them to the axis `python`",
                 "rule": None,
                 "jobs": 0,
             }
@@ -194,3 +193,27 @@ def test_a_file_of_another_format_is_refused_and_never_breaks(
         assert answer.status in (0, 2)
         if answer.status == 2 and file == "github.yml":
             assert "is of the format `github`: leave out `--from`" in answer.err
+
+
+def test_the_output_is_none_of_the_files_that_are_converted(
+    repository: Path, envmatrix: Prompt
+) -> None:
+    before = (repository / "ci.yml").read_text()
+    answer = envmatrix("import", "ci.yml", "--force", "--output", "./ci.yml")
+    assert answer.status != 0
+    assert "`ci.yml` would be replaced by its result" in answer.err
+    assert (repository / "ci.yml").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["loop.yaml", "CMakeLists.txt"])
+def test_a_link_in_the_tree_that_cannot_be_followed_is_passed_over(
+    repository: Path, envmatrix: Prompt, name: str
+) -> None:
+    (repository / name).symlink_to(name)
+    assert envmatrix("import", "ci.yml").status == 0
+
+
+def test_an_output_below_a_link_to_itself_is_an_error(repository: Path, envmatrix: Prompt) -> None:
+    (repository / "loop").symlink_to("loop")
+    answer = envmatrix("import", "ci.yml", "--output", "loop/x")
+    assert (answer.status, "internal" in answer.err) == (1, False)

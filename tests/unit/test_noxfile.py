@@ -182,3 +182,29 @@ def test_release_notes_are_the_section_of_a_version(tmp_path: Path) -> None:
     ]
     done = subprocess.run([*command, "--", "2.0"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "## 2.0, today\n\n- new"
+
+
+# A Python that is as one, and makes environments of copies of itself.
+PYTHON = """\
+#!/bin/sh
+case "$*" in
+  *version_info*) echo "3.11.0 $0" ;;
+  "-m venv"*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
+  *nox_program*) exit 9 ;;
+esac
+"""
+
+
+def test_the_script_prints_where_its_programs_are(tmp_path: Path) -> None:
+    programs, cache = tmp_path / "programs", tmp_path / "cache"
+    programs.mkdir()
+    (programs / "python3").write_text(PYTHON)
+    (programs / "python3").chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "ENVMATRIX_CACHE": str(cache),
+    }
+    command = [str(ROOT / "noxw"), "--path"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (directory,) = cache.glob("venv-*/bin")
+    assert done.stdout == f"{directory}\n"

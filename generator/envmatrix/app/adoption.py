@@ -160,7 +160,7 @@ def read_tree(root: Path) -> tuple[SourceTree, Sequence[str]]:
         if name == PRESETS:
             for _ in preset_texts(directory, texts.read):
                 pass
-    return SourceTree(root.resolve().name, paths, texts.by_path), texts.unread
+    return SourceTree(Path(os.path.realpath(root)).name, paths, texts.by_path), texts.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,16 @@ def _walk(root: Path) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 if depth < _DEEPEST and not _is_skipped(entry.name):
                     waiting.append(path)
-            elif entry.is_file() or TEXTS.fullmatch(entry.name):  # which may be a pipe
+            elif _is_file(entry) or TEXTS.fullmatch(entry.name):  # which may be a pipe
                 yield path.relative_to(root).as_posix()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a file or a link to one; not so a link that cannot be followed."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_skipped(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Literal, TypedDict, Unpack
 
@@ -92,7 +93,7 @@ def open_session(
         "runtime": others,
         "dev": [_dev_image(workspace, cell, compiler)] if purpose == "dev" else [],
     }
-    required = _images_for(workspace, cell, [compiler, *images[purpose]], libraries)
+    required = _images_for(workspace, cell, compiler, libraries, images[purpose])
     names = provide_images(workspace, required, console)
     cache = compiler_cache_of(workspace, cell, compiler, console)
     limits = arguments["jobs"], arguments["memory"]
@@ -102,23 +103,26 @@ def open_session(
 
 
 def _images_for(
-    workspace: Workspace, cell: Cell, images: Sequence[Image], libraries: Sequence[Library]
+    workspace: Workspace,
+    cell: Cell,
+    compiler: Image,
+    libraries: Sequence[Library],
+    others: Sequence[Image] = (),
 ) -> Sequence[Image]:
-    """Return what libraries have of images of a cell, without duplicates."""
-    rows = (
-        library_image(image, library, cell, workspace.matrix)
-        for image, library in product(images, libraries)
-    )
-    return [*dict.fromkeys(rows)]
+    """Return what libraries and those that they need have of the image to compile in, and what
+    libraries have of `others`, without duplicates."""
+    matrix = workspace.matrix
+    pairs = [*product([compiler], matrix.with_needs(libraries)), *product(others, libraries)]
+    return [*dict.fromkeys(library_image(*pair, cell, matrix) for pair in pairs)]
 
 
 def _dev_image(workspace: Workspace, cell: Cell, compiler: Image) -> Image:
     """Return the image for people; raise ConfigurationError if the cell has none here."""
-    if cell.compilers:
-        message = f"`dev` has the default compilers, and `{cell.id}` others"
-        hint = f"take `{cell.with_default_compilers.id}`, or leave out `--dev`"
+    if cell.python:
+        message = f"`dev` has the Python of the operating system, and `{cell.id}` another one"
+        hint = f"take `{replace(cell, python=None).id}`, or leave out `--dev`"
         raise ConfigurationError(message, hint=hint)
-    if compiler.flavour != "devel":
+    if compiler.is_cross:
         message = f"`{cell.id}` is cross-compiled here, and `dev` has compilers of its machine only"
         hint = "take a cell of this machine's architecture, or leave out `--dev`"
         raise ConfigurationError(message, hint=hint)
@@ -141,10 +145,9 @@ def open_analysis(
     if not library_names:  # analysers build with flags of their own
         default = tuple(library for library in libraries if not library.variant.name)
         libraries = default or libraries
-    if cell.compilers:
-        message = f"the flavour `analysis` has the default compilers, and `{cell.id}` others"
-        hint = f"take `{cell.with_default_compilers.id}`"
-        raise ConfigurationError(message, hint=hint)
+    if cell.python:
+        message = f"the flavour `analysis` has the Python of the operating system, `{cell.id}` not"
+        raise ConfigurationError(message, hint=f"take `{replace(cell, python=None).id}`")
     if not workspace.matrix.has_analysis(cell):
         hint = f"describe it in `envs/analysis.yaml`, as {page('analysis')} does"
         raise ConfigurationError("there is no flavour `analysis`", hint=hint)
@@ -153,7 +156,7 @@ def open_analysis(
         hint = "examine a cell of this machine's: most findings are the same"
         raise EnvmatrixError(message, hint=hint)
     image = analysis_image(cell)
-    required = _images_for(workspace, cell, [image], libraries)
+    required = _images_for(workspace, cell, image, libraries)
     names = provide_images(workspace, required, console)
     cache = compiler_cache_of(workspace, cell, image, console)
     return CellSession(workspace, cell, libraries, image, image, names, cache, jobs, None, console)

@@ -14,21 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix import __version__
+from envmatrix.app.gitlab_ci import gitlab_files
 from envmatrix.app.workspace import DOCKERFILES, Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, NothingSelected, OutOfDate, Problem
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import open_regular, readable_text, write_whole
-from envmatrix.images.model import SCRIPTS, images_of, images_with_libraries
+from envmatrix.images.model import SCRIPTS
 from envmatrix.lock import images_lock
-from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.contents import json_schemas
 from envmatrix.matrix.library import archive_path
 from envmatrix.matrix.model import DEV
 from envmatrix.matrix.selection import is_for
 from envmatrix.matrix.tier_names import TIERS
+from envmatrix.pipeline import pip
+from envmatrix.pipeline.machines import runners_of
 from envmatrix.records import dataclass
-from envmatrix.render import github
+from envmatrix.render import github, github_comments, gitlab, jenkins
 from envmatrix.render.devcontainer import (
     LocalContainer,
     devcontainer,
@@ -50,6 +52,8 @@ _SCRIPT = re.compile(rf"source=({SCRIPTS}/[^/,\s]+),")
 _MOVE_AWAY = "move it away, or remove it, and run this again"
 
 _LOCAL = "--local"
+# The consumers that install envmatrix.
+_INSTALLING = ("comments", "github", "gitlab", "jenkins")
 
 # Text by path within the repository.
 Files = Mapping[str, str]
@@ -88,8 +92,23 @@ def check_generated(workspace: Workspace, console: Console) -> None:
 def write_consumer(workspace: Workspace, request: ConsumerRequest, console: Console) -> None:
     """Write the files of a consumer of published images."""
     texts = consumer_files(workspace, request)
+    _check_directories(workspace.root, texts)
     _check_free(workspace.root, texts)
     _write(workspace.root, texts, console)
+    if request.consumer in _INSTALLING:
+        _check_installation(workspace, console)
+
+
+def _check_installation(workspace: Workspace, console: Console) -> None:
+    """Warn if machines of an engine cannot install envmatrix by what is in the repository."""
+    install = workspace.matrix.ci_install
+    if install is None and not workspace.has_own_program:
+        console.warn(
+            f"machines install `envmatrix=={__version__}` by pip, from an index that you have to"
+            " provide; to install a wheel of your own, write `ci: {install: WHEEL}` in matrix.yaml"
+        )
+    elif install and pip.is_file(install) and not (workspace.root / install).is_file():
+        console.warn(f"there is no file `{install}`, which `ci: install` names: add and commit it")
 
 
 def _compare(workspace: Workspace) -> tuple[Collection[str], Files, Sequence[str]]:
@@ -140,7 +159,7 @@ def _check_directories(root: Path, paths: Iterable[str]) -> None:
     problems = []
     for directory in sorted({str(parent) for path in paths for parent in Path(path).parents}):
         name, place = one_line(directory), root / directory
-        if place.is_symlink() and DOCKERFILES in Path(directory).parts:
+        if place.is_symlink() and place != root:
             hint = "make it a directory of the repository: `generate` writes and removes files"
             problems.append(Problem(f"`{name}` is a link", hint=hint))
         elif place.exists() and not place.is_dir():
@@ -215,12 +234,19 @@ def present_files(root: Path) -> Mapping[str, ConsumerRequest]:
 
 
 def _current_files(workspace: Workspace, requests: Iterable[ConsumerRequest]) -> Files:
-    """Return what the files of `requests` should contain; nothing for one without cells."""
+    """Return what the files of `requests` should contain, but for those that users made their own;
+    nothing for a request without cells."""
     texts: dict[str, str] = {}
     for request in dict.fromkeys(requests):
         with suppress(NothingSelected):
             texts |= consumer_files(workspace, request)
-    return texts
+    root = workspace.root
+    return {path: text for path, text in texts.items() if not _is_own_file(root / path)}
+
+
+def _is_own_file(path: Path) -> bool:
+    """Return whether there is a file that envmatrix did not write."""
+    return path.is_file() and not _MARK.search(_head(path))
 
 
 def _head(file: Path) -> str:
@@ -266,7 +292,7 @@ def _local_devcontainers(workspace: Workspace, request: ConsumerRequest) -> File
         for cell in workspace.cells(request.patterns)
         if DEV in workspace.matrix.extensions(cell)
         and TARGETS[cell.arch].is_native
-        and not cell.compilers
+        and not cell.python
     ]
     pairs = [
         (cell, library)
@@ -317,25 +343,38 @@ def _own_settings(root: Path, path: str) -> Mapping[str, Any]:
 
 
 def _github(workspace: Workspace, request: ConsumerRequest) -> Files:
-    cells = workspace.cells(request.patterns, request.tier)
-    registry = workspace.matrix.registry
-    host = "amd64" if registry is None or "amd64" in registry.platforms else registry.platforms[0]
-    if missing := [cell.id for cell in cells if not _is_published(workspace, cell, host)]:
-        raise _unpublished(missing)
-    emulated = {cell.id: TARGETS[cell.arch].machine not in (None, host) for cell in cells}
-    place = next(index.repository for _, _, index in workspace.published).partition("/")[0]
-    signed = workspace.signer is not None
-    has_noxw = (workspace.root / "noxw").is_file()
-    program = github.NOXW if has_noxw else github.installed(__version__)
-    text = github.workflow(emulated, host, place, request.banner, program, signed=signed)
-    return {github.FILE: text}
+    repository, published = workspace.repository, workspace.matrix.registry
+    settings = github.Settings(
+        _planners(workspace),
+        None if workspace.has_own_program else __version__,
+        repository.partition("/")[0] if repository else None,
+        takes_token=published is not None and published.login == "job-token",
+        is_signed=workspace.signer is not None,
+        has_preparation=(workspace.root / github.PREPARATION).is_file(),
+        install=workspace.matrix.ci_install,
+    )
+    return github.files(settings, ConsumerRequest(request.consumer).banner)
 
 
-def _is_published(workspace: Workspace, cell: Cell, host: str) -> bool:
-    """Return whether all images are published that a machine of `host` needs for a cell."""
-    find = workspace.published.find_image
-    images = images_with_libraries(cell, images_of(cell, host), workspace.matrix)
-    return all(find(row.environment, row.name, row.arch) for row in images)
+def _gitlab(workspace: Workspace, request: ConsumerRequest) -> Files:
+    return gitlab_files(workspace, request.banner)
+
+
+def _planners(workspace: Workspace) -> Sequence[str]:
+    """Return the labels of the machines that plan and report: the first class without a GPU."""
+    runners = runners_of(workspace.matrix, "github").values()
+    return min(runners, key=lambda row: row.gpus).github
+
+
+def _jenkins(workspace: Workspace, request: ConsumerRequest) -> Files:
+    is_own, install = workspace.has_own_program, workspace.matrix.ci_install
+    return jenkins.files(request.banner, __version__, install, is_own=is_own)
+
+
+def _comments(workspace: Workspace, request: ConsumerRequest) -> Files:
+    install = workspace.matrix.ci_install
+    text = github_comments.comments_workflow(__version__, request.banner, install)
+    return {github_comments.FILE: text}
 
 
 def _unpublished(names: Sequence[str]) -> OutOfDate:
@@ -346,6 +385,9 @@ def _unpublished(names: Sequence[str]) -> OutOfDate:
 
 # The function that generates a consumer's files, and the pattern of their paths.
 CONSUMERS: Mapping[str, tuple[Callable[[Workspace, ConsumerRequest], Files], str]] = {
+    "comments": (_comments, github_comments.FILE),
     "devcontainer": (_devcontainers, ".devcontainer/*/**/*"),
-    "github": (_github, github.FILE),
+    "github": (_github, ".github/*/**/*.yml"),
+    "gitlab": (_gitlab, gitlab.FILE),
+    "jenkins": (_jenkins, "jenkins/**/*"),
 }

@@ -115,7 +115,7 @@ class Import:
 def import_matrix(files: Sequence[Path], choice: Choice, directory: Path) -> Import:
     """Convert files to a matrix of the repository at `directory`. Raise ConfigurationError if they
     are no matrix."""
-    contents = {str(file): _content(file) for file in files}
+    contents = {str(file): source_content(file) for file in files}
     tree, notes = read_tree(directory)
     return replace(convert_contents(contents, choice, tree), notes=tuple(notes))
 
@@ -155,7 +155,8 @@ def _require_systems(systems: Sequence[str], facts: Facts) -> None:
         raise ConfigurationError(*problems)
 
 
-def _content(file: Path) -> bytes:
+def source_content(file: Path) -> bytes:
+    """Return what a file of another project has; of one that is too large, one byte too many."""
     try:
         size = file.stat().st_size
         return content_of(file, str(file)) if size <= LARGEST else bytes(LARGEST + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from envmatrix.jobs.model import Job
 from envmatrix.machine.cache import cache_directory
 from envmatrix.machine.remedies import explained
 from envmatrix.parallel import INTERRUPTION, handling_interruptions
+from envmatrix.results.recorder import cause_of
 from envmatrix.sessions.failure_causes import first_error
 from envmatrix.sessions.failures import Skipped, StepFailed
 from envmatrix.text import printable
@@ -32,6 +34,9 @@ class Observer(Protocol):
     def interrupted(self, jobs: Sequence[Job]) -> None:
         """Show that a signal ends the jobs that run."""
 
+
+# Errors of a disk that is full or broken.
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 # Does the work of a job, and reports to a console.
 Work = Callable[[Job, Console], JobResult]
@@ -94,17 +99,24 @@ def _result(work: Work, job: Job, console: Console) -> JobResult:
     except KeyboardInterrupt:
         return JobResult("interrupted")
     except (EnvmatrixError, OSError) as error:
-        return JobResult("interrupted") if INTERRUPTION.is_set else _failure(error)
+        return JobResult("interrupted") if INTERRUPTION.is_set else failure_of(error)
 
 
-def _failure(error: Exception) -> JobResult:
+def failure_of(error: EnvmatrixError | OSError) -> JobResult:
+    """Return the result of a job that an error ended."""
     match error:
         case Skipped():
             return JobResult("skipped", message=error.message)
         case EnvmatrixError():
             message = ": ".join(filter(None, (error.message, printable(_first_failure(error)))))
-            remedy = error.remedy if isinstance(error, StepFailed) else ""
-            return JobResult("failed", message=message, error=error.name, remedy=remedy)
+            return JobResult(
+                "failed",
+                message=message,
+                error=error.name,
+                remedy=error.remedy if isinstance(error, StepFailed) else error.hint or "",
+                of_infrastructure=cause_of(error) == "infrastructure",
+            )
         case OSError():  # as of a full disk
-            return JobResult("failed", message=explained(error, cache_directory()))
-    raise error
+            message = explained(error, cache_directory())
+            is_of_disk = error.errno in _DISK_ERRORS
+            return JobResult("failed", message=message, of_infrastructure=is_of_disk)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import product
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envmatrix import __version__
 from envmatrix.app.places import Place
 from envmatrix.app.requirements import unmet
-from envmatrix.app.selected_libraries import named_libraries, require_directories, require_steps
+from envmatrix.app.selected_libraries import (
+    absent_submodules,
+    named_libraries,
+    require_directories,
+    require_own_builds,
+    require_steps,
+)
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, EnvmatrixError
@@ -40,7 +45,7 @@ from envmatrix.matrix.selection import is_for, machines_of, steps_of
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
 from envmatrix.results.location import Location
-from envmatrix.vcs.tree_identity import tree_identity
+from envmatrix.vcs.tree_identity import tree_identities, tree_identity
 
 if TYPE_CHECKING:
     from envmatrix.results.records import Run
@@ -54,7 +59,8 @@ _KINDS: Mapping[str, Kind] = {str(verb): kind for kind, verb in VERB_OF.items()}
 @dataclass(frozen=True, slots=True)
 class JobSelection:
     """The jobs to plan: those of a `verb` in cells by patterns and tier; of the named `libraries`,
-    or of all without a name; those that changes `since` a revision affect; in how many `shards`.
+    or of all without a name; those that changes `since` a revision affect; in how many `shards`,
+    if not in those of each library.
     With names of `steps`, they are those alone."""
 
     verb: Verb = "test"
@@ -62,8 +68,22 @@ class JobSelection:
     tier: str | None = None
     libraries: Sequence[str] = ()
     since: str | None = None
-    shards: int = 1
+    shards: int | None = None
     steps: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CellRuns:
+    """The selected libraries in the selected cells: what jobs of them are made from; the cells in
+    which nothing can be done, with the reason; and the identities of the sources by library."""
+
+    runs: Sequence[CellRun]
+    left_out: Sequence[tuple[Cell, str]]
+    sources: Mapping[str, str]
+
+
+# Returns the architecture (Docker's name) of the machine that does the jobs of a cell.
+HostOf = Callable[[Cell], str]
 
 
 def plan_jobs(
@@ -75,61 +95,73 @@ def plan_jobs(
     assigns_gpus: bool = False,
 ) -> JobPlan:
     """Return the jobs of the selected libraries in the selected cells, for a machine with these
-    resources; images are built on this one. A cluster `assigns_gpus` to each job."""
+    resources; images are built on this one. A cluster `assigns_gpus` to each job. Raise
+    ConfigurationError for submodules of their sources that are not checked out."""
+    selected = cell_runs(workspace, selection, console)
+    if absent := absent_submodules(workspace.root, libraries_of(selected.runs)):
+        raise ConfigurationError(*absent)
+    machine = machine._replace(downloads=DOWNLOADS)  # which are made on this machine
+    basis = basis_of(workspace, selected.runs, machine, recorded_durations(workspace, console))
+    is_analysis = selection.verb == "analyse"
+    basis = replace(
+        basis,
+        shards=selection.shards,
+        baselines=baselines(workspace) if is_analysis else "",
+        assigns_gpus=assigns_gpus,
+    )
+    graph = job_graph(selected.runs, basis, selection.verb)
+    return JobPlan(graph, machine, selected.left_out, selected.sources, is_analysis)
+
+
+def cell_runs(
+    workspace: Workspace,
+    selection: JobSelection,
+    console: Console,
+    host_of: HostOf = lambda _: host_arch(),
+) -> CellRuns:
+    """Return the selected libraries in the selected cells, for machines of the architectures that
+    `host_of` says; by default all are like this one."""
     is_analysis = selection.verb == "analyse"
     libraries = _libraries(workspace, selection)
     every_library = workspace.matrix.with_needs(libraries)
     require_directories(workspace.root, every_library)
     libraries_of = dict(_libraries_of_cells(workspace, selection, libraries, console))
+    require_own_builds(workspace.root, libraries_of)
     images, left_out = {}, []
     for cell in libraries_of:
-        if reason := _obstacle(workspace, cell, selection.verb):
+        host = host_of(cell)
+        if reason := _obstacle(workspace, cell, selection.verb, host):
             left_out.append((cell, reason))
         else:
-            images[cell] = job_images(cell, is_analysis=is_analysis)
-    every = tuple(
-        dict.fromkeys(
-            library_image(image, library, cell, workspace.matrix)
-            for cell, of_cell in images.items()
-            for image, library in product(of_cell, libraries_of[cell])
-        )
-    )
-    machine = machine._replace(downloads=DOWNLOADS)  # which are made on this machine
-    basis = Basis(
-        workspace.materials(every),
+            images[cell] = job_images(cell, host, is_analysis=is_analysis)
+    sources = source_identities(workspace, every_library)
+    runs = tuple(_runs(workspace, images, libraries_of, sources, selection, host_of))
+    return CellRuns(runs, left_out, sources)
+
+
+def basis_of(
+    workspace: Workspace, runs: Sequence[CellRun], machine: Resources, durations: Durations
+) -> Basis:
+    """Return what the jobs of runs are made from, for a machine with these resources."""
+    return Basis(
+        workspace.materials(_images_of(runs)),
         __version__,
         machine,
-        _durations(workspace, console),
-        selection.shards,
-        _baselines(workspace) if is_analysis else "",
-        processors(),
-        assigns_gpus,
+        durations,
+        builders=processors(),
     )
-    declared = {library.declared_name: library for library in every_library}
-    sources = {name: source_identity(workspace, library) for name, library in declared.items()}
-    runs = (
-        _with_machines(run, workspace.matrix, selection)
-        for run in _runs(workspace, images, libraries_of, sources)
-    )
-    graph = job_graph(runs, basis, selection.verb)
-    return JobPlan(graph, machine, left_out, sources, is_analysis)
 
 
-def _with_machines(run: CellRun, matrix: Matrix, selection: JobSelection) -> CellRun:
-    """Return a library in a cell with its steps, and the machines that it runs on, in a tier."""
-    library, cell, tier = run.library, run.cell, selection.tier or TIERS[-1]
-    machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
-    return replace(
-        run,
-        is_compiled=matrix.compiles(library, cell, selection.tier),
-        tested_on=machines(library.tests.runs_on if library.tests else ()),
-        measured_on=machines(library.benchmark.runs_on if library.benchmark else ()),
-        steps=tuple(
-            (step, machines(step.runs_on))
-            for step in steps_of(library, cell, matrix, tier)
-            if not selection.steps or step.name in selection.steps
-        ),
-    )
+def libraries_of(runs: Iterable[CellRun]) -> Iterator[Library]:
+    """Yield the libraries of runs, and those that they need."""
+    return (each.library for run in runs for each in (*run.needs, run))
+
+
+def _images_of(runs: Iterable[CellRun]) -> tuple[Image, ...]:
+    """Return the images of libraries in cells and of those that they need, without duplicates."""
+    every = [each for run in runs for each in (*run.needs, run)]
+    images = (image for run in every for image in (run.compiler, run.runtime) if image)
+    return tuple(dict.fromkeys(images))
 
 
 def with_unmet(plan: JobPlan, matrix: Matrix, place: Place) -> JobPlan:
@@ -145,7 +177,7 @@ def with_unmet(plan: JobPlan, matrix: Matrix, place: Place) -> JobPlan:
     return replace(plan, unmet={key: reason for key, reason in reasons.items() if reason})
 
 
-def _baselines(workspace: Workspace) -> str:
+def baselines(workspace: Workspace) -> str:
     """Return the identity of what analyses compare with."""
     from envmatrix.sessions.analysis.baselines import DIRECTORY  # only where there are analyses
 
@@ -222,26 +254,27 @@ def _libraries_of_cells(
             yield cell, suited
 
 
-def job_images(cell: Cell, *, is_analysis: bool) -> Sequence[Image]:
-    """Return the images that jobs in a cell need on this machine: the one to compile in first."""
-    return [analysis_image(cell)] if is_analysis else images_of(cell, host_arch())
+def job_images(cell: Cell, host: str | None = None, *, is_analysis: bool) -> Sequence[Image]:
+    """Return the images that jobs in a cell need on a machine of the architecture `host`, by
+    default this one: the one to compile in first."""
+    return [analysis_image(cell)] if is_analysis else images_of(cell, host or host_arch())
 
 
-def _obstacle(workspace: Workspace, cell: Cell, verb: Verb) -> str | None:
-    """Return why this machine can do no jobs of a verb in a cell."""
-    host = host_arch()
+def _obstacle(workspace: Workspace, cell: Cell, verb: Verb, host: str) -> str | None:
+    """Return why a machine of the architecture `host` can do no jobs of a verb in a cell."""
     if verb == "analyse":
         if not workspace.matrix.has_analysis(cell):
             return "no flavour `analysis`"
-        if cell.compilers:
-            return "the flavour `analysis` has the default compilers"
+        if cell.python:
+            return "the flavour `analysis` has the Python of the operating system"
         return None if docker_arch(cell.arch) == host else f"not analysed on a machine of {host}"
     if verb == "perf" and not runs_natively_on(cell, host):
         from envmatrix.sessions.benchmark import FOREIGN
 
         return FOREIGN
     can_compile = can_compile_on(cell, host) and not lacks_cross(cell, host)
-    return None if can_compile else f"not cross-compiled on a machine of {host}"
+    work = f"Python {cell.python} is not compiled" if cell.python else "not cross-compiled"
+    return None if can_compile else f"{work} on a machine of {host}"
 
 
 def _affected(
@@ -259,14 +292,17 @@ def _runs(
     images: Mapping[Cell, Sequence[Image]],
     libraries_of: Mapping[Cell, Sequence[Library]],
     sources: Mapping[str, str],
+    selection: JobSelection,
+    host_of: HostOf,
 ) -> Iterator[CellRun]:
-    """Yield the libraries of each cell, whose `images` are those to compile and to run in, with
-    the identities of their `sources`."""
-    host, matrix = host_arch(), workspace.matrix
+    """Yield the selected libraries of each cell, whose `images` are those to compile and to run in,
+    with the identities of their `sources`."""
+    matrix, tier = workspace.matrix, selection.tier or TIERS[-1]
     for cell, (compiler, *others) in images.items():
         runtime = next(iter(others), None)
-        is_emulated = runtime is not None and runtime.arch != host
+        is_emulated = runtime is not None and runtime.arch != host_of(cell)
         arches = sorted({image.arch for image in images[cell]})
+        machines = partial(machines_of, cell=cell, matrix=matrix, tier=tier)
         wheels_of: dict[str, tuple[str, ...]] = {}
         runs: dict[str, CellRun] = {}
         for library in matrix.with_needs(libraries_of[cell]):
@@ -274,6 +310,7 @@ def _runs(
             if name not in wheels_of:
                 wheels_of[name] = tuple(_wheels(workspace, library, cell, arches))
             sdk = TARGETS[cell.arch].sdk or library.variant.sdk
+            steps = steps_of(library, cell, matrix, tier) if library.steps else ()
             runs[library.name] = CellRun(
                 library,
                 cell,
@@ -283,23 +320,37 @@ def _runs(
                 wheels_of[name],
                 is_emulated,
                 sdk is None,
+                is_compiled=matrix.compiles(library, cell, selection.tier),
+                tested_on=machines(library.tested_on),
+                measured_on=machines(library.measured_on),
+                steps=tuple(
+                    (step, machines(step.runs_on))
+                    for step in steps
+                    if not selection.steps or step.name in selection.steps
+                ),
                 needs=tuple(runs[need.name] for need in matrix.needs_of(library)),
                 is_installed=name in matrix.installed,
             )
         yield from (runs[library.name] for library in libraries_of[cell])
 
 
-def source_identity(workspace: Workspace, library: Library) -> str:
-    """Return a hash of a library's source, of the lock or the tree in the repository, and of what
-    its build would download."""
-    if library.source is None:
-        own = tree_identity(workspace.root / library.path, workspace.root / BUILD_ROOT)
-    else:
-        own = _identity(workspace.lock.sets[source_set(library)])
-    if not library.archives:
-        return own
-    sets = ((name, workspace.lock.sets[archive_set(library, name)]) for name in library.archives)
-    return content_hash(own, *(f"{name} {_identity(locked)}" for name, locked in sorted(sets)))
+def source_identities(workspace: Workspace, libraries: Iterable[Library]) -> Mapping[str, str]:
+    """Return a hash of the source of each declared library, of the lock or the tree in the
+    repository, and of what its build would download."""
+    declared = {library.declared_name: library for library in libraries}
+    own = [library for library in declared.values() if library.source is None]
+    directories = {library.declared_name: workspace.root / library.path for library in own}
+    trees = tree_identities(directories.values(), workspace.root / BUILD_ROOT)
+    sets, identities = workspace.lock.sets, {}
+    for name, library in declared.items():
+        is_own = library.source is None
+        source = trees[directories[name]] if is_own else _identity(sets[source_set(library)])
+        archives = [
+            f"{archive} {_identity(sets[archive_set(library, archive)])}"
+            for archive in sorted(library.archives)
+        ]
+        identities[name] = content_hash(source, *archives) if archives else source
+    return identities
 
 
 def _identity(locked: PackageSet) -> str:
@@ -312,13 +363,13 @@ def _wheels(
 ) -> Iterator[str]:
     """Yield the sha256 (hex) of each wheel that a library is built and tested with."""
     for arch in arches if library.requires else ():
-        locked = workspace.lock.sets[wheels_set(library, cell.os, arch)]
+        locked = workspace.lock.sets[wheels_set(library, cell, arch)]
         yield from (artifact.sha256 for artifact in locked.artifacts)
 
 
-def _durations(workspace: Workspace, console: Console) -> Durations:
+def recorded_durations(workspace: Workspace, console: Console) -> Durations:
     """Return the seconds of the newest job of each kind of each library in each cell."""
-    location = Location.of(workspace.root)
+    location = workspace.location
     if location.is_empty:
         return {}
     try:
@@ -339,7 +390,7 @@ def _stored_durations(location: Location, console: Console) -> Durations:
     for run in runs:  # the newest last
         totals: defaultdict[Kind, float] = defaultdict(float)
         for step in steps.get(run.id, ()):
-            totals[_kind_of(run.verb, step.name)] += step.seconds
+            totals[kind_of(run.verb, step.name)] += step.seconds
         for kind, total in totals.items():
             seconds[key_of_run(kind, run)] = total
     return seconds
@@ -348,11 +399,15 @@ def _stored_durations(location: Location, console: Console) -> Durations:
 def key_of_run(kind: Kind, run: Run) -> tuple[Kind, str, str]:
     """Return the key of what a run says of a kind of jobs: all parts of the work of a library in a
     cell share a compilation."""
-    part = "" if kind == "compile" else run.part
-    return kind, run.library, f"{run.cell} {part}".rstrip()
+    return duration_key(kind, run.library, run.cell, run.part)
 
 
-def _kind_of(verb: str, step: str) -> Kind:
+def duration_key(kind: Kind, library: str, cell: str, part: str) -> tuple[Kind, str, str]:
+    """Return the key of the seconds of a kind of jobs of a part of the work."""
+    return kind, library, cell if kind == "compile" else f"{cell} {part}".rstrip()
+
+
+def kind_of(verb: str, step: str) -> Kind:
     """Return the kind of the job that a step of a run is part of."""
     kind = _KINDS.get(verb, "test")
     return "compile" if step in _COMPILING and kind != "analyse" else kind

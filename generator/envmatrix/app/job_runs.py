@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -23,7 +23,7 @@ from envmatrix.app.places import Images, Place, open_place
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
-from envmatrix.executors.outputs import open_outputs
+from envmatrix.executors.outputs import Outputs, open_outputs
 from envmatrix.files import readable_text, write_whole
 from envmatrix.images.model import library_image
 from envmatrix.jobs.budget import NO_LIMIT, Budget
@@ -36,7 +36,6 @@ from envmatrix.machine.remedies import explained
 from envmatrix.matrix.files import BUILD_ROOT
 from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
-from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.sessions.junit import write_suites
 from envmatrix.sessions.outcomes import State, TestOutcome
@@ -49,7 +48,8 @@ Rerun = Literal["none", "failed", "all"]
 class JobOptions:
     """How jobs run: at most `most` at once, until the first failure if `fails_fast`; which run
     again; the part (0 to 1) of those with a good result that runs again to check it; and the
-    budget of those that run. `place` is the word for where they run, None for this machine."""
+    budget of those that run. `place` is the word for where they run, None for this machine. Jobs
+    `anew` run whatever is known of them; outputs that are `supplied` are fetched, never made."""
 
     most: int | None = None
     fails_fast: bool = False
@@ -57,16 +57,26 @@ class JobOptions:
     checked: float = 0.0
     budget: Budget = NO_LIMIT
     place: str | None = None
+    anew: Collection[str] = ()
+    supplied: Collection[str] = ()
+
+
+def users_outputs() -> AbstractContextManager[Outputs | None]:
+    """Open the place of outputs in the user's configuration, if there is one."""
+    where = configured_jobs(user_configuration()).outputs
+    return open_outputs(where) if where else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
 class JobRuns:
-    """The jobs of a plan, their results on record, and the place where they run."""
+    """The jobs of a plan, their results on record, and the places where they run and where their
+    outputs are kept."""
 
     workspace: Workspace
     plan: JobPlan
     records: JobRecords
     place: Place
+    outputs: Callable[[], AbstractContextManager[Outputs | None]] = users_outputs
 
     @property
     def reuse(self) -> Reuse:
@@ -84,11 +94,12 @@ class JobRuns:
         goals = self._goals(verb, options.rerun)
         results = {} if options.rerun != "none" else dict(self.reuse.results(goals))
         checked = _sample([*results], options.checked)
-        for key in checked:
-            del results[key]
+        for key in (*checked, *options.anew):
+            results.pop(key, None)
         results |= self._impossible(goals, results)
-        anew = {*self.plan.graph.jobs} if options.rerun == "all" else checked
-        present = {*self.reuse.own_sources(), *(self.reuse.compiled(goals) - anew)}
+        anew = {*self.plan.graph.jobs} if options.rerun == "all" else {*checked, *options.anew}
+        compiled = self.reuse.compiled(goals) - anew if self.place.trusts_builds else ()
+        present = {*self.reuse.own_sources(), *compiled}
         left = remaining(self.plan.graph, goals, {*results, *present})
         images = self._images(left, console)
         left, present = without_present(left, images.actions, self.workspace)
@@ -97,20 +108,27 @@ class JobRuns:
             left, postponed = self._within(options.budget, left, goals, console)
             results |= postponed
         execution = Execution(left, self.plan.machine, options.most, fails_fast=options.fails_fast)
-        where = configured_jobs(user_configuration()).outputs
-        with open_outputs(where) if where else nullcontext() as outputs:
+        with self.outputs() as outputs:
             work = JobWork(
-                self.workspace, self.plan, self.place, images, self.records, outputs, today, anew
+                self.workspace,
+                self.plan,
+                self.place,
+                images,
+                self.records,
+                outputs,
+                today,
+                anew,
+                options.supplied,
             )
             is_interrupted = execute(execution, work.do, observe(execution))
         if left.jobs:
-            keep_results(self.workspace.root, console)
+            keep_results(self.workspace, console)
         results |= execution.results
         for key, result in results.items():
             results[key] = self._completed(key, result, is_checked=key in checked)
         return results, is_interrupted
 
-    def _suites(
+    def suites(
         self, results: Mapping[str, JobResult]
     ) -> Iterator[tuple[str, Sequence[TestOutcome]]]:
         """Yield the tests of each job, by its name; the job itself where no tests are known."""
@@ -146,11 +164,11 @@ class JobRuns:
     def _failed_jobs(self) -> Path:
         """The file with the names of the jobs that did not succeed when they were last to be
         done, whatever their inputs were then."""
-        return Location.of(self.workspace.root).directory / "failed-jobs"
+        return self.workspace.location.failed_jobs
 
     def write_results(self, results: Mapping[str, JobResult]) -> None:
         """Write the JUnit file, and note which jobs failed."""
-        write_suites(self.workspace.root / BUILD_ROOT / "junit.xml", self._suites(results))
+        write_suites(self.workspace.root / BUILD_ROOT / "junit.xml", self.suites(results))
         names = {*readable_text(self._failed_jobs).splitlines()}
         for key, result in results.items():
             name = str(self.plan.graph.jobs[key])
@@ -160,13 +178,13 @@ class JobRuns:
                 names.discard(name)
         text = "".join(f"{name}\n" for name in sorted(names))
         if text != readable_text(self._failed_jobs):
-            Location.of(self.workspace.root).prepare()
+            self.workspace.location.prepare()
             write_whole(self._failed_jobs, text.encode())
 
     def record_reused(self, results: Mapping[str, JobResult], console: Console) -> None:
         """Record reused results of goals as runs of this repository, unless its reports have
         them."""
-        passed = PassedJobs(Location.of(self.workspace.root))
+        passed = PassedJobs(self.workspace.location)
         ids = passed.ids
         reused = (
             self.plan.graph.jobs[key] for key, result in results.items() if result.state == "reused"
@@ -174,7 +192,7 @@ class JobRuns:
         good = ((job, self.records.good(job)) for job in reused if ids.get(str(job)) != job.id)
         if records := {job: stored.record for job, stored in good if stored}:
             passed.record(records)
-            keep_results(self.workspace.root, console)
+            keep_results(self.workspace, console)
 
     def _impossible(
         self, goals: Iterable[str], results: Collection[str]

@@ -16,7 +16,7 @@ from envmatrix.app.analysis import AnalysisOptions, analyse_recorded
 from envmatrix.app.cell_session import CellSession, compiler_cache_of
 from envmatrix.app.compilation import compile_recorded, source_state
 from envmatrix.app.images import fetch_files, make_base, provide
-from envmatrix.app.job_plan import job_images, source_identity
+from envmatrix.app.job_plan import job_images, source_identities
 from envmatrix.app.job_reuse import reused_result
 from envmatrix.app.library_runs import WHOLE, Part, locked_build, recorded_run
 from envmatrix.app.measurement import measure_recorded
@@ -27,7 +27,7 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.confined import Area
 from envmatrix.console import Console
 from envmatrix.engine.tasks import Gpus
-from envmatrix.errors import Cancelled, EnvmatrixError
+from envmatrix.errors import Cancelled, EngineError, EnvmatrixError
 from envmatrix.executors.outputs import Outputs, keep_outputs, restore_outputs
 from envmatrix.jobs.execution import JobResult, JobState
 from envmatrix.jobs.expansion import JobPlan, compilers
@@ -37,7 +37,6 @@ from envmatrix.matrix.library import Library
 from envmatrix.plan.actions import Action
 from envmatrix.records import dataclass
 from envmatrix.results.job_records import JobRecords
-from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import End
@@ -62,7 +61,8 @@ _CHANGED = "its source changed meanwhile: the result is not reused"
 @dataclass(frozen=True)
 class JobWork:
     """The work of the jobs of a plan, in a place that has these `images`, or will have; `today`
-    decides which waivers have expired; `anew` are jobs that run even if their result is known."""
+    decides which waivers have expired; `anew` are jobs that run even if their result is known, and
+    `supplied` are compilations whose outputs are there: they are fetched, never made."""
 
     workspace: Workspace
     plan: JobPlan
@@ -72,6 +72,7 @@ class JobWork:
     outputs: Outputs | None
     today: date
     anew: Collection[str] = ()
+    supplied: Collection[str] = ()
     # The states of sources, by library, in which a job found them as planned from start to end.
     planned_states: set[tuple[str, str]] = field(default_factory=set)
 
@@ -126,11 +127,15 @@ class JobWork:
         lock = self._locked(job, console) if self.place.keeps_tasks else nullcontext()
         with lock, locked_build(session, session.libraries[0], "compile") as context:
             if job.id not in self.anew:
-                place = (context.directory, context.build.name)
-                if is_marked(*place, job.id) and (not context.prefix or is_present(*place)):
+                if self.place.trusts_builds and _is_compiled(job, context):
                     return JobResult("reused", message="compiled by another process meanwhile")
                 if self._restore(job, context, console):
                     return JobResult("reused", message="its outputs were fetched")
+                if job.id in self.supplied:
+                    raise EngineError(f"`{job}` left no outputs that are those of its record")
+            if not self.place.trusts_builds:
+                with context.build.opened() as directory:
+                    directory.clear()
             with self._recorded(job, session, context) as run:
                 run.compile()
                 run.outputs = self._keep(context, console)
@@ -154,6 +159,8 @@ class JobWork:
             if context.prefix:
                 note_restored(context)
         except EnvmatrixError as error:
+            if job.id in self.supplied:
+                raise
             console.warn(f"{error.message}; it is compiled here")
             return False
         mark(context.directory, context.build.name, job.id)
@@ -237,7 +244,7 @@ class JobWork:
         name = library.declared_name
         if (name, state) in self.planned_states:
             return True
-        return source_identity(self.workspace, library) == self.plan.sources[name]
+        return source_identities(self.workspace, [library])[name] == self.plan.sources[name]
 
     def _locked(self, job: Job, console: Console) -> AbstractContextManager[None]:
         wait = f"wait     for another process, which runs `{job}`"
@@ -308,7 +315,7 @@ class JobWork:
                 if has_ended:
                     self.records.keep(job, run.recorder.journal.parts, run.outputs)
                     if self.records.good(job):
-                        PassedJobs(Location.of(self.workspace.root)).add(job)
+                        PassedJobs(self.workspace.location).add(job)
 
 
 @dataclass
@@ -339,12 +346,19 @@ class _JobRun:
 
     def _judge(self, run: TestRun, waivers: Sequence[Waiver], today: date) -> None:
         self.counts = Counter(outcome.state for outcome in run.outcomes)
-        judge(run, self.runner, waivers, today)
+        is_trusted = self.session.workspace.is_trusted
+        judge(run, self.runner, waivers, today, is_trusted=is_trusted)
 
     @property
     def result(self) -> JobResult:
         message = "" if self.is_reusable else _CHANGED
         return JobResult(_STATES[self.recorder.state], message=message, counts=self.counts)
+
+
+def _is_compiled(job: Job, context: BuildContext) -> bool:
+    """Return whether the build directory has the outputs of a compilation."""
+    place = (context.directory, context.build.name)
+    return is_marked(*place, job.id) and (not context.prefix or is_present(*place))
 
 
 def _outputs_of(context: BuildContext) -> Sequence[Area]:

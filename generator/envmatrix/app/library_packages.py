@@ -50,10 +50,9 @@ def _problems(row: Unavailable, users: _Users, root: Path, matrix: Matrix) -> It
             f"`{os.name}` has the package `{row.name}` for {others} only: library "
             f"`{library.name}` needs it for `{row.arch}` in `{cell.id}`"
         )
-        hint = (
-            "leave out the cells of that architecture by the library's `cells`; a program that "
-            f"only its build starts is `{row.name}{NATIVE}`"
-        )
+        hint = "leave out the cells of that architecture by the library's `cells`"
+        if f"{row.name}{NATIVE}" not in library.packages.packages_of(os):
+            hint += f"; a program that only its build starts is `{row.name}{NATIVE}`"
     positions: tuple[Position | None, ...] = positions_of_package(root, row.name, os) or (None,)
     yield from (Problem(message, position, hint) for position in positions)
 

@@ -28,11 +28,11 @@ from envmatrix.machine.resources import available_memory, host_arch, processors
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.pythons import python_of
 from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.selection import machines_of
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.records import dataclass
-from envmatrix.results.location import Location
 from envmatrix.results.passed_jobs import PassedJobs
 from envmatrix.results.recorder import Recorder, record_run
 from envmatrix.results.records import Revision, Run
@@ -105,7 +105,7 @@ def run_each_library(
             failures.append(error)
             if len(parts) > 1:
                 session.console.error(error)
-    keep_results(session.workspace.root, session.console)
+    keep_results(session.workspace, session.console)
     if failures and len(parts) == 1:
         raise failures[0]
     if failures:
@@ -196,7 +196,7 @@ def recorded_run(
     # The gateway ends with this process.
     cache = None if session.place.keeps_tasks else session.workspace.shared_cache
     gateway = cache.answering(context, session.console) if cache else nullcontext(False)
-    location = Location.of(root)
+    location = session.workspace.location
     PassedJobs(location).start(run)
     with (
         session.place.open_executor() as executor,
@@ -212,6 +212,7 @@ def recorded_run(
             package_of=_package_of(library, session.workspace.matrix, session.cell),
             absent_submodules=tuple if library.source else absent,  # a locked one has all
             job=job or run.id,
+            retries=session.place.retries_tasks,
         )
         clear_privileges(context, (), session.console)  # of a run that was killed
         try:
@@ -231,7 +232,7 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
 
         arches = {image.arch for image in (session.compiler, session.runtime) if image}
         source, requires = library_sources.fetch(
-            session.workspace, library, cell.os, arches, session.console
+            session.workspace, library, cell, arches, session.console
         )
         archives = library_sources.fetch_archives(session.workspace, library, session.console)
     compiler = session.image_for(session.compiler, library)
@@ -255,7 +256,7 @@ def build_context(session: CellSession, library: Library) -> BuildContext:
         requires=requires,
         prefixes=_prefixes(session, library),
         is_installed=library.declared_name in matrix.installed,
-        python=matrix.facts.os[cell.os].python,
+        python=python_of(cell, matrix.facts),
         archives=archives,
         sdk=_sdk(session, library),
         borrowed=session.workspace.matrix.borrowed_components(cell, library),
@@ -389,9 +390,9 @@ def _package_of(library: Library, matrix: Matrix, cell: Cell) -> Callable[[str],
     return package_of
 
 
-def keep_results(root: Path, console: Console) -> None:
+def keep_results(workspace: Workspace, console: Console) -> None:
     """Move recorded runs into the store; if that fails, they stay in the journal."""
     try:
-        Location.of(root).keep(console.warn)
+        workspace.location.keep(console.warn)
     except EnvmatrixError as error:
         console.warn(f"{error.message}; {error.hint}" if error.hint else error.message)

@@ -10,6 +10,7 @@ from envmatrix.console import Console
 from envmatrix.errors import ConfigurationError, Problem
 from envmatrix.lock.model import COMMIT, Lock, PackageSet, archive_set, source_set, wheels_set
 from envmatrix.machine.cache import cache_directory
+from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.library import Library
 from envmatrix.results.records import Revision
 from envmatrix.store.artifacts import Store
@@ -17,7 +18,7 @@ from envmatrix.vcs import source_trees
 
 
 def fetch(
-    workspace: Workspace, library: Library, os: str, arches: Iterable[str], console: Console
+    workspace: Workspace, library: Library, cell: Cell, arches: Iterable[str], console: Console
 ) -> tuple[Path, Mapping[str, Path]]:
     """Return the directory of a library's source, and those of its wheels for each architecture of
     images, by Docker's name."""
@@ -28,7 +29,7 @@ def fetch(
             message = f"the source of `{library.name}` has no directory `{library.path}`"
             raise ConfigurationError(Problem(message, library.position, "correct its `path`"))
     for arch in sorted(arches) if library.requires else ():
-        package_set = workspace.lock.sets[wheels_set(library, os, arch)]
+        package_set = workspace.lock.sets[wheels_set(library, cell, arch)]
         store = _fetch(package_set, console)
         artifacts = package_set.artifacts
         wheels[arch] = source_trees.wheel_directory(cache_directory(), store, artifacts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import starmap
 from pathlib import Path
@@ -21,9 +22,9 @@ from envmatrix.files import write_whole
 from envmatrix.lock.audit import Archives, Audit, Offer, audit, offers_of
 from envmatrix.lock.changes import LockChanges, lock_changes
 from envmatrix.lock.lock_file import FILE, dumps, load
-from envmatrix.lock.model import Lock, wheels_prefix
+from envmatrix.lock.model import Lock, source_parts, source_subject, wheels_prefix
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolution import MissingWheels, Resolution, upgrade_rule
+from envmatrix.lock.resolution import MissingSources, MissingWheels, Resolution, upgrade_rule
 from envmatrix.lock.resolvers.apt import UnknownPackages
 from envmatrix.lock.resolvers.nvidia import NvidiaMirror
 from envmatrix.lock.resolvers.registry import Services, resolvers_of
@@ -34,7 +35,11 @@ from envmatrix.machine.http import http_client
 from envmatrix.machine.origins import Origins
 from envmatrix.machine.processes import run
 from envmatrix.machine.resources import host_arch
-from envmatrix.matrix.loading import positions_of_package, positions_of_requirement
+from envmatrix.matrix.loading import (
+    position_of_source,
+    positions_of_package,
+    positions_of_requirement,
+)
 from envmatrix.matrix.model import Matrix
 from envmatrix.records import dataclass
 from envmatrix.store.artifacts import Store
@@ -93,6 +98,9 @@ def resolve_lock(
             except UnknownPackages as error:
                 error.problems = tuple(located_problems(error, root, matrix))
                 raise
+            except MissingSources as error:
+                error.problems = tuple(source_problems(error, root))
+                raise
             except MissingWheels as error:
                 error.problems = tuple(wheel_problems(error, root, matrix))
                 raise
@@ -119,10 +127,21 @@ def located_problems(error: UnknownPackages, root: Path, matrix: Matrix) -> Iter
             yield Problem(f"`{os.name}` has no package `{name}`", position, hint)
 
 
+def source_problems(error: MissingSources, root: Path) -> Iterator[Problem]:
+    """Yield the problem of each source that cannot be had, at the position at which the library has
+    it."""
+    for key, failure in error.failures.items():
+        library, archive = source_parts(key)
+        position = position_of_source(root, library, archive)
+        for problem in failure.problems:
+            yield replace(problem, message=f"{source_subject(key)}: {problem}", position=position)
+
+
 def wheel_problems(error: MissingWheels, root: Path, matrix: Matrix) -> Iterator[Problem]:
     """Yield the problem of each requirement that no wheel meets, at each position at which the
     library has it."""
-    for key, failure in error.failures.items():
+    rows = [(key, row) for key, first in error.failures.items() for row in (first, *first.others)]
+    for key, failure in rows:
         library = next(
             library for library in matrix.libraries if key.startswith(wheels_prefix(library))
         )
@@ -155,6 +174,7 @@ def _resolution(fetcher: Fetcher, facts: Facts, console: Console) -> Iterator[Re
             nvidia=NvidiaMirror(first[0], keyring, read_first),
             commits=partial(source_trees.commits, cache_directory()),
             depot=perforce.depot,
+            require=fetcher.require,
             measure=partial(measure_download, client, store),
             unpack=partial(source_trees.tree, cache_directory(), store),
         )

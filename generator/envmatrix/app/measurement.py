@@ -41,7 +41,7 @@ def measure_libraries(
     part = Part(extent=ARGUMENTS if arguments else "")
 
     def parts(library: Library) -> Sequence[Part]:
-        return parts_on(session, library.benchmark.runs_on if library.benchmark else (), part)
+        return parts_on(session, library.measured_on, part)
 
     with session.place.measuring(session.console):
         return run_each_library(session, "perf", measure_library, show, parts)

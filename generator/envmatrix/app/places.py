@@ -45,10 +45,14 @@ class Images:
 class Place(Protocol):
     """Where containers run. An interruption stops all of them. Where it `keeps_tasks`, they go on
     when this process is killed, and the next one adopts them. Where it `assigns_gpus`, tasks get
-    only as many as they require."""
+    only as many as they require. Where it `retries_tasks`, one that the engine could not run is
+    tried again. Unless it `trusts_builds`, nothing is used that an earlier job left in a build
+    directory."""
 
     keeps_tasks: bool
     assigns_gpus: bool
+    retries_tasks: bool
+    trusts_builds: bool
 
     def open_executor(self) -> AbstractContextManager[Executor]:
         """Return an executor for the tasks of one run."""
@@ -76,6 +80,8 @@ class ThisMachine:
 
     keeps_tasks = False
     assigns_gpus = False
+    retries_tasks = True
+    trusts_builds = True
 
     @contextmanager
     def open_executor(self) -> Iterator[Executor]:
@@ -137,6 +143,8 @@ class _Elsewhere:
 
     keeps_tasks = True
     assigns_gpus = False
+    retries_tasks = True
+    trusts_builds = True
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

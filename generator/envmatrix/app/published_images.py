@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -13,7 +14,8 @@ from envmatrix.images.model import Image
 from envmatrix.lock.images_lock import FILE, PublishedIndex, save
 from envmatrix.machine.cache import cache_directory
 from envmatrix.parallel import run_parallel
-from envmatrix.plan.publication import indexes_of
+from envmatrix.plan.actions import Inputs
+from envmatrix.plan.publication import Index, indexes_of
 from envmatrix.publishing.attestations import AttestationPublisher, build_metadata
 from envmatrix.publishing.cosign import Cosign
 from envmatrix.publishing.publisher import Publisher, Survey
@@ -82,12 +84,45 @@ def push_images(
 ) -> Survey:
     """Publish the images of the selected cells' environments that the registry lacks, signed by
     `cosign` if there is one; return their states before."""
-    repository = workspace.repository
-    if repository is None:
+    _repository(workspace)
+    indexes = indexes_of(workspace.plan(workspace.images_of_hosts(patterns)))
+    return _push(workspace, indexes, (), cosign, jobs, console, dry_run=dry_run)
+
+
+def publish_image(
+    workspace: Workspace, image: Image, cosign: Cosign | None, console: Console
+) -> None:
+    """Publish an image that this machine has, and its flavour if the registry has all others of
+    it, signed by `cosign` if there is one."""
+    (inputs,) = workspace.plan([image])
+    cells = [cell.id for cell in workspace.matrix.cells if cell.environment == image.environment]
+    every = indexes_of(workspace.plan(workspace.images_of_hosts(cells)))
+    indexes = [index for index in every if inputs in index.images]
+    alone = () if indexes else (inputs,)  # as for analyses, which no flavour is published for
+    _push(workspace, indexes, alone, cosign, 1, console, dry_run=False)
+
+
+def _repository(workspace: Workspace) -> str:
+    """Return where images are published; raise ConfigurationError if nothing says that."""
+    if workspace.repository is None:
         hint = "write `registry: {repository: registry.example/team/images}` in matrix.yaml"
         raise ConfigurationError("nothing says where images are published", hint=hint)
-    inputs = workspace.plan(workspace.images_of_hosts(patterns))
-    indexes = indexes_of(inputs)
+    return workspace.repository
+
+
+def _push(
+    workspace: Workspace,
+    indexes: Sequence[Index],
+    alone: Sequence[Inputs],
+    cosign: Cosign | None,
+    jobs: int,
+    console: Console,
+    *,
+    dry_run: bool,
+) -> Survey:
+    """Publish images of indexes, and those that are in none."""
+    repository = _repository(workspace)
+    inputs = [item for index in indexes for item in index.images]
     with docker_client.connect() as client, open_registry(repository) as remote:
         environments = workspace.environments(item.image.environment for item in inputs)
         metadata = build_metadata(workspace.root, os.environ)
@@ -96,7 +131,9 @@ def push_images(
         survey = publisher.survey(indexes)
         if dry_run:
             return survey
-        published = publisher.publish(indexes, survey, jobs)
+        others = publisher.survey([Index("", "", (item,)) for item in alone])
+        to_push = replace(survey, to_push=(*survey.to_push, *others.to_push))
+        published = publisher.publish(indexes, to_push, jobs)
     entries = {(index.environment, index.flavour): row for index, row in published.items()}
     names = {cell.environment for cell in workspace.matrix.cells}
     save(workspace.published.with_published(entries, names), workspace.root)

@@ -97,7 +97,14 @@ def pairs_since(
     workspace: Workspace, patterns: Sequence[str], since: str, console: Console
 ) -> Iterator[Affected]:
     """Yield every library in every selected cell, with the reason if changes affect it."""
-    diff, matrix = compare_revision(workspace, since, console), workspace.matrix
+    yield from affected_pairs(workspace, patterns, compare_revision(workspace, since, console))
+
+
+def affected_pairs(
+    workspace: Workspace, patterns: Sequence[str], diff: RevisionDiff
+) -> Iterator[Affected]:
+    """Yield every library in every selected cell, with the reason if a difference affects it."""
+    matrix = workspace.matrix
     own_reasons = {
         library.name: diff.library_reason(library)
         or _source_reason(library, diff)

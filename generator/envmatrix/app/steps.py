@@ -15,6 +15,7 @@ from envmatrix.app.library_runs import (
     require_machine,
     run_each_library,
 )
+from envmatrix.app.requirements import Choice, unmet_everywhere
 from envmatrix.app.selected_libraries import find_libraries, require_steps
 from envmatrix.app.testing import judge, placed
 from envmatrix.app.workspace import Workspace
@@ -26,6 +27,7 @@ from envmatrix.matrix.selection import steps_of
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.waivers import load_waivers
+from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.steps import run_step
 from envmatrix.sessions.testing import TestRun
@@ -44,6 +46,8 @@ def run_steps(
     def run(runner: Runner, recorder: Recorder) -> Iterator[StepResult]:
         step = runner.context.library.steps[name]
         require_machine(session, runner.context)
+        if step.runs_on and runner.context.requirement is None:
+            raise Skipped(f"`runs_on` of step `{name}` has no machine for `{session.cell.id}`")
         if step.after == "compile":
             yield from compile_recorded(runner, recorder)
         result = yield from step_recorded(session, step, runner, recorder)
@@ -56,13 +60,16 @@ def run_steps(
     return run_each_library(session, "step", run, show, parts)
 
 
-def require_step(workspace: Workspace, name: str, cell: str, libraries: Sequence[str]) -> None:
-    """Raise ConfigurationError if no selected library has the step in the cell, before an image is
-    built for it."""
+def unmet_step(
+    workspace: Workspace, name: str, cell: str, libraries: Sequence[str], choose: Choice
+) -> str | None:
+    """Return why a place can run the step of no selected library in the cell, before an image is
+    built for it. Raise ConfigurationError if none has the step."""
     matrix = workspace.matrix
     require_steps(matrix, [name])
     chosen, selected = find_libraries(workspace, cell, libraries)
-    _with_step(selected, chosen, matrix, name)
+    rows = _with_step(selected, chosen, matrix, name)
+    return unmet_everywhere(rows, chosen, matrix, lambda row: row.steps[name].runs_on, choose)
 
 
 def _with_step(

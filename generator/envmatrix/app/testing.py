@@ -21,7 +21,6 @@ from envmatrix.app.library_runs import (
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.library import Library
 from envmatrix.records import dataclass
-from envmatrix.results.location import Location
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD, SINCE
 from envmatrix.results.waivers import Waiver, load_waivers, waiver_of
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 # The products, the selected tests, their outcomes, or why there are none.
 TestResult = Compilation | Selection | TestRun | str
+
+_UNTRUSTED = "; waivers of a change that is not trusted, as of a fork, do not count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def test_libraries(
     part = Part(str(request.shard or ""), extent)
 
     def parts(library: Library) -> Sequence[Part]:
-        return parts_on(session, library.tests.runs_on if library.tests else (), part)
+        return parts_on(session, library.tested_on, part)
 
     return run_each_library(session, "test", test, show, parts)
 
@@ -153,14 +154,16 @@ def test_recorded(
 def _durations(session: CellSession, context: BuildContext) -> Mapping[str, float]:
     """Return the durations of a library's tests, in seconds, from runs before the revision was
     committed: so shards that run one after the other use the same."""
+    library, location = context.library, session.workspace.location
+    if location.is_empty:
+        return {}
     from envmatrix.results import queries  # SQLAlchemy
 
-    library = context.library
     root, warn = session.workspace.root, session.console.warn
     checkout = git.checkout_of(root)
     own = revision_of(session.workspace, library).committed
     before = own or (checkout.committed if checkout else 0.0)
-    with Location.of(root).open_store(warn) as database, database.reading() as connection:
+    with location.open_store(warn) as database, database.reading() as connection:
         stored = queries.durations(connection, library.name, session.cell.id, before)
     suffix = placed_name("", context)
     return {
@@ -170,14 +173,26 @@ def _durations(session: CellSession, context: BuildContext) -> Mapping[str, floa
     }
 
 
-def judge(run: TestRun, runner: Runner, waivers: Sequence[Waiver], today: date) -> None:
+def judge(
+    run: TestRun,
+    runner: Runner,
+    waivers: Sequence[Waiver],
+    today: date,
+    *,
+    is_trusted: bool = True,
+) -> None:
     """Raise for failures that are not waived, warn of those that are, and raise Skipped if no test
-    could run."""
+    could run. Waivers of a checkout that is not trusted waive nothing: its author may have added
+    them."""
     library, cell = runner.context.library.name, runner.context.cell.id
     if run.outcomes and all(outcome.state == "skipped" for outcome in run.outcomes):
         raise run.failure or Skipped(f"no test of `{library}` could run in `{cell}`")
     failures = [outcome.name for outcome in run.outcomes if outcome.state in BAD]
     matches = {name: waiver_of(waivers, library, cell, name, today) for name in failures}
+    if run.failure and not is_trusted:
+        if any(matches.values()):
+            run.failure.message += _UNTRUSTED
+        raise run.failure
     for name, waiver in matches.items() if run.failure else ():
         if waiver is not None:
             what = f"`{one_line(name)}` fails, and is waived"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from glob import escape, glob
 from hashlib import sha256
 from itertools import chain, product
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from envmatrix.lock.model import Lock
     from envmatrix.machine.trust import TrustGroup
     from envmatrix.plan.actions import Inputs
-    from envmatrix.plan.materials import EnvironmentParts, Materials
+    from envmatrix.plan.materials import EnvironmentParts, ImageParts, Materials
+    from envmatrix.results.location import Location
 
 DOCKERFILES = "dockerfiles"
 
@@ -50,7 +52,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workspace:
+    """`results` is where runs are recorded, None for the location of the repository. One that is
+    not trusted writes to nothing that machines share, and its waivers do not count."""
+
     root: Path
+    results: Location | None = None
+    is_trusted: bool = True
 
     @classmethod
     def here(cls) -> Workspace:
@@ -82,6 +89,13 @@ class Workspace:
 
         return self.cached("lock", load_current)
 
+    @property
+    def location(self) -> Location:
+        """The location of the results of runs."""
+        from envmatrix.results.location import Location
+
+        return self.results or Location.of(self.root)
+
     @cached_property
     def trust(self) -> TrustGroup:
         """The trust group of the repository on this machine."""
@@ -93,14 +107,20 @@ class Workspace:
     @cached_property
     def shared_cache(self) -> SharedCompilerCache | None:
         """The compiler cache that machines share, if one is configured."""
-        from envmatrix.machine.configuration import configured_compiler_cache, user_configuration
+        from envmatrix.machine.configuration import (
+            SHARED_CACHE,
+            configured_compiler_cache,
+            user_configuration,
+        )
 
-        cache = configured_compiler_cache(user_configuration())
+        chosen = os.environ.get(SHARED_CACHE)
+        cache = configured_compiler_cache(user_configuration(), chosen)
         if cache is None:
             return None
         from envmatrix.app.shared_cache import SharedCompilerCache
 
-        return SharedCompilerCache(cache, self.trust)
+        is_writable = cache.is_writable and self.is_trusted
+        return SharedCompilerCache(replace(cache, is_writable=is_writable), self.trust)
 
     @cached_property
     def published(self) -> ImagesLock:
@@ -123,6 +143,11 @@ class Workspace:
             hint = "write for example `registry.example/team/images`, without a tag"
             raise ConfigurationError(message, hint=hint)
         return repository
+
+    @property
+    def has_own_program(self) -> bool:
+        """Return whether machines of CI engines run envmatrix by the script `noxw`."""
+        return self.matrix.ci_install is None and (self.root / "noxw").is_file()
 
     @property
     def compression(self) -> Compression:
@@ -208,10 +233,8 @@ class Workspace:
         }
         parts = {name: self._parts(name, identities[name]) for name in names}
         missing = [name for name, of_environment in parts.items() if of_environment is None]
-        read = cache(readable_text)  # environments share scripts
-        for definition in self.definitions(missing) if missing else ():
+        for definition in self._current_definitions(missing):
             name = definition.environment.name
-            self._check_generated(definition.files, read)
             parts[name] = self._parts(name, identities[name], definition)
             self._contents(name, identities[name], definition)
         return tuple(
@@ -220,12 +243,18 @@ class Workspace:
         )
 
     def materials(self, images: Sequence[Image]) -> Materials:
-        """Return what images are made from on this machine, without what `plan` reads beside it."""
+        """Return what images are made from on this machine, and nothing else of what `plan`
+        remembers."""
 
         def compute() -> Materials:
-            from envmatrix.plan.materials import materials_of  # not when the cache answers
+            from envmatrix.plan.materials import materials_of, parts_of_images  # not from the cache
 
-            return materials_of(self.plan(images), self.lock)
+            required = set(images)
+            parts: dict[Image, ImageParts] = {}
+            for definition in self._current_definitions({image.environment for image in images}):
+                own = (image for image in definition.environment.images if image in required)
+                parts |= parts_of_images(definition, own, host_arch())
+            return materials_of({image: parts[image] for image in images}, self.lock)
 
         paths = glob(f"{escape(str(self.dockerfiles))}/*/*")  # noqa: PTH207 -- thousands
         files = identity_by_state(str(self.dockerfiles.resolve()), paths, time.time())
@@ -263,13 +292,10 @@ class Workspace:
         return self.cached(f"parts on {host} of {name}", compute, self._lock_identity + files)
 
     def _parts_of(self, definition: Definition, host: str) -> EnvironmentParts:
-        from envmatrix.plan.materials import EnvironmentParts, ImageParts
+        from envmatrix.plan.materials import EnvironmentParts, parts_of_images
 
         environment, texts = definition.environment, definition.files
-        images = {}
-        for image, contents in definition.images.items():
-            needs = environment.needs_of(contents.stages, image.arch, host)
-            images[image] = ImageParts(contents.fingerprint(image.arch), needs)
+        images = parts_of_images(definition, environment.images, host)
         hashes = {path: sha256(text.encode()).hexdigest() for path, text in texts.items()}
         return EnvironmentParts(environment.epoch, hashes, images)
 
@@ -284,16 +310,27 @@ class Workspace:
 
         return self.cached(f"contents of {name}", compute, self._lock_identity + files)
 
-    def _check_generated(self, texts: Mapping[str, str], read: Callable[[Path], str]) -> None:
-        files = {self.dockerfiles / path: text for path, text in texts.items()}
-        missing = [file for file in files if not read(file) and not file.exists()]
+    def _current_definitions(self, names: Collection[str]) -> Iterator[Definition]:
+        """Yield the definitions of the named environments; raise OutOfDate for one with a generated
+        file that is out of date with the lock."""
+        checked: set[str] = set()  # environments share scripts
+        for definition in self.definitions(names) if names else ():
+            texts = definition.files
+            self._check_generated({path: texts[path] for path in texts.keys() - checked})
+            checked |= texts.keys()
+            yield definition
+
+    def _check_generated(self, texts: Mapping[str, str]) -> None:
+        files = {self.dockerfiles / path: text for path, text in sorted(texts.items())}
+        present = {file: readable_text(file) for file in files}
+        missing = [file for file, text in present.items() if not text and not file.exists()]
         if missing:
             first = f"`{missing[0].relative_to(self.root)}`"
             more = f" and {number_of(len(missing) - 1, 'other')}" if missing[1:] else ""
             message = f"{first}{more} {'are' if more else 'is'} not generated yet"
             raise OutOfDate(message, hint="write what is missing: `envmatrix generate`")
         for file, text in files.items():
-            if read(file) != text:
+            if present[file] != text:
                 message = f"`{file.relative_to(self.root)}` is not what the lock says"
                 raise OutOfDate(message, hint="write it: `envmatrix generate`")
 

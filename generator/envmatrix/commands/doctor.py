@@ -6,23 +6,19 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from textwrap import indent
 from typing import get_args
 
 import click
 
+from envmatrix.app.host_health import facts_for, require_host
 from envmatrix.app.project_health import Project, probe_project
 from envmatrix.commands import display, options
 from envmatrix.console import Console, output, output_document
 from envmatrix.doctor.diagnosis import diagnose, plan_fixes
 from envmatrix.doctor.findings import HostCheck, RepairStep, State
-from envmatrix.errors import EngineError
-from envmatrix.machine import host
 from envmatrix.machine.host import HostFacts
-from envmatrix.machine.readiness import note_ready
 from envmatrix.text import number_of
 
 
@@ -34,7 +30,7 @@ from envmatrix.text import number_of
 def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Check that this machine can build and run images."""
     project = probe_project()
-    facts = _facts(project)
+    facts = facts_for(project)
     if fix and not dry_run and plan_fixes(facts):
         facts = _repair(project)
     findings = diagnose(facts, project.facts if project else None)
@@ -46,19 +42,7 @@ def command(*, fix: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     if fix and dry_run and not as_json:
         output_document("\n".join(map(_step_text, steps)) or "nothing to do")
     if not dry_run:
-        _require(findings)
-        if not steps:
-            with suppress(OSError):  # it costs only time
-                note_ready()
-
-
-def _facts(project: Project | None) -> HostFacts:
-    """Return the facts of this machine; try sudo only if it would help, as a refusal is reported
-    to the administrator."""
-    machines, systems = (project.machines, project.distributions) if project else ((), ())
-    facts = host.probe_host(os.environ, machines, systems)
-    would_help = facts.privilege == "none" and plan_fixes(replace(facts, privilege="sudo"))
-    return replace(facts, privilege="sudo") if would_help and host.can_sudo() else facts
+        require_host(findings, is_complete=not steps)
 
 
 def _repair(project: Project | None) -> HostFacts:
@@ -68,15 +52,8 @@ def _repair(project: Project | None) -> HostFacts:
     logs = Path("/var/log") if os.geteuid() == 0 else cache_directory()
     daemon = repair.Daemon(logs / "envmatrix-dockerd.log")
     with exclusive(cache_directory() / "doctor.lock"):
-        repair.apply(plan_fixes(_facts(project)), daemon, say=Console().say)
-    return _facts(project)
-
-
-def _require(findings: Sequence[HostCheck]) -> None:
-    missing = [finding for finding in findings if finding.required and not finding.ok]
-    if missing:
-        summary = ", ".join(f"`{finding.name}` {finding.message}" for finding in missing)
-        raise EngineError(f"this machine cannot build images: {summary}", hint=missing[0].hint)
+        repair.apply(plan_fixes(facts_for(project)), daemon, say=Console().say)
+    return facts_for(project)
 
 
 def _lines(findings: Sequence[HostCheck]) -> Iterator[str]:

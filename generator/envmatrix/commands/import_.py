@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import click
 from envmatrix.adoption.imports.formats import FORMATS
 from envmatrix.commands import display, options
 from envmatrix.commands.completions import complete_system
+from envmatrix.commands.list_output import FILES, write_list
 from envmatrix.console import Console, output_document
 from envmatrix.errors import ConfigurationError
 from envmatrix.matrix.files import MATRIX
@@ -37,7 +40,7 @@ def _words(
 @click.option(
     "--from",
     "format_name",
-    type=click.Choice([*FORMATS]),
+    type=click.Choice([*FORMATS, *FILES]),
     help="The format of FILE, by default that of its content.",
 )
 @click.option(
@@ -57,13 +60,19 @@ def _words(
     shell_complete=complete_system,
     help="The operating systems of jobs that name none.",
 )
+@click.option("--owner", metavar="NAME", help="Of waives.txt: who owns the waivers.")
+@click.option(
+    "--expires",
+    metavar="DATE",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Of waives.txt: their last day.",
+)
+@click.option("--library", metavar="NAME", help="Of lists of tests: the library that they are of.")
 @click.option(
     "--output",
     "-o",
     metavar="FILE",
-    default=MATRIX,
-    show_default=True,
-    help="Write to this file; `-` is stdout.",
+    help=f"Write to this file, by default {MATRIX}, or that of lists of tests; `-` is stdout.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @options.reporting
@@ -73,7 +82,10 @@ def command(
     format_name: str | None,
     workflows: tuple[str, ...],
     systems: tuple[str, ...],
-    output: str,
+    owner: str | None,
+    expires: datetime | None,
+    library: str | None,
+    output: str | None,
     force: bool,
     as_json: bool,
     console: Console,
@@ -83,13 +95,27 @@ def command(
     Formats: ci/matrix.yaml of NVIDIA/cccl, workflows of GitHub Actions, those of RAPIDS, GitLab's
     .gitlab-ci.yml, conda_build_config.yaml or .ci_support/*.yaml of conda-forge, and lists of jobs
     by workflow or platform.
+
+    Lists of tests of NVIDIA/TensorRT-LLM become other files: waives.txt is waivers.yaml, and
+    test-db/*.yml are libraries in matrix.d/test-db.yaml.
     """
     from envmatrix.app.imports import Choice, import_matrix
+    from envmatrix.app.test_lists import Terms, import_list, list_format
 
+    kind = format_name if format_name in FILES else None
+    kind = kind or (list_format(files) if format_name is None else None)
+    output = output or FILES.get(kind or "", MATRIX)
     target = None if output == _STDOUT else Path(output)
     if target is None and as_json:
         raise ConfigurationError("`--json` and `--output -` both write to stdout")
+    if target is not None:
+        _require_other(target, files)
     _require_absent(target, force=force)
+    if kind:
+        day = expires.date() if expires else None
+        conversion = import_list(files, kind, Terms(owner, day, library), options.today())
+        write_list(conversion, kind, target, as_json=as_json, console=console)
+        return
     choice = Choice(format_name, workflows, systems)
     result = import_matrix(files, choice, target.parent if target else Path())
     if result.text is None:
@@ -115,6 +141,15 @@ def _hint(result: Import) -> str | None:
     if result.other_format:
         return f"the file is of the format `{result.other_format}`: leave out `--from`"
     return "the list names what each job lacks" if result.remainders else None
+
+
+def _require_other(target: Path, files: Sequence[Path]) -> None:
+    """Raise ConfigurationError if the output is one of the files that are converted."""
+    for file in files:
+        with suppress(OSError):
+            if file.samefile(target):
+                hint = "write to another file: `--output FILE`"
+                raise ConfigurationError(f"`{file}` would be replaced by its result", hint=hint)
 
 
 def _require_absent(target: Path | None, *, force: bool) -> None:

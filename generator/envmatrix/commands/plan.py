@@ -59,8 +59,7 @@ _MOST_REASONS = 5
 @click.option(
     "--shards",
     type=click.IntRange(1, 9999),
-    default=1,
-    help="With --jobs: divide the tests of a library in a cell into N jobs.",
+    help="With --jobs: divide the tests of a library in a cell into N jobs, not as it says.",
 )
 @click.option(
     "--graph",
@@ -79,7 +78,7 @@ def command(
     verb: Verb,
     libraries: Sequence[str],
     since: str | None,
-    shards: int,
+    shards: int | None,
     language: str | None,
     budget: Budget,
     as_json: bool,
@@ -94,11 +93,11 @@ def command(
         raise click.UsageError("--tier and --diff show different things; give one of them")
     if shows_jobs and revision is not None:
         raise click.UsageError("--jobs and --diff show different things; give one of them")
-    of_jobs = (verb != "test", libraries, since, shards > 1, language, budget.is_limited)
+    of_jobs = (verb != "test", libraries, since, shards, language, budget.is_limited)
     if not shows_jobs and any(of_jobs):
         names = "--verb, --library, --since, --shards, --graph, --time and --gpu-minutes"
         raise click.UsageError(f"{names} need --jobs, which is not given")
-    if shards > 1 and verb != "test":
+    if shards and verb != "test":
         raise click.UsageError(
             "--shards divides tests, and there are none; leave out --verb or --shards"
         )

@@ -17,6 +17,7 @@ _LAST_LINES = 25
 # Steps that may fail: the build continues without the layers of that cache.
 _CACHE = "importing cache manifest from "
 _NO_CACHE = re.compile(r"WARNING: local cache import at (?P<cache>\S+) not found due to err: ")
+_LOST_STEP = "inconsistent graph state"
 
 _IMPORTANT = re.compile(r"^\[(?!internal)")
 
@@ -74,6 +75,22 @@ class BuildProgress:
             if step.error and is_cause:
                 return step.name, (*step.log[-_LAST_LINES:], step.error)
         return None
+
+    @property
+    def is_defect_of_buildkit(self) -> bool:
+        """True if BuildKit lost a step that builds at the same time share; a repetition succeeds,
+        and continues after the finished steps.
+
+        https://github.com/moby/buildkit/issues/2303
+        """
+        errors = (step.error for step in self.steps.values())
+        return any(_LOST_STEP in text for text in (*errors, *self.other_lines))
+
+    def restart(self) -> None:
+        """Forget a build, to follow its repetition."""
+        self.steps.clear()
+        self.other_lines.clear()
+        self._open.clear()
 
     def unread_caches(self) -> tuple[str, ...]:
         """Return why layers were not read from caches."""

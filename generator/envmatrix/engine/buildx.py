@@ -138,15 +138,24 @@ class Buildx:
         with TemporaryDirectory(prefix="envmatrix-") as scratch:
             metadata = Path(scratch) / "metadata.json"
             archive = Path(scratch) / "image.tar" if build.options.builder else None
-            with self._start(command(build, metadata, archive)) as process:
-                assert process.stderr is not None  # noqa: S101 -- `_start` asks for it
-                for line in process.stderr:
-                    progress.feed(line)
-            if process.returncode:
+            argv = command(build, metadata, archive)
+            is_built = self._follow(argv, progress)
+            if not is_built and progress.is_defect_of_buildkit:
+                progress.restart()
+                is_built = self._follow(argv, progress)
+            if not is_built:
                 raise _error(build, progress)
             if archive:
                 run(["docker", "load", "--quiet", f"--input={archive}"], failing=EngineError)
             return str(json.loads(metadata.read_text())["containerimage.digest"])
+
+    def _follow(self, argv: list[str], progress: BuildProgress) -> bool:
+        """Run a build to its end; return whether it succeeded."""
+        with self._start(argv) as process:
+            assert process.stderr is not None  # noqa: S101 -- `_start` asks for it
+            for line in process.stderr:
+                progress.feed(line)
+        return process.returncode == 0
 
     @contextmanager
     def _start(self, argv: list[str]) -> Iterator[subprocess.Popen[str]]:

@@ -17,13 +17,14 @@ from envmatrix.engine import bases, docker_client
 from envmatrix.engine.bases import BaseLayout
 from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.model import Facts
-from envmatrix.facts.systems import Archive
+from envmatrix.facts.systems import Archive, SignedArchive
 from envmatrix.facts.targets import MACHINES, machine_called
 from envmatrix.images.environments import base_image
 from envmatrix.lock.cuda_in_image import PROBE, ProbedImage, parse_contents
 from envmatrix.lock.model import BootstrapRequest, ImageRequest, PackageSet
 from envmatrix.lock.resolvers.apt import Apt, Run
 from envmatrix.lock.resolvers.dnf import Dnf, PackageManager, Repositories, release_time
+from envmatrix.lock.resolvers.nvidia import is_armored
 from envmatrix.lock.resolvers.protocol import BaseState
 from envmatrix.lock.resolvers.zypper import Zypper
 from envmatrix.machine.engine_address import engine_address
@@ -74,12 +75,17 @@ class LocalBackend:
         return self._apt(suite, arch, on_host)
 
     def manager_in_base(
-        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+        self,
+        base: str,
+        suite: str,
+        arch: str,
+        foreign: tuple[str, ...] = (),
+        archives: tuple[SignedArchive, ...] = (),
     ) -> PackageManager:
         if self.facts.of_suite(suite).family.name != "deb":
             return self.rpm_manager_in_base(base, self._repositories(suite, arch))
         image = self._load_base(base)
-        return self._apt(suite, arch, partial(self._in_container, image), foreign)
+        return self._apt(suite, arch, partial(self._in_container, image), foreign, archives)
 
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager:
         image = self._load_base(base)
@@ -169,13 +175,49 @@ class LocalBackend:
         _refuse_other_architecture(image, arch, image_arch)
         return root
 
-    def _apt(self, suite: str, arch: str, runner: Run, foreign: tuple[str, ...] = ()) -> Apt:
-        """Return apt for a suite; every runner shares one index of it."""
-        key = (suite, arch, *foreign)
+    def _apt(
+        self,
+        suite: str,
+        arch: str,
+        runner: Run,
+        foreign: tuple[str, ...] = (),
+        others: tuple[SignedArchive, ...] = (),
+    ) -> Apt:
+        """Return apt for a suite and other archives; every runner shares one index of them."""
+        key = (suite, arch, *foreign, *(f"{other.origin} {other.suite}" for other in others))
         if key not in self._apts:
             archives = [self.facts.archive(suite, name) for name in (arch, *foreign)]
+            archives += [self._proven(other, arch) for other in others]
             self._apts[key] = self._prepare_apt(*archives)
         return replace(self._apts[key], run=runner)
+
+    def _proven(self, signed: SignedArchive, arch: str) -> Archive:
+        """Return a signed archive that apt takes by itself."""
+        origin, name = signed.origin, signed.suite.replace("/", "-")
+        mirrors = self.fetcher.origins.archive(origin)
+        files = UnlockedFiles(self.fetcher.client, mirrors, self.fetcher.outages)
+        try:
+            key = files.read(signed.key)
+        except Absent as error:
+            hint = f"`key` is a path below the URL of [mirrors] {origin} in your configuration"
+            raise Absent(error.message, details=error.details, hint=hint) from error
+        # apt tells the two forms of a key apart by the file's name.
+        directory = self.directory / f"{origin}-{name}-{arch}"
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / ("key.asc" if is_armored(key) else "key.gpg")
+        file.write_bytes(key)
+        archive = signed.archive(arch, str(file))
+        try:
+            Apt(directory, archive, mirrors[0], on_host).update()
+        except LookupFailed as error:
+            path = "/".join(filter(None, (mirrors[0], signed.path)))
+            raise LookupFailed(
+                f"apt does not take `{signed.suite}` from {path}",
+                details=error.details or [error.message],
+                hint=f"it must be whole and signed with the key {signed.fingerprint}, which is in "
+                f"`{signed.key}` there",
+            ) from error
+        return archive
 
     def security_of(self, suite: str, arch: str) -> Apt:
         """Return apt for the security updates of a suite."""
@@ -191,7 +233,11 @@ class LocalBackend:
             hint = f"install the package `{distribution.keyring_package}`"
             proven = f"it proves what the archive of `{distribution.name}` says"
             raise LookupFailed(f"`{distribution.keyring}` is missing: {proven}", hint=hint)
-        name = "-".join((archive.suite, *(item.arch for item in (archive, *foreign))))
+        names = (
+            item.arch if item.suite == archive.suite else f"{item.origin}-{item.suite}"
+            for item in foreign
+        )
+        name = "-".join((archive.suite, archive.arch, *names)).replace("/", "-")
         directory = self.directory / name
         mirrors = self._mirrors(archive)
         for mirror in mirrors:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from envmatrix.confined import Area
 from envmatrix.engine.tasks import Mount
@@ -18,7 +18,9 @@ from envmatrix.errors import Absent, EngineError
 from envmatrix.executors.agent import CREATED, present_time
 from envmatrix.executors.archives import digest_of_file, packed, unpack_into
 from envmatrix.records import dataclass
-from envmatrix.registry.client import Registry, open_registry
+
+if TYPE_CHECKING:
+    from envmatrix.registry.client import Registry
 
 _TYPE = "application/vnd.envmatrix.outputs.v1"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -104,12 +106,37 @@ class RegistryOutputs:
         self.registry.put_manifest(tag, manifest)
 
 
+@dataclass(frozen=True, slots=True)
+class SeveralOutputs:
+    """Outputs in several places: they are kept in the `first`, and read from any."""
+
+    first: Outputs
+    others: Sequence[Outputs] = ()
+
+    @contextmanager
+    def read(self, digest: str) -> Iterator[Path]:
+        with ExitStack() as stack:
+            yield self._entered(stack, digest)
+
+    def _entered(self, stack: ExitStack, digest: str) -> Path:
+        *places, last = (self.first, *self.others)
+        for place in places:
+            with suppress(Absent):
+                return stack.enter_context(place.read(digest))
+        return stack.enter_context(last.read(digest))
+
+    def keep(self, archive: Path, digest: str) -> None:
+        self.first.keep(archive, digest)
+
+
 @contextmanager
 def open_outputs(place: str) -> Iterator[Outputs]:
     """Yield the outputs in a directory, or in a repository that is written as `oci://NAME`."""
     if not place.startswith(SCHEME):
         yield DirectoryOutputs(Path(place))
         return
+    from envmatrix.registry.client import open_registry
+
     with open_registry(place.removeprefix(SCHEME)) as registry:
         yield RegistryOutputs(registry)
 

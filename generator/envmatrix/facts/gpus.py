@@ -45,6 +45,8 @@ def model_of(name: str, models: Mapping[str, GpuModel]) -> GpuModel | None:
     """Return the model with a name, whoever has it: a driver, a label of a node or a person."""
     if name in models:
         return models[name]
+    if not name.isascii():
+        return None
     letters = _letters(name)
     for model in models.values():
         if letters in map(_letters, (model.name, *model.aliases, *model.names)):

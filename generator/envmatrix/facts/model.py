@@ -19,6 +19,7 @@ from envmatrix.facts.systems import (
     Family,
     NvidiaRepository,
     OperatingSystem,
+    PythonSource,
 )
 from envmatrix.facts.versions import in_range
 from envmatrix.records import dataclass
@@ -39,6 +40,7 @@ class Facts:
     omissions: Mapping[str, Omission]
     gpus: Mapping[str, GpuModel]
     sdks: Mapping[str, Sdk]
+    pythons: Mapping[str, PythonSource]
 
     @property
     def listable(self) -> list[str]:
@@ -80,9 +82,10 @@ class Facts:
 
     def archive(self, suite: str, arch: str) -> Archive:
         """Return the archive that has `suite` for `arch` (Docker's name)."""
-        os = self.of_suite(suite)
-        distribution = self.distributions[os.distribution]
-        origin = os.origins.get(arch, distribution.origins[0])
+        os = next((os for os in self.os.values() if os.suite == suite), None)
+        # A suite of sources alone is one of Debian.
+        distribution = self.distributions[os.distribution if os else "debian"]
+        origin = os.origins.get(arch, distribution.origins[0]) if os else distribution.origins[0]
         return Archive(distribution, origin, suite, arch)
 
     def compiler(self, os: str, gcc: str) -> Compiler:
@@ -132,6 +135,7 @@ def load_facts() -> Facts:
         omissions=read_facts("omissions.yaml", Mapping[str, Omission]),
         gpus=read_facts("gpus.yaml", Mapping[str, GpuModel]),
         sdks=read_facts("sdks.yaml", Mapping[str, Sdk]),
+        pythons=read_facts("pythons.yaml", Mapping[str, PythonSource]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, field
+from dataclasses import field
 from datetime import date
 from typing import Annotated
 
@@ -31,7 +31,8 @@ class Compiler:
     cxx: str
 
     def of(self, major: str) -> Compiler:
-        return Compiler(*(word.format(gcc=major, clang=major) for word in astuple(self)))
+        texts = (self.package, self.cc, self.cxx)
+        return Compiler(*(text.format(gcc=major, clang=major) for text in texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,55 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonSource:
+    """A release of CPython that can be compiled: the source package in a suite of Debian, and
+    whether it can be without the GIL."""
+
+    release: Annotated[str, Mark.KEY]
+    package: str
+    suite: str
+    ref: str
+    free_threaded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive with the packages of a suite for one architecture (Docker's name)."""
+    """The archive with the packages of a suite for one architecture (Docker's name); `path` is its
+    directory in the origin."""
 
     distribution: Distribution
     origin: str
     suite: str
     arch: str
+    path: str = ""
+
+
+# The start of the names of origins with compilers that operating systems do not have.
+COMPILERS_ORIGIN = "compilers-"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SignedArchive:
+    """A suite of apt in a directory `path` of an origin. It is signed by the key with this
+    fingerprint, which is in the file `key` of the origin."""
+
+    origin: str
+    suite: str
+    key: str
+    fingerprint: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        return self.suite
+
+    def archive(self, arch: str, keys: str) -> Archive:
+        """Return the archive for an architecture, proven by the key of its fingerprint in a file of
+        keys."""
+        keyring = f"{keys},{self.fingerprint}"
+        distribution = Distribution(
+            self.origin, (self.origin,), sections=("main",), keyring=keyring
+        )
+        return Archive(distribution, self.origin, self.suite, arch, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +143,9 @@ class OperatingSystem:
     """An operating system. `origins` maps architectures (Docker's names) that are not in its
     distribution's first archive to their archive. `suite` is the name of its release in locks;
     `own_gcc` the major whose packages have no number; `python` the release of its own Python, if it
-    is known; `base_packages` are in a bootstrapped base beside the essential ones, `has_dpkg_root`
-    tells that the maintainer scripts of all of them support $DPKG_ROOT.
+    is known, and `python_libraries` the packages that others are loaded with, without any where
+    none can be compiled; `base_packages` are in a bootstrapped base beside the essential ones,
+    `has_dpkg_root` tells that the maintainer scripts of all of them support $DPKG_ROOT.
     """
 
     name: Annotated[str, Mark.KEY]
@@ -121,12 +165,17 @@ class OperatingSystem:
     own_gcc: str | None = None
     repositories: tuple[str, ...] | None = None
     python: str | None = None
+    python_libraries: tuple[str, ...] = ()
     base_packages: tuple[str, ...] = ()
     has_dpkg_root: bool = False
 
     def majors(self, kind: str) -> tuple[str, ...]:
         """Return the majors that it has of `gcc` or `clang`."""
         return self.clang if kind == "clang" else self.gcc
+
+    def newest_cross_gcc(self, processor: str) -> str:
+        """Return the newest GCC that compiles for a target from another architecture."""
+        return max(self.cross_gcc[processor], key=int)
 
     def cross_majors(self, kind: str, processor: str) -> tuple[str, ...]:
         """Return the majors that it has of `gcc` or `clang` and that compile for a target from

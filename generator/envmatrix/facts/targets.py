@@ -86,11 +86,14 @@ class Target:
     prefix: str = ""
     c: str = ""
     cxx: str = ""
-    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     emulator: str | None = None
     sdk: str | None = None
     cmake: tuple[str, ...] = ()
-    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @property
     def is_native(self) -> bool:

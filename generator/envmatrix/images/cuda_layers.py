@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from fnmatch import fnmatchcase
 from posixpath import dirname
 from typing import TYPE_CHECKING
@@ -54,18 +54,19 @@ class Tree:
     """A stage that assembles files under `root` for one layer; `script` is the name of its program.
     `stubs` are made of the headers in it, for CUDA's `target`. `library_directory` and
     `pkgconfig_directory` are default directories of linkers and of pkg-config, in which its
-    libraries are exposed."""
+    libraries are exposed. Its hash has only what tells it from others of a lock, because thousands
+    of lookups compute it."""
 
     stage: str
     script: str
     files: str
     root: str
-    unpackings: tuple[Unpacking, ...] = ()
-    drop: tuple[str, ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
+    unpackings: tuple[Unpacking, ...] = field(default=(), hash=False)
+    drop: tuple[str, ...] = field(default=(), hash=False)
+    links: tuple[tuple[str, str], ...] = field(default=(), hash=False)
     profile: bool = False
     target: str = ""
-    stubs: tuple[Stub, ...] = ()
+    stubs: tuple[Stub, ...] = field(default=(), hash=False)
     library_directory: str = ""
     pkgconfig_directory: str = ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from textwrap import wrap
@@ -12,10 +12,11 @@ from envmatrix.images.contents import BuildContents
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import Tree
 from envmatrix.images.environments import (
+    SHARED_STAGES,
     BaseStage,
+    CompiledPython,
     Environment,
     FileStage,
-    LibraryImage,
     SecondCompilers,
 )
 from envmatrix.images.model import SCRIPTS, Image
@@ -39,9 +40,12 @@ from envmatrix.images.stages import (
     mirror_argument,
 )
 from envmatrix.images.variables import (
+    PYTHONS,
     compiler_variables,
     cross_variables,
     devel_variables,
+    fortran_variables,
+    python_variables,
     runtime_variables,
     target_runtime_variables,
 )
@@ -49,8 +53,7 @@ from envmatrix.records import dataclass
 
 _EPOCH = Argument("SOURCE_DATE_EPOCH")
 _LABEL = "org.opencontainers.image"
-# The most stages that are kept for other environments; one has about ten of each kind.
-_SHARED = 128
+# The most installations that are kept for other environments.
 _SHARED_INSTALLATIONS = 512
 
 # The most characters of names of packages in a line.
@@ -68,10 +71,12 @@ _PURPOSES = {
 
 @dataclass(frozen=True)
 class Definition:
-    """The stages of an environment, by name in the order of its Dockerfile."""
+    """The stages of an environment, by name in the order of its Dockerfile, and the `titles` above
+    some of them."""
 
     environment: Environment
     stages: Mapping[str, Stage]
+    titles: Mapping[str, str]
 
     @property
     def scripts(self) -> Mapping[str, str]:
@@ -95,7 +100,7 @@ class Definition:
             environment=self.environment,
             mirrors=_mirror_arguments(self.environment),
             targets=platforms,
-            stages="".join(_texts(self.stages.values())),
+            stages="".join(self._texts()),
         )
 
     @cached_property
@@ -106,48 +111,54 @@ class Definition:
 
     def contents(self, target: str, arch: str) -> BuildContents:
         """Return the contents of a stage for an architecture (Docker's name)."""
-        stages = dependencies_of(self.stages, target, arch)
+        closures = self._closures.setdefault(arch, {})
+        stages = dependencies_of(self.stages, target, arch, closures)
         contents = {name: stage.contents for name, stage in stages.items()}
         return BuildContents(self.environment.epoch, contents)
 
+    @cached_property
+    def _closures(self) -> dict[str, dict[str, Mapping[str, Stage]]]:
+        """The stages that those of images depend on, by architecture and name."""
+        return {}
 
-def _texts(stages: Iterable[Stage]) -> Iterator[str]:
-    """Yield stages with empty lines between them, except between those without instructions."""
-    follows_an_alias = True
-    for stage in stages:
-        is_alias = not stage.instructions
-        yield "" if is_alias and follows_an_alias else "\n"
-        yield f"# {stage.comment}\n" if stage.comment else ""
-        yield stage.text
-        follows_an_alias = is_alias
+    def _texts(self) -> Iterator[str]:
+        """Yield stages with empty lines between them, except between those without instructions."""
+        follows_an_alias = True
+        for name, stage in self.stages.items():
+            is_alias, title = not stage.instructions, self.titles.get(name)
+            space = "" if is_alias and follows_an_alias else "\n"
+            yield f"{space}# {title}\n{stage.text}" if title else space + stage.text
+            follows_an_alias = is_alias
 
 
 def definition_of(environment: Environment) -> Definition:
-    return Definition(environment, {stage.name: stage for stage in _stages(environment)})
+    stages: dict[str, Stage] = {}
+    titles: dict[str, str] = {}
+    for title, of_section in _sections(environment):
+        section = {stage.name: stage for stage in of_section}
+        titles |= dict.fromkeys([*section][:1], title)
+        stages |= section
+    return Definition(environment, stages, titles)
 
 
-def _stages(environment: Environment) -> Iterator[Stage]:
-    yield from _section("Base images", map(_base, environment.bases))
-    yield from _section("Files of the lock", _downloads(environment))
+def _sections(environment: Environment) -> Iterator[tuple[str, Iterable[Stage]]]:
+    """Yield the stages of each section, with its title."""
+    yield "Base images", map(_base, environment.bases)
+    yield "Files of the lock", _downloads(environment)
     if environment.trees:
-        yield from _section("Unpackers of the build host", _unpackers(environment))
-        yield from _section("CUDA: one layer each", map(_tree, environment.trees))
-    yield from _section("Stages for the architecture of the image", _aliases(environment))
-    yield from _section("Packages of the operating system", _os_stages(environment))
-    yield from _section("Libraries of the driver to link with", _stub_stages(environment))
+        yield "Unpackers of the build host", _unpackers(environment)
+        yield "CUDA: one layer each", map(_tree, environment.trees)
+    yield "Python: one layer each", _python_stages(environment)
+    yield "Stages for the architecture of the image", _aliases(environment)
+    yield "Packages of the operating system", _os_stages(environment)
+    yield "Libraries of the driver to link with", _stub_stages(environment)
     if environment.arches:
-        yield from _section("Images", _native_images(environment))
+        yield "Images", _native_images(environment)
     for cross in environment.crosses:
-        title = f"Images for {cross.target.name}"
-        yield from _section(title, _target_images(environment, cross))
-    yield from _section("Images with other compilers", _compiler_images(environment))
-    yield from _section("Images of libraries", _library_images(environment))
-
-
-def _section(comment: str, stages: Iterable[Stage]) -> Iterator[Stage]:
-    """Yield the stages, with a comment above the first."""
-    for number, stage in enumerate(stages):
-        yield stage if number else replace(stage, comment=comment)
+        yield f"Images for {cross.target.name}", _target_images(environment, cross)
+    yield "Images with other compilers", _compiler_images(environment)
+    yield "Images with other Pythons", _python_images(environment)
+    yield "Images of libraries", _library_images(environment)
 
 
 def _base(base: BaseStage) -> Stage:
@@ -171,7 +182,7 @@ def _mirror_arguments(environment: Environment) -> list[str]:
 
 
 # Environments share most file stages and trees with those before them.
-@lru_cache(_SHARED)
+@lru_cache(SHARED_STAGES)
 def _file_stages(stage: FileStage) -> tuple[Stage, ...]:
     parts = [tuple(map(Add, group)) for group in stage.groups]
     names = stage.parts
@@ -189,7 +200,7 @@ def _unpackers(environment: Environment) -> Iterator[Stage]:
     yield Stage("unpack", "base-${BUILDARCH}", (_EPOCH, root, run))
 
 
-@lru_cache(_SHARED)
+@lru_cache(SHARED_STAGES)
 def _tree(tree: Tree) -> Stage:
     """Return the stage that assembles a tree, without emulation."""
     own = StepScript(tree.script, rendered("tree.j2", tree=tree), "cuda.sh")
@@ -199,17 +210,48 @@ def _tree(tree: Tree) -> Stage:
     return Stage(tree.stage, "unpack", (run,))
 
 
+def _python_stages(environment: Environment) -> Iterator[Stage]:
+    """Yield the stages that compile Python, on the build host alone."""
+    installed: set[str] = set()
+    for row in environment.compiled_pythons:
+        if row.build not in installed:
+            installed.add(row.build)
+            step = _install_undivided(environment, row.files, row.foreign, row.links)
+            epoch = () if row.is_crossed else (_EPOCH,)
+            yield Stage(row.build, row.below, (*epoch, step))
+        yield Stage(row.stage, row.build, (_compile_python(environment, row),))
+
+
+def _compile_python(environment: Environment, python: CompiledPython) -> RunStep:
+    """Return the step that compiles Python; for another machine, with the one for this machine."""
+    mounts = [BindMount(python.source, "/files")]
+    command = f"sh /scripts/python.sh {python.release}"
+    if python.is_crossed:
+        prefix = f"{PYTHONS}/{python.release}"
+        source = f"{_directory(environment.epoch)}{prefix}"
+        mounts.append(BindMount(python.native_stage, prefix, source))
+        command += f" {python.target.triplet}"
+    return RunStep(command, tuple(mounts), (shared_script("python.sh"),))
+
+
 def _aliases(environment: Environment) -> Iterator[Stage]:
     """Yield the stages of the image's own architecture, without it in their names."""
     names = ["runtime-files", "devel-files"]
     names += [f"{name}-files" for name in environment.extensions]
     native = (row for row in environment.compilers if row.cross is None)
     names += dict.fromkeys(f"{row.packages}-files" for row in native)
+    names += ["python-libraries"] if environment.pythons else []
+    names += dict.fromkeys(f"python{row.release}" for row in environment.pythons)
     if environment.arches and environment.trees:
         names += ["cuda-runtime", "cuda-devel", "cuda-tools"]
         names += ["cuda-compat"] if environment.compat else []
         names += ["cudnn-runtime", "cudnn-devel"] if environment.cudnn else []
-    yield from (Stage(name, f"{name}-${{TARGETARCH}}") for name in names)
+    yield from map(_alias, names)
+
+
+@lru_cache(SHARED_STAGES)
+def _alias(name: str) -> Stage:
+    return Stage(name, f"{name}-${{TARGETARCH}}")
 
 
 def _os_stages(environment: Environment) -> Iterator[Stage]:
@@ -357,6 +399,7 @@ def _stub_stages(environment: Environment) -> Iterator[Stage]:
         yield Stage("cuda-stubs", "cuda-stubs-${TARGETARCH}")
 
 
+@lru_cache(SHARED_STAGES)
 def _make_stubs(tree: Tree, epoch: int, compiler: str) -> RunStep:
     text = rendered("stubs.j2", tree=tree)
     own = StepScript(tree.script.replace("-devel-", "-stubs-"), text, "cuda.sh")
@@ -379,9 +422,21 @@ def _native_images(environment: Environment) -> Iterator[Stage]:
     steps = _image(environment, "devel", devel, devel_variables(environment))
     yield Stage("devel", "devel-os", steps)
     for name in environment.extensions:
-        installation = _installation(environment, f"{name}-files", "devel")
-        labels = _labels(environment, Image(environment.name, name, ""))
-        yield from _installed(name, installation, (labels,))
+        yield from _extension(environment, name)
+
+
+def _extension(
+    environment: Environment, name: str, compilers: SecondCompilers | None = None
+) -> Iterator[Stage]:
+    """Yield the image of an optional flavour over `devel`, or over that with other compilers."""
+    flavour, parent = name, "devel"
+    if compilers:
+        flavour, parent = compilers.extended(name), compilers.flavour
+    installation = _installation(environment, f"{name}-files", parent)
+    *below, image = _installed(flavour, installation)
+    yield from below
+    labels = _labels(environment, Image(environment.name, flavour, ""), compilers)
+    yield replace(image, instructions=(*image.instructions, labels))
 
 
 def _target_images(environment: Environment, cross: Cross) -> Iterator[Stage]:
@@ -417,13 +472,23 @@ def _compiler_images(environment: Environment) -> Iterator[Stage]:
             own = replace(cross, foreign=(), cuda_clang=False) if cross else None
             links = cross.links if cross else _compiler_links(row)
             yield from _installed(stage, _installation(environment, files, row.base, links, own))
-        steps: list[Instruction] = [_configure_clang(row)] if row.has_cuda_clang else []
-        variables = assignments("ENV", compiler_variables(row))
-        yield Stage(
-            row.flavour,
-            stage,
-            (*steps, _labels(environment, Image(environment.name, row.flavour, "")), variables),
-        )
+        values = compiler_variables(environment, row)
+        configuration, variables = _configured(row, tuple(values.items()))
+        labels = _labels(environment, Image(environment.name, row.flavour, ""), row)
+        yield Stage(row.flavour, stage, (*configuration, labels, variables))
+        for name in environment.extensions if cross is None else ():
+            yield from _extension(environment, name, row)
+
+
+# Environments share compilers with those before them.
+@lru_cache(SHARED_STAGES)
+def _configured(
+    compilers: SecondCompilers, variables: tuple[tuple[str, str], ...]
+) -> tuple[tuple[Instruction, ...], str]:
+    """Return the instructions before and after the labels of an image with other compilers and
+    their variables."""
+    configuration = (_configure_clang(compilers),) if compilers.has_cuda_clang else ()
+    return configuration, assignments("ENV", dict(variables))
 
 
 def _compiler_links(compilers: SecondCompilers) -> Mapping[str, str]:
@@ -443,20 +508,60 @@ def _configure_clang(compilers: SecondCompilers) -> RunStep:
     return RunStep(rendered("clang.j2", cross=cross), (), tuple(scripts))
 
 
+def _python_images(environment: Environment) -> Iterator[Stage]:
+    """Yield the images with a Python other than that of the operating system: the libraries that it
+    is loaded with, and a layer of its own. Where it compiles for a target, it has the headers and
+    the configuration of the target's."""
+    source = _directory(environment.epoch)
+    compilers = {row.flavour: row for row in environment.compilers}
+    for row in environment.pythons:
+        libraries = _install_undivided(environment, "python-libraries")
+        copies = [Copy(f"python{row.release}", f"{source}/", is_linked=True)]
+        if row.cross:
+            own = f"python{row.release}-{row.cross.target.machine}"
+            copies.append(Copy(own, f"{source}-development/", is_linked=True))
+        image = Image(environment.name, row.flavour, "")
+        labels = _labels(environment, image, compilers.get(row.base), row.release)
+        variables = assignments("ENV", python_variables(row))
+        yield Stage(row.flavour, row.base, (libraries, *copies, labels, variables))
+
+
 def _library_images(environment: Environment) -> Iterator[Stage]:
     """Yield the images with the system packages of libraries, each of one layer more."""
     by_name = {row.image.name: row for row in environment.library_images}
+    compilers = {
+        flavour: row
+        for row in environment.compilers
+        for flavour in (row.flavour, *map(row.extended, environment.extensions))
+    }
+    pythons = {row.flavour: row for row in environment.pythons}
+    crosses = {row.name: row for row in environment.crosses}
+    crosses |= {row.flavour: row.cross for row in environment.compilers if row.cross}
+    crosses |= {row.flavour: crosses[row.base] for row in environment.pythons if row.cross}
     for name, row in by_name.items():
         files = f"packages-{name}"
         yield Stage(files, f"files-{name}-${{TARGETARCH}}")
-        step = _install_for_library(environment, row, files)
-        yield Stage(name, row.image.flavour, (step, _labels(environment, row.image)))
+        step = _install_undivided(environment, files, row.foreign)
+        fortran = fortran_variables(environment, row.files, crosses.get(row.image.flavour))
+        variables = (assignments("ENV", fortran),) if fortran else ()
+        python = pythons.get(row.image.flavour)
+        of_base = compilers.get(python.base if python else row.image.flavour)
+        labels = _labels(environment, row.image, of_base, python.release if python else None)
+        yield Stage(name, row.image.flavour, (step, labels, *variables))
 
 
-def _install_for_library(environment: Environment, row: LibraryImage, files: str) -> RunStep:
+def _install_undivided(
+    environment: Environment,
+    files: str,
+    foreign: Sequence[str] = (),
+    links: Iterable[tuple[str, str]] = (),
+) -> RunStep:
+    """Return the step that installs packages in one layer, after adding the foreign architectures
+    among them."""
     options = ["--over-image"] if environment.is_on_image else []
-    lines = [f"dpkg --add-architecture {arch}" for arch in row.foreign]
-    lines.append(" ".join(("sh /scripts/install.sh", *options)))
+    words = (f"{name}={program}" for name, program in links)
+    lines = [f"dpkg --add-architecture {arch}" for arch in foreign]
+    lines.append(" ".join(("sh /scripts/install.sh", *options, *words)))
     program = lines[0] if len(lines) == 1 else "".join(f"{line}\n" for line in ("set -eu", *lines))
     scripts = tuple(_installers(_installer_of(environment), is_divided=False))
     return RunStep(program, (BindMount(files, "/files"),), scripts)
@@ -472,15 +577,21 @@ def _image(
     return (*copies, _labels(environment, image), assignments("ENV", variables))
 
 
-def _labels(environment: Environment, image: Image) -> str:
-    """Return the labels of an image of any architecture."""
+def _labels(
+    environment: Environment,
+    image: Image,
+    compilers: SecondCompilers | None = None,
+    python: str | None = None,
+) -> str:
+    """Return the labels of an image of any architecture, with `compilers` and a release of Python
+    other than the default ones."""
     purpose = _PURPOSES[image.flavour.partition("-")[0]]
-    rows = (row for row in environment.compilers if row.flavour == image.flavour)
-    compilers = "".join(f", {row.title}" for row in rows)
+    others = f", {compilers.title}" if compilers else ""
+    others += f", Python {python}" if python else ""
     library = f", for the library {image.library}" if image.library else ""
     values = {
         "title": f"{environment.name}:{image.name}",
-        "description": f"{purpose} with {environment.summary}{compilers}{library}",
+        "description": f"{purpose} with {environment.summary}{others}{library}",
     }
     return assignments("LABEL", {f"{_LABEL}.{name}": text for name, text in values.items()})
 

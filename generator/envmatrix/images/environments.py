@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import lru_cache
 from itertools import groupby, product
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envmatrix.errors import OutOfDate
 from envmatrix.facts.systems import Compiler, Family
-from envmatrix.facts.targets import CROSS_HOST, MACHINES, TARGETS, docker_arch
+from envmatrix.facts.targets import CROSS_HOST, MACHINES, TARGETS, Target, docker_arch
 from envmatrix.images.cross_images import Cross
 from envmatrix.images.cuda_layers import RecipeTexts, Tree, assemble
 from envmatrix.images.model import BuildNeeds, Image
@@ -31,6 +32,7 @@ from envmatrix.lock.requests import (
     cudnn_set,
     library_layers,
     os_sets,
+    python_sets,
     toolkit_set,
     words_of,
 )
@@ -48,6 +50,12 @@ _PYTHON = re.compile(r"libpython3\.\d+-minimal")
 # The start of the names of stages with the programs that unpack files on a build host.
 _UNPACKERS = "unpacker-files-"
 
+# The most stages of a kind that are kept for other environments; one has about ten of each.
+SHARED_STAGES = 128
+
+# The start of the names of stages that compile Python, and of their files.
+_PYTHON_BUILD = "python-build-"
+
 # ADD steps of one stage; BuildKit stops at about 120 layers.
 _ADDS_PER_STAGE = 100
 
@@ -62,16 +70,21 @@ _LARGE_PACKAGES = 20
 @dataclass(frozen=True, slots=True)
 class FileStage:
     """A stage with only `artifacts`, of the set `key` in the lock; the builder replaces it by
-    `files` of its store."""
+    `files` of its store. They are no part of its hash, which thousands of lookups compute."""
 
     key: str
     stage: str
-    artifacts: tuple[Artifact, ...]
-    excerpts: tuple[Excerpt, ...] = ()
+    artifacts: tuple[Artifact, ...] = field(hash=False)
+    excerpts: tuple[Excerpt, ...] = field(default=(), hash=False)
 
     @property
     def files(self) -> tuple[StageFile, ...]:
         return with_excerpts(self.artifacts, self.excerpts)
+
+    @property
+    def is_only_for_building(self) -> bool:
+        """Return whether its files are in no image, because they are compilers of a part of it."""
+        return self.stage.startswith(_PYTHON_BUILD)
 
     @property
     def arch(self) -> str:
@@ -121,6 +134,10 @@ class SecondCompilers:
     def flavour(self) -> str:
         return f"{self.base}-{self.name}"
 
+    def extended(self, extension: str) -> str:
+        """Return the flavour of an optional flavour with these compilers."""
+        return f"{extension}-{self.name}"
+
     @property
     def title(self) -> str:
         return f"{self.host.title}{' for CUDA as well' if self.has_cuda_clang else ''}"
@@ -130,6 +147,56 @@ class SecondCompilers:
         """The start of the names of stages with its packages, the same with each compiler of
         CUDA."""
         return f"{self.base}-{self.host.word}"
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPython:
+    """A Python for the machine of `target`, compiled on `host` from the `source` in a stage of
+    files, in the stage `build` with the packages of the stage `files`, over `below`. `links` are
+    the usual names of the compilers there."""
+
+    release: str
+    host: str
+    target: Target
+    source: str
+    below: str
+    foreign: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+
+    @property
+    def stage(self) -> str:
+        return f"python{self.release}-{self.target.machine}"
+
+    @property
+    def native_stage(self) -> str:
+        """The stage of the same Python for the machine that it is compiled on."""
+        return f"python{self.release}-{self.host}"
+
+    @property
+    def is_crossed(self) -> bool:
+        return self.target.machine != self.host
+
+    @property
+    def build(self) -> str:
+        return f"{_PYTHON_BUILD}{self.target.machine}"
+
+    @property
+    def files(self) -> str:
+        return f"{_PYTHON_BUILD}files-{self.target.machine}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPython:
+    """A Python other than that of the operating system, over the image `base`. `cross` has the
+    target, if any."""
+
+    release: str
+    base: str
+    cross: Cross | None = None
+
+    @property
+    def flavour(self) -> str:
+        return f"{self.base}-py{self.release}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +233,8 @@ class Environment:
     crosses: tuple[Cross, ...]
     images: tuple[Image, ...]
     compilers: tuple[SecondCompilers, ...] = ()
+    compiled_pythons: tuple[CompiledPython, ...] = ()
+    pythons: tuple[SecondPython, ...] = ()
     library_images: tuple[LibraryImage, ...] = ()
 
     @property
@@ -188,21 +257,9 @@ class Environment:
         stage of files, or of that whose name begins with it. Those of foreign architectures are
         `name:arch`, as dpkg names them. Of several architectures the first decides for all, so that
         images stay what they are when another one is added."""
-        named = (row for row in self.files if row.stage.startswith(stage))
-        stages = [row for row in named if stage in (row.stage, row.stage.rpartition("-")[0])]
-        if not stages:
-            return ()
-        first = min(stages, key=lambda row: row.arch)
-        own = ("all", MACHINES[first.arch].debian)
-        sizes: dict[str, int] = {}
-        for item in first.artifacts:
-            if item.size < _LARGE_PACKAGE:
-                continue
-            arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
-            name = item.name if arch in own else f"{item.name}:{arch}"
-            sizes[name] = max(item.size, sizes.get(name, 0))
-        ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
-        return tuple(ordered[:_LARGE_PACKAGES])
+        names = {stage, *[f"{stage}-{arch}" for arch in MACHINES]}
+        stages = [row for row in self.files if row.stage in names]
+        return _large_packages(min(stages, key=lambda row: row.arch)) if stages else ()
 
     @property
     def extensions(self) -> tuple[str, ...]:
@@ -257,6 +314,21 @@ class Environment:
     @property
     def has_bootstrapped_base(self) -> bool:
         return any(base.is_bootstrapped for base in self.bases)
+
+
+# Environments share most stages of files with those before them.
+@lru_cache(SHARED_STAGES)
+def _large_packages(stage: FileStage) -> tuple[str, ...]:
+    own = ("all", MACHINES[stage.arch].debian)
+    sizes: dict[str, int] = {}
+    for item in stage.artifacts:
+        if item.size < _LARGE_PACKAGE:
+            continue
+        arch = item.filename.removesuffix(".deb").rsplit("_", 1)[-1]
+        name = item.name if arch in own else f"{item.name}:{arch}"
+        sizes[name] = max(item.size, sizes.get(name, 0))
+    ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
+    return tuple(ordered[:_LARGE_PACKAGES])
 
 
 def base_image(key: str, base: PackageSet) -> str:
@@ -384,18 +456,28 @@ class _Stages:
         if not crossed and not first.toolchain.cuda.image:
             self._add_build_host(first, CROSS_HOST)
         by_target = sorted(self.cells, key=lambda cell: ARCHES.index(cell.arch))
-        for cell, library in product(by_target, matrix.libraries):
+        with_packages = [library for library in matrix.libraries if library.packages]
+        for cell, library in product(by_target, with_packages):
             self._add_library(cell, library)
         targets = [TARGETS[cell.arch] for cell in cells]
         arches = tuple(sorted({str(row.machine) for row in targets if row.is_native}))
         crosses = tuple(map(self._cross_of, crossed))
-        flavours = ("runtime", "devel", *matrix.extensions(first))
+        extensions = matrix.extensions(first)
+        flavours = ("runtime", "devel", *extensions)
         images = [(flavour, arch) for flavour in flavours for arch in arches]
         for cross in crosses:
             images.append((cross.name, cross.host))
             images += [(cross.runtime, str(cross.target.machine))] if cross.runtime else []
         compilers = tuple(self._second_compilers(crosses))
         images += [image for row in compilers for image in self._images_with(row)]
+        images += [
+            (row.extended(name), arch)
+            for row, name in product(compilers, extensions)
+            for _, arch in self._images_with(row)
+            if row.cross is None
+        ]
+        pythons, compiled = self._second_pythons(crosses), tuple(self._compiled_pythons())
+        images += pythons
         of_flavours = [Image(first.environment, *image) for image in images]
         return Environment(
             name=first.environment,
@@ -417,6 +499,8 @@ class _Stages:
             crosses=crosses,
             images=(*of_flavours, *self.library_images),
             compilers=compilers,
+            compiled_pythons=compiled,
+            pythons=tuple(dict.fromkeys(pythons.values())),
             library_images=tuple(self.library_images.values()),
         )
 
@@ -468,6 +552,60 @@ class _Stages:
         for cell in _one_of_each_target(self.cells, compilers.name):
             if TARGETS[cell.arch].is_native:
                 yield compilers.flavour, docker_arch(cell.arch)
+
+    def _second_pythons(self, crosses: Iterable[Cross]) -> Mapping[tuple[str, str], SecondPython]:
+        """Return the Pythons of cells other than that of the operating system, over each of the
+        images, by the flavour and the architecture of images with them."""
+        of_target = {cross.target.name: cross for cross in crosses}
+        rows: dict[tuple[str, str], SecondPython] = {}
+        for cell in self.cells:
+            if not cell.python:
+                continue
+            machine, compilers = docker_arch(cell.arch), replace(cell, python=None)
+            places: list[tuple[str, str, Cross | None]] = [("runtime", machine, None)]
+            places.append((compilers.flavour("devel"), machine, None))
+            if cross := of_target.get(cell.arch):
+                places.append((compilers.flavour(cross.name), cross.host, cross))
+            for base, arch, across in places:
+                row = SecondPython(cell.python, base, across)
+                rows.setdefault((row.flavour, arch), row)
+        return rows
+
+    def _compiled_pythons(self) -> Iterator[CompiledPython]:
+        """Yield the Pythons that are compiled, that of the build host before those that are
+        compiled with it."""
+        cells = [cell for cell in self.cells if cell.python]
+        for cell in cells:
+            self._add_build_host(cell, CROSS_HOST)
+            for arch in dict.fromkeys([cell.arch, *([CROSS_HOST] if cell.is_crossed else [])]):
+                key = str(os_sets(cell, arch).python)
+                self._add_files(f"python-libraries-{docker_arch(arch)}", key)
+        rows = {
+            (cell.python, arch): self._compiled_python(cell, arch)
+            for cell in cells
+            for arch in (CROSS_HOST, cell.arch)
+        }
+        yield from sorted(rows.values(), key=lambda row: row.is_crossed)
+
+    def _compiled_python(self, cell: Cell, arch: str) -> CompiledPython:
+        keys, facts, target = python_sets(cell), self.matrix.facts, TARGETS[arch]
+        assert keys is not None  # noqa: S101 -- cells with a Python of their own have them
+        host, os, is_crossed = docker_arch(CROSS_HOST), facts.os[cell.os], arch != CROSS_HOST
+        gcc = os.newest_cross_gcc(arch) if is_crossed else max(os.gcc, key=int)
+        compiler, prefix = facts.compiler(cell.os, gcc), target.prefix if is_crossed else ""
+        programs = (("gcc", compiler.cc), ("g++", compiler.cxx))
+        row = CompiledPython(
+            release=str(cell.python),
+            host=host,
+            target=target,
+            source=f"{keys.source.removesuffix('-source')}-files",
+            below=f"{_PYTHON_BUILD}{host}" if is_crossed else f"base-{host}",
+            foreign=(docker_arch(arch),) if is_crossed else (),
+            links=tuple((f"{prefix}{name}", f"{prefix}{program}") for name, program in programs),
+        )
+        self._add_files(row.source, keys.source)
+        self._add_files(row.files, str(keys.target if is_crossed else keys.build))
+        return row
 
     @property
     def _family(self) -> Family:

@@ -20,8 +20,8 @@ SCRIPTS = "scripts"
 @dataclass(frozen=True, slots=True)
 class Image:
     """An image: a final stage of an environment's Dockerfile for one architecture (Docker's name).
-    The flavour has the suffix of its target, if any, and compilers other than the default ones:
-    `cross-jetson`, `devel-clang16`. That of a `library` has its system packages over the
+    The flavour has the suffix of its target, if any, and tools other than the default ones:
+    `cross-jetson`, `devel-clang16-py3.14`. That of a `library` has its system packages over the
     flavour."""
 
     environment: str
@@ -83,6 +83,8 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
     host = docker_arch(CROSS_HOST)
     if (emulate and not target.is_native) or not can_compile_on(cell, host_arch):
         message = f"`{cell.id}` is cross-compiled on {CROSS_HOST} only"
+        if cell.python:
+            message = f"Python {cell.python} of `{cell.id}` is compiled on {CROSS_HOST} only"
         hint = "leave out `--emulate`" if emulate else f"take a machine of {CROSS_HOST}"
         raise ConfigurationError(message, hint=hint)
     crossed = cell.is_crossed and host_arch != target.machine and not emulate
@@ -92,17 +94,17 @@ def images_of(cell: Cell, host_arch: str, *, emulate: bool = False) -> tuple[Ima
         compiler = Image(environment, cell.flavour("devel"), docker_arch(target.name))
     if target.machine is None:
         return (compiler,)
-    return compiler, Image(environment, f"runtime{target.suffix}", target.machine)
+    return compiler, Image(environment, cell.flavour(f"runtime{target.suffix}"), target.machine)
 
 
 def analysis_image(cell: Cell) -> Image:
     """Return the image for code analysis of a cell, on a machine of the cell's architecture."""
-    return Image(cell.environment, ANALYSIS, docker_arch(cell.arch))
+    return Image(cell.environment, cell.flavour(ANALYSIS), docker_arch(cell.arch))
 
 
 def dev_image(compiler: Image) -> Image:
     """Return the image for people over the one that compiles for its own architecture."""
-    return replace(compiler, flavour=DEV)
+    return replace(compiler, flavour=compiler.flavour.replace("devel", DEV, 1))
 
 
 def library_image(image: Image, library: Library, cell: Cell, matrix: Matrix) -> Image:
@@ -122,8 +124,9 @@ def images_with_libraries(cell: Cell, images: Iterable[Image], matrix: Matrix) -
 
 
 def can_compile_on(cell: Cell, host_arch: str) -> bool:
-    """Return whether a machine of `host_arch` can compile for the cell."""
-    return TARGETS[cell.arch].is_native or host_arch == docker_arch(CROSS_HOST)
+    """Return whether a machine of `host_arch` can compile for the cell, and its Python."""
+    is_native = TARGETS[cell.arch].is_native and not cell.python
+    return is_native or host_arch == docker_arch(CROSS_HOST)
 
 
 def runs_natively_on(cell: Cell, host_arch: str) -> bool:

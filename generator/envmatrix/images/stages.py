@@ -98,13 +98,12 @@ Instruction = Add | Argument | Copy | RunStep | str
 @dataclass(frozen=True)
 class Stage:
     """One stage. `parent` is a stage, or an image if there is a `platform`; names of stages may
-    have ${TARGETARCH} or ${BUILDARCH} in them. `comment` stands above it."""
+    have ${TARGETARCH} or ${BUILDARCH} in them."""
 
     name: str
     parent: str
     instructions: tuple[Instruction, ...] = ()
     platform: str = ""
-    comment: str = ""
 
     @cached_property
     def uses(self) -> tuple[str, ...]:
@@ -150,19 +149,26 @@ def _uses(instruction: Instruction) -> Sequence[str]:
     return ()
 
 
-def dependencies_of(stages: Mapping[str, Stage], target: str, arch: str) -> Mapping[str, Stage]:
-    """Return the stages that `target` for `arch` depends on, itself included, by name.
+def dependencies_of(
+    stages: Mapping[str, Stage],
+    target: str,
+    arch: str,
+    closures: dict[str, Mapping[str, Stage]] | None = None,
+) -> Mapping[str, Stage]:
+    """Return the stages that `target` for `arch` depends on, itself included, by name. `closures`
+    are those of other targets for `arch`, to which these are added.
 
     Those of the build host (`BUILDARCH`) are left out: they only unpack.
     """
-    reached: dict[str, Stage] = {}
-    names = [target]
-    while names:
-        stage = stages.get(names.pop().replace("${TARGETARCH}", arch))
-        if stage is not None and stage.name not in reached:
-            reached[stage.name] = stage
-            names += stage.uses
-    return reached
+    closures = {} if closures is None else closures
+    name = target.replace("${TARGETARCH}", arch)
+    if name not in closures:
+        stage = stages.get(name)
+        reached = {name: stage} if stage else {}
+        for used in stage.uses if stage else ():
+            reached |= dependencies_of(stages, used, arch, closures)
+        closures[name] = reached
+    return closures[name]
 
 
 def mirror_argument(origin: str) -> str:

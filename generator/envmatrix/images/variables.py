@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from envmatrix.facts.systems import Compiler
+from envmatrix.facts.targets import package_triplet
 from envmatrix.images.cross_images import Cross
-from envmatrix.images.environments import Environment, SecondCompilers
+from envmatrix.images.environments import (
+    SHARED_STAGES,
+    Environment,
+    FileStage,
+    SecondCompilers,
+    SecondPython,
+)
+from envmatrix.matrix.cells import gil_release
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CUDA = "/usr/local/cuda"
+
+# The directory of Pythons other than that of the operating system.
+PYTHONS = "/opt/python"
 
 # glibc has this locale without packages; without it, file names that are not ASCII are bytes.
 _LOCALE = {"LANG": "C.UTF-8"}
@@ -52,6 +65,7 @@ def devel_variables(environment: Environment) -> Mapping[str, str]:
         **_cuda_variables(environment, compiler.cxx),
         "CC": compiler.cc,
         "CXX": compiler.cxx,
+        **fortran_variables(environment, "devel-files"),
         "LD_LIBRARY_PATH": f"{_CUDA}/lib64",
         # The directory with stubs of the driver's libraries. CMake reads it as well, and so leaves
         # it out of the RUNPATH of programs.
@@ -59,9 +73,18 @@ def devel_variables(environment: Environment) -> Mapping[str, str]:
     }
 
 
-def compiler_variables(compilers: SecondCompilers) -> Mapping[str, str]:
+def compiler_variables(environment: Environment, compilers: SecondCompilers) -> Mapping[str, str]:
     """Return the variables in which an image with other compilers differs from the one that it is
-    made over. CMake takes no host compiler with Clang, which is its own."""
+    made over."""
+    files, major = f"{compilers.packages}-files", compilers.host.major
+    fortran = fortran_variables(environment, files, compilers.cross, major)
+    return {**_own_variables(compilers), **fortran}
+
+
+@lru_cache(SHARED_STAGES)
+def _own_variables(compilers: SecondCompilers) -> Mapping[str, str]:
+    """Return the variables of compilers but for that of Fortran. CMake takes no host compiler with
+    Clang, which is its own."""
     cross = compilers.cross
     cc, cxx = (cross.c, cross.cxx) if cross else (compilers.compiler.cc, compilers.compiler.cxx)
     values = {"CC": cc, "CXX": cxx, "CUDAHOSTCXX": cxx, "NVCC_CCBIN": cxx}
@@ -71,6 +94,18 @@ def compiler_variables(compilers: SecondCompilers) -> Mapping[str, str]:
     if compilers.has_cuda_clang:
         values |= {"CUDACXX": cxx, "CUDAHOSTCXX": "", "CUDAARCHS": ";".join(compilers.sm)}
         values["CUDAFLAGS"] = f"--cuda-path={_CUDA}"
+    return values
+
+
+def python_variables(python: SecondPython) -> Mapping[str, str]:
+    """Return the variables of an image with another Python: CMake finds it by them, and where it
+    compiles for a target, it has the target's names and flags of extensions."""
+    prefix, cross = f"{PYTHONS}/{python.release}", python.cross
+    values = {"Python3_ROOT": prefix, "Python_ROOT": prefix}
+    if cross:
+        flags = python.release.removeprefix(gil_release(python.release))
+        name = f"_sysconfigdata_{flags}_linux_{cross.target.triplet}"
+        values["_PYTHON_SYSCONFIGDATA_NAME"] = name
     return values
 
 
@@ -91,12 +126,39 @@ def cross_variables(environment: Environment, cross: Cross) -> Mapping[str, str]
         values["CROSS_TRIPLE"] = target.prefix.removesuffix("-")
     if target.triplet:
         values |= _multiarch_variables(cross)
+        values |= fortran_variables(environment, f"{cross.name}-files-{cross.host}", cross)
     if target.machine:
         values |= _python_variables(cross)
     values |= target.environment.get("cross", {})
     if target.cuda:
         values |= {**_cuda_variables(environment, cross.cxx), "NVCC_CCBIN": cross.cxx}
     return values
+
+
+def fortran_variables(
+    environment: Environment, files: str, cross: Cross | None = None, gcc: str | None = None
+) -> Mapping[str, str]:
+    """Return the variable by which build systems find the compiler of Fortran among the packages of
+    a stage of files, or of that whose name begins with it: that of a GCC, by default that of the
+    environment, if there are several; for a target, the cross compiler. It is empty without any."""
+    target = cross.target if cross else None
+    suffix = f"-{package_triplet(target.name)}" if target else ""
+    rows = (row for row in environment.files if files in (row.stage, row.stage.rpartition("-")[0]))
+    majors = sorted({major for row in rows for major in _fortran_majors(row, suffix)})
+    if not majors:
+        return {}
+    preferred = int(gcc or environment.gcc)
+    major = preferred if preferred in majors else majors[-1]
+    return {"FC": f"{target.prefix if target else ''}gfortran-{major}"}
+
+
+@lru_cache(SHARED_STAGES)
+def _fortran_majors(stage: FileStage, suffix: str) -> tuple[int, ...]:
+    """Return the majors of the compilers of Fortran in a stage of files, whose packages have a
+    suffix."""
+    pattern = re.compile(rf"gfortran-([0-9]+){re.escape(suffix)}")
+    names = (pattern.fullmatch(item.name) for item in stage.artifacts)
+    return tuple(int(name[1]) for name in names if name)
 
 
 def target_runtime_variables(environment: Environment, cross: Cross) -> Mapping[str, str]:

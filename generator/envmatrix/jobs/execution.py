@@ -36,7 +36,7 @@ _ENDS_OTHERS: Collection[JobState] = ("failed", "interrupted")
 class JobResult:
     """The end of a job: when it started, in seconds after the execution did, and how long it took;
     why it ended so, and what to do about it if that is known; its tests by state, and the name of
-    its error in `errors`."""
+    its error in `errors`. A failure `of_infrastructure` is worth a second attempt elsewhere."""
 
     state: JobState
     started: float = 0.0
@@ -45,6 +45,7 @@ class JobResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
     remedy: str = ""
+    of_infrastructure: bool = False
 
     @property
     def is_bad(self) -> bool:

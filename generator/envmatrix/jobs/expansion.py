@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, replace
+from functools import lru_cache
 from typing import Literal
 
 from envmatrix.images.contents import content_hash
@@ -75,15 +76,15 @@ class CellRun:
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What all jobs of a plan are made from: the materials of images, the `version` of envmatrix,
-    the machine to run on, durations of earlier jobs, the number of `shards` in which tests run, and
-    the identity of the `baselines` that analyses compare with. `builders` are the processors that
-    build images, where that is not the machine."""
+    the machine to run on, durations of earlier jobs, the number of `shards` in which tests run,
+    where it is not that of their library, and the identity of the `baselines` that analyses compare
+    with. `builders` are the processors that build images, where that is not the machine."""
 
     materials: Materials
     version: str
     machine: Resources
     durations: Durations
-    shards: int = 1
+    shards: int | None = None
     baselines: str = ""
     builders: int | None = None
     assigns_gpus: bool = False
@@ -171,6 +172,8 @@ class _Expansion:
 
     def _needed(self, run: CellRun) -> Sequence[Job]:
         """Return the compilations of what a library needs; each is made once."""
+        if not run.needs:
+            return ()
         cell, jobs = run.cell.id, list[Job]()
         for need in run.needs:
             key = (need.library.name, cell)
@@ -191,18 +194,18 @@ class _Expansion:
             return
         runtime = self._image(run.runtime, run.cell)
         takes = _testing(self.basis.machine, is_emulated=run.is_emulated)
+        shards = self.basis.shards or library.tests.shards
         for machine in run.tested_on:
             of_gpu = _place(machine) or ("on a GPU" if takes.gpus else "")
-            for shard in _shards(self.basis.shards):
-                subject = (library.name, run.cell.id, *_words(machine), *shard)
+            for shard in _shards(shards):
+                subject = (*compilation.subject, *_words(machine), *shard)
                 yield Job(
                     content_hash("test", compilation.id, runtime.id, test_text, of_gpu, *shard),
                     "test",
                     subject,
                     _ids((compilation, runtime, *needed)),
                     self._with_gpus(takes, machine),
-                    self._seconds("test", *subject[: len(subject) - len(shard)])
-                    / self.basis.shards,
+                    self._seconds("test", *subject[: len(subject) - len(shard)]) / shards,
                     _command("test", subject, *(f"--shard={text}" for text in shard)),
                     run.is_complete,
                     machine,
@@ -289,11 +292,11 @@ class _Expansion:
         own = (text, *run.library.sm_in(run.cell), compiler.id, source.id, *run.wheels)
         own += (*(["installed"] if run.is_installed else []), *(job.id for job in needed))
         return Job(
-            content_hash(kind, self.basis.version, run.cell.id, *own, *inputs),
+            content_hash(kind, self.basis.version, subject[1], *own, *inputs),
             kind,
             subject,
             _ids((compiler, source, *needed)),
-            _compiling(run.library, self.basis.machine),
+            _compiling(run.library.build.job_memory, self.basis.machine),
             self._seconds(kind, *subject),
             _command(kind, subject),
             run.is_complete,
@@ -327,13 +330,14 @@ class _Expansion:
         return self.texts[key]
 
     def _image(self, image: Image, cell: Cell) -> Job:
-        if image not in self.images:
+        job = self.images.get(image)
+        if job is None:
             parts = self.basis.materials.images[image]
             command = ("envmatrix", "build", "--select", cell.id)
             downloads = [self._download(key, command) for key in parts.needs.sets]
             bases = [self._base(key, command) for key in parts.needs.bases]
-            self.images[image] = Job(
-                content_hash("image", parts.fingerprint, image.platform),
+            job = self.images[image] = Job(
+                image_job_id(parts.fingerprint, image.arch),
                 "image",
                 (str(image),),
                 _ids([*downloads, *bases]),
@@ -341,7 +345,7 @@ class _Expansion:
                 self._seconds("image"),
                 command,
             )
-        return self.images[image]
+        return job
 
     def _base(self, key: str, command: tuple[str, ...]) -> Job:
         """Return the job that makes a base of downloaded packages."""
@@ -384,6 +388,8 @@ class _Expansion:
         """Return the expected duration of a job: that of the same before, the median of the library
         in other cells, the same of its default variant, that of the kind, or a guess. `words` are
         its cell and what tells it from others there."""
+        if not self.basis.durations:
+            return _DEFAULT_SECONDS[kind]
         declared, cell = library.partition(SEPARATOR)[0], " ".join(words)
         return (
             self.basis.durations.get((kind, library, cell))
@@ -398,7 +404,7 @@ class _Expansion:
 def _identity(table: LibraryTest | LibraryStep) -> dict[str, object]:
     """Return what results of tests or a step depend on, without the machines that they run on."""
     fields = asdict(table)
-    for name in ("runs_on", "cells", "tier"):
+    for name in ("runs_on", "cells", "tier", "shards"):
         fields.pop(name, None)
     return fields
 
@@ -408,10 +414,12 @@ def _shards(count: int) -> Iterator[tuple[str, ...]]:
     return ((f"{index}/{count}",) if count > 1 else () for index in range(1, count + 1))
 
 
-def _compiling(library: Library, machine: Resources) -> Resources:
+# Thousands of jobs take the same.
+@lru_cache
+def _compiling(job_memory: int, machine: Resources) -> Resources:
     """Return what a compilation takes: half of the processors, so that others go on while it links,
-    with the memory of each of the compilers that it starts."""
-    return Resources(_share(machine), compilers(machine) * library.build.job_memory * _MEGABYTE)
+    with `job_memory` megabytes for each of the compilers that it starts."""
+    return Resources(_share(machine), compilers(machine) * job_memory * _MEGABYTE)
 
 
 def compilers(machine: Resources) -> int:
@@ -420,6 +428,7 @@ def compilers(machine: Resources) -> int:
     return max(1, min(machine.processors, 2 * _share(machine)))
 
 
+@lru_cache
 def _testing(machine: Resources, *, is_emulated: bool) -> Resources:
     """Return what tests take: the same part of the memory as of the processors, and natively all
     GPUs, as they cannot be shared."""
@@ -438,6 +447,11 @@ def _share(machine: Resources) -> int:
     return max(1, min(machine.processors // 2, _MOST_PROCESSORS))
 
 
+def image_job_id(fingerprint: str, arch: str) -> str:
+    """Return the id of the job of an image for an architecture (Docker's name)."""
+    return content_hash("image", fingerprint, f"linux/{arch}")
+
+
 def download_seconds(size: int) -> float:
     """Return how long it takes to download so many bytes."""
     return size / _BANDWIDTH
@@ -445,7 +459,7 @@ def download_seconds(size: int) -> float:
 
 def _ids(jobs: Iterable[Job]) -> tuple[str, ...]:
     """Return the ids of jobs: sets with the same files are one job."""
-    return tuple(dict.fromkeys(job.id for job in jobs))
+    return tuple(dict.fromkeys([job.id for job in jobs]))
 
 
 def _words(machine: Requirement | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Jobs are numbers here, their places in the `Order` of a graph.
 from __future__ import annotations
 
 import heapq
+from bisect import insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 
@@ -32,9 +33,12 @@ class Queue:
 
     def take(self, place: int) -> None:
         """Remove a job that starts from those that are `ready`."""
-        popped = heapq.heappop(self._heaps[self._order.amount_of[place]])
+        heap = self._heaps[self._order.amount_of[place]]
+        popped = heapq.heappop(heap)
         assert popped == place  # noqa: S101 -- from `ready`
-        self.ready = self._most_urgent()
+        self.ready.remove(place)
+        if heap:
+            insort(self.ready, heap[0])
 
     def finish(self, place: int) -> None:
         """Note that a job is done: those that need nothing else become ready."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from envmatrix.deb822 import dpkg_key, paragraphs
 from envmatrix.errors import Absent, LookupFailed
+from envmatrix.facts.systems import COMPILERS_ORIGIN
 from envmatrix.facts.targets import machine_called
 from envmatrix.lock.model import Artifact, BootstrapRequest, Lock, Request, SystemRequest
 from envmatrix.records import dataclass
@@ -170,6 +171,8 @@ def _groups(lock: Lock) -> Mapping[tuple[str, str], Mapping[Artifact, tuple[str,
     for key, package_set in sorted(lock.sets.items()):
         suite = _suite_of(package_set.request)
         for item in package_set.artifacts if suite is not None else ():
+            if item.origin.startswith(COMPILERS_ORIGIN):
+                continue
             match = _DEB.search(item.filename)
             machine = machine_called(debian=match["arch"]) if match else None
             arch = machine.docker if machine else package_set.request.arch

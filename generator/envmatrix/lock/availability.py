@@ -39,14 +39,16 @@ def unavailable_packages(
     for (suite, arch), required in names.items():
         unknown[suite, arch] = _unknown(archives.apt_of_host(suite, arch), required)
     for (suite, arch), hints in unknown.items():
+        others = [place for place in names if place[0] == suite and place[1] != arch]
+        absent: dict[str, set[str]] = {}
+        for place in others if hints else ():
+            # Of those that the other architecture needs as well, it is known.
+            left = [name for name in hints if name not in names[place]]
+            unknown_there = _unknown(archives.apt_of_host(*place), left) if left else {}
+            absent[place[1]] = {*unknown[place], *unknown_there}
         for name, hint in hints.items():
-            machines = (each for each in names if each[0] == suite and each[1] != arch)
-            others = tuple(
-                machine
-                for _, machine in machines
-                if not _unknown(archives.apt_of_host(suite, machine), [name])
-            )
-            yield Unavailable(name, suite, arch, others, None if others else hint)
+            machines = tuple(machine for machine, row in absent.items() if name not in row)
+            yield Unavailable(name, suite, arch, machines, None if machines else hint)
 
 
 def _names(requests: Iterable[SystemRequest]) -> Mapping[tuple[str, str], list[str]]:

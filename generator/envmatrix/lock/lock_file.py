@@ -17,6 +17,7 @@ from typing import Any
 
 from envmatrix.errors import ConfigurationError, OutOfDate, Problem
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.files import text_of
 from envmatrix.lock import strict, version_1
 from envmatrix.lock.files import LOCK
@@ -140,6 +141,8 @@ def _plain(value: object) -> object:
     if isinstance(value, PackageSpec):
         selected = {name: part for name, part in asdict(value).items() if part}
         return value.name if selected.keys() == {"name"} else selected
+    if isinstance(value, SignedArchive):
+        return {name: part for name, part in asdict(value).items() if part}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -359,7 +362,7 @@ def _request(row: object) -> Request:
     return REQUESTS[name](**_fields(REQUESTS[name], row))
 
 
-def _fields(kind: type[Request | PackageSpec], value: object) -> dict[str, Any]:
+def _fields(kind: type[Request | PackageSpec | SignedArchive], value: object) -> dict[str, Any]:
     """Return the values for a dataclass; one that is empty by default may be left out."""
     rows = {item.name: item for item in fields(kind)}
     row = strict.only(value, rows)
@@ -378,9 +381,14 @@ def _package(value: object) -> PackageSpec:
     return PackageSpec(**_fields(PackageSpec, value))
 
 
+def _archives(value: object) -> tuple[SignedArchive, ...]:
+    return tuple(strict.items(value, lambda row: SignedArchive(**_fields(SignedArchive, row))))
+
+
 # How the fields of a request are read that are not one word.
 _READERS: Mapping[str, strict.Reader[Any]] = {
     "packages": _packages,
+    "archives": _archives,
     "below": strict.strings,
     "requirements": strict.strings,
     "omitted": strict.strings,

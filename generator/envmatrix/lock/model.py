@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
+    from envmatrix.matrix.cells import Candidate
     from envmatrix.matrix.library import Library
 
 # The origin of a file that a library names by its whole URL, which is its path then.
@@ -144,13 +146,14 @@ class ImageRequest:
 class SystemRequest:
     """Packages of an operating system. `resolver` is `apt`, `dnf` or `zypper` for packages and
     their dependencies over the sets in `below`, of which the first is the base; or `apt-files` for
-    exactly these packages."""
+    exactly these packages. `archives` have packages beside the operating system's."""
 
     resolver: str
     arch: str
     suite: str
     packages: tuple[PackageSpec, ...]
     below: tuple[str, ...] = ()
+    archives: tuple[SignedArchive, ...] = ()
 
     @property
     def foreign(self) -> tuple[str, ...]:
@@ -197,20 +200,22 @@ class InImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class WheelsRequest:
-    """Wheels that a library is built with, and their dependencies, for the Python of a suite, but
-    for projects whose names match `omitted`, which images have."""
+    """Wheels that a library is built with, and their dependencies, for the Python of a suite or
+    another release of it, `python`, but for projects whose names match `omitted`, which images
+    have."""
 
     resolver: str = field(default="wheels", kw_only=True)
     arch: str
     suite: str
     requirements: tuple[str, ...]
     omitted: tuple[str, ...] = ()
+    python: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRequest:
-    """The source of a library: a place, and what pins a state of it. `resolver` is `git`,
-    `perforce`, `sdist`, `archive` or `debian-source`, whose pin is the suite."""
+    """The source of a library, or of Python: a place, and what pins a state of it. `resolver` is
+    `git`, `perforce`, `sdist`, `archive` or `debian-source`, whose pin is the suite."""
 
     arch: ClassVar[str] = ANY
 
@@ -332,9 +337,17 @@ def archive_set(library: Library, name: str) -> str:
     return f"{source_set(library)}{_ARCHIVE}{name}"
 
 
+def source_parts(key: str) -> tuple[str, str]:
+    """Return the library of the set of a source, and the name of the archive, empty without one."""
+    library, _, archive = key.removeprefix(LIBRARY).partition(_ARCHIVE)
+    return library, archive
+
+
 def source_subject(key: str) -> str:
     """Return what the set of a source or an archive is for, for messages."""
-    library, _, archive = key.removeprefix(LIBRARY).partition(_ARCHIVE)
+    if not key.startswith(LIBRARY):
+        return f"`{key}`"
+    library, archive = source_parts(key)
     return f"library `{library}`" + (f", archive `{archive}`" if archive else "")
 
 
@@ -343,6 +356,8 @@ def wheels_prefix(library: Library) -> str:
     return f"{source_set(library)}-wheels-"
 
 
-def wheels_set(library: Library, os: str, arch: str) -> str:
-    """Return the key of the wheels that a library is built with; `arch` is Docker's name."""
-    return f"{wheels_prefix(library)}{os}-{arch}"
+def wheels_set(library: Library, cell: Candidate, arch: str) -> str:
+    """Return the key of the wheels that a library is built with in a cell, for the Python that it
+    has; `arch` is Docker's name."""
+    python = f"+py{cell.python}" if cell.python else ""
+    return f"{wheels_prefix(library)}{cell.os}{python}-{arch}"

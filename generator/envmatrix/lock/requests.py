@@ -28,7 +28,8 @@ from envmatrix.lock.model import (
     source_set,
     wheels_set,
 )
-from envmatrix.matrix.cells import Candidate, Cell, CudaSource
+from envmatrix.matrix.cells import Cell, CudaSource, gil_release
+from envmatrix.matrix.compiler_sources import compiler_archives
 from envmatrix.matrix.files import MATRIX
 from envmatrix.matrix.library import Library, LibrarySource
 from envmatrix.matrix.model import ANALYSIS, COMPAT, DEV, Matrix
@@ -62,6 +63,15 @@ _DIGEST_DIGITS = 12
 _WHOLE_CUDNN = 3
 # The libraries of Clang's sanitizers, and the first major with a package for them.
 _SANITIZERS_OF_CLANG, _CLANG_WITH_OWN_SANITIZERS = "libclang-rt-{}-dev", 14
+# With which Python has the modules bz2, ctypes, lzma, sqlite3, ssl and zlib.
+_PYTHON_HEADERS = (
+    "libbz2-dev",
+    "libffi-dev",
+    "liblzma-dev",
+    "libsqlite3-dev",
+    "libssl-dev",
+    "zlib1g-dev",
+)
 # More differences between a lock and its matrix are counted, not listed.
 _MOST_DIFFERENCES = 20
 
@@ -71,7 +81,8 @@ class OsSets:
     """Keys of the package sets of one OS, architecture and host compiler, which begin with
     `prefix`. `unpackers` is None if CUDA is in an image. `cross` and `emulator` are the additional
     sets of a target, if any, `extensions` those of the optional flavours over `devel`. `compiler`
-    has the packages of a compiler other than the default one, over `devel` or `cross`."""
+    has the packages of a compiler other than the default one, over `devel` or `cross`, `python`
+    those with which another Python is loaded, over `runtime`."""
 
     prefix: str
     base: str
@@ -82,6 +93,7 @@ class OsSets:
     emulator: str | None
     extensions: Mapping[str, str]
     compiler: str | None = None
+    python: str | None = None
 
     def below_library(self, flavour: str) -> tuple[str, ...]:
         """Return the keys of the sets below the packages of a library in images of a flavour, the
@@ -90,17 +102,39 @@ class OsSets:
             above = [None if flavour == "runtime" else self.emulator]
         else:
             cross = self.cross if flavour.startswith("cross") else None
-            extension = self.extensions.get(flavour)
-            above = [self.devel, cross, extension or self.compiler]
-        return (self.base, self.runtime, *filter(None, above))
+            extension = self.extensions.get(flavour.partition("-")[0])
+            above = [self.devel, cross, self.compiler, extension]
+        return (self.base, self.runtime, *filter(None, (*above, self.python)))
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSets:
+    """Keys of what the Python of a cell is compiled from, if it is not that of the operating
+    system: its source, the packages of the build host over its base, and of the `target` over
+    these, if it is another machine."""
+
+    source: str
+    build: str
+    target: str | None
+
+
+def python_sets(cell: Cell) -> PythonSets | None:
+    if cell.python is None:
+        return None
+    build = f"{os_sets(cell, CROSS_HOST).prefix}-python-build"
+    target = None if cell.arch == CROSS_HOST else f"{build}-{docker_arch(cell.arch)}"
+    return PythonSets(f"python{gil_release(cell.python)}-source", build, target)
 
 
 def library_set(library: str, cell: Cell, flavour: str, keys: OsSets) -> str:
     """Return the key of the packages of a library, by its name, over an image of a cell."""
-    name = flavour.removesuffix(f"-{cell.compilers}")
-    below = keys.below_library(flavour)[-1]
+    name = flavour.removesuffix(f"-py{cell.python}").removesuffix(f"-{cell.compilers}")
+    below = replace(keys, python=None).below_library(flavour)[-1]
     suffix = "" if f"-{name}" in below else f"-{name}"
-    return f"{LIBRARY}{library}+packages-{below}{suffix}"
+    if name in keys.extensions and cell.compiler:
+        suffix = f"-{cell.host_compiler.word}"
+    python = "-python" if keys.python else ""
+    return f"{LIBRARY}{library}+packages-{below}{suffix}{python}"
 
 
 def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
@@ -125,6 +159,7 @@ def os_sets(cell: Cell, arch: str, target: str | None = None) -> OsSets:
         emulator=f"{start}-runtime-{row.key}" if "runtime" in packages else None,
         extensions={name: f"{start}-{name}-gcc{gcc}" for name in (ANALYSIS, DEV)},
         compiler=compiler if cell.compiler else None,
+        python=f"{start}-runtime-python" if cell.python else None,
     )
 
 
@@ -146,10 +181,10 @@ def library_layers(library: Library, cell: Cell, matrix: Matrix) -> Iterator[Lib
     os, target = matrix.facts.os[cell.os], TARGETS[cell.arch]
     places: list[tuple[str, str]] = []
     if target.machine:
-        places.append((f"runtime{target.suffix}", cell.arch))
+        places.append((cell.flavour(f"runtime{target.suffix}"), cell.arch))
     if target.is_native:
-        extensions = () if cell.compilers else matrix.extensions(cell)
-        flavours = (cell.flavour("devel"), *extensions)
+        extensions = () if cell.python else matrix.extensions(cell)
+        flavours = map(cell.flavour, ("devel", *extensions))
         places += [(flavour, cell.arch) for flavour in flavours]
     if cell.is_crossed:
         places.append((cell.flavour(f"cross{target.suffix}"), CROSS_HOST))
@@ -203,21 +238,29 @@ def words_of(cell: Cell, recipes: Recipes) -> Mapping[str, str]:
 
 def requests_of(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     """Return the requests for all sets in the images of `cell`, dependencies first."""
+    requests = _system_requests(cell, matrix) | _cuda_requests(cell, matrix, recipes)
+    return requests | _tool_requests(cell, matrix)
+
+
+def _system_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
+    """Return the requests for the packages of a cell's system, with the default compiler."""
     arch = cell.arch
-    target = TARGETS[arch]
-    requests = _os_requests(cell, matrix, arch) if target.machine else {}
-    own = _compiler_requests(cell, matrix)
-    if cell.toolchain.cuda.image:
-        return requests | own | _image_requests(cell, matrix)
+    requests = _os_requests(cell, matrix, arch) if TARGETS[arch].machine else {}
     if cell.is_crossed:
         requests |= _os_requests(cell, matrix, CROSS_HOST, target=arch)
-    elif arch != CROSS_HOST:
+    elif arch != CROSS_HOST and not cell.toolchain.cuda.image:
         requests |= _base_requests(cell, matrix, CROSS_HOST)
-    if target.cuda:
-        requests |= _toolkit_requests(cell, matrix, recipes)
+    return requests
+
+
+def _cuda_requests(cell: Cell, matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
+    if cell.toolchain.cuda.image:
+        return _image_requests(cell, matrix)
+    has_cuda = TARGETS[cell.arch].cuda is not None
+    requests = _toolkit_requests(cell, matrix, recipes) if has_cuda else {}
     if cell.cudnn:
-        requests[cudnn_set(cell, arch)] = _cudnn_request(cell, recipes)
-    return requests | own
+        requests[cudnn_set(cell, cell.arch)] = _cudnn_request(cell, recipes)
+    return requests
 
 
 def sets_of(cells: Iterable[Cell], matrix: Matrix, recipes: Recipes) -> set[str]:
@@ -240,14 +283,18 @@ def all_requests(matrix: Matrix, recipes: Recipes) -> dict[str, Request]:
     if problems := [*_missing_bases(matrix)]:
         raise ConfigurationError(*problems)
     requests: dict[str, Request] = {}
-    environments: set[Candidate] = set()
+    parts: set[object] = set()  # of cells, whose requests are there
     for cell in matrix.cells:
-        plain = cell.with_default_compilers
-        if plain in environments:
-            requests |= _compiler_requests(cell, matrix)
-        else:
-            environments.add(plain)
-            requests |= requests_of(cell, matrix, recipes)
+        toolchain, plain = cell.toolchain, cell.with_default_tools
+        system = (cell.os, cell.arch, toolchain.gcc, toolchain.cuda.image, cell.is_crossed)
+        tools = (*system, cell.compiler, cell.python)
+        if system not in parts:
+            requests |= _system_requests(cell, matrix)
+        if plain not in parts:
+            requests |= _cuda_requests(cell, matrix, recipes)
+        if tools not in parts:
+            requests |= _tool_requests(cell, matrix)
+        parts |= {system, plain, tools}
     return requests | _library_requests(matrix, matrix.cells)
 
 
@@ -283,7 +330,9 @@ def _wheel_requests(library: Library, cell: Cell, matrix: Matrix) -> dict[str, R
     requirements = tuple(sorted(set(library.requires)))
     omitted = tuple(sorted(set(library.image_provides)))
     return {
-        wheels_set(library, os.name, arch): WheelsRequest(arch, os.suite, requirements, omitted)
+        wheels_set(library, cell, arch): WheelsRequest(
+            arch, os.suite, requirements, omitted, cell.python or ""
+        )
         for arch in sorted(filter(None, arches))
     }
 
@@ -349,6 +398,11 @@ def _os_requests(
     return requests
 
 
+def _tool_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
+    """Return the requests for compilers and a Python other than the default ones."""
+    return _compiler_requests(cell, matrix) | _python_requests(cell, matrix)
+
+
 def _compiler_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
     """Return the requests for the packages of a compiler other than the default one."""
     os, target = matrix.facts.os[cell.os], TARGETS[cell.arch]
@@ -358,8 +412,9 @@ def _compiler_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
     for arch, across in places if cell.compiler else ():
         keys = os_sets(cell, arch, across)
         below = filter(None, (keys.base, keys.runtime, keys.devel, keys.cross))
-        packages = _compiler_packages(cell, matrix, across)
-        requests[str(keys.compiler)] = _os_request(os, arch, packages, *below)
+        request = _os_request(os, arch, _compiler_packages(cell, matrix, across), *below)
+        archives = compiler_archives(cell, matrix.sources, os.suite)
+        requests[str(keys.compiler)] = replace(request, archives=archives)
     return requests
 
 
@@ -370,6 +425,7 @@ def _compiler_packages(cell: Cell, matrix: Matrix, target: str | None) -> Iterab
     if host.kind == "clang":
         package = matrix.facts.clang_compiler(cell.os, host.major).package
         has_sanitizer = any(library.variant.sanitizer for library in matrix.variants)
+        has_sanitizer |= target is None and matrix.has_analysis(cell)
         is_split = has_sanitizer and int(host.major) >= _CLANG_WITH_OWN_SANITIZERS
         return (package, *([_SANITIZERS_OF_CLANG.format(host.major)] if is_split else ()))
     default, own = (
@@ -383,6 +439,30 @@ def _compiler_packages(cell: Cell, matrix: Matrix, target: str | None) -> Iterab
     devel = matrix.flavours["devel"]
     packages, of_default = ({*devel.packages_for(os, words)} for words in (own, default))
     return {own["compiler"], *(packages - of_default)}
+
+
+def _python_requests(cell: Cell, matrix: Matrix) -> dict[str, Request]:
+    """Return the requests for what a Python other than that of the operating system is compiled
+    from, and loaded with."""
+    keys, facts, os = python_sets(cell), matrix.facts, matrix.facts.os[cell.os]
+    if keys is None or cell.python is None:
+        return {}
+    requests = _base_requests(cell, matrix, CROSS_HOST)
+    source = facts.pythons[gil_release(cell.python)]
+    requests[keys.source] = SourceRequest("debian-source", source.package, source.suite)
+    base, gcc = os_sets(cell, CROSS_HOST).base, max(os.gcc, key=int)
+    packages = [facts.compiler(cell.os, gcc).package, "make", "xz-utils", *_PYTHON_HEADERS]
+    requests[keys.build] = _os_request(os, CROSS_HOST, packages, base)
+    if keys.target:
+        gcc, arch = os.newest_cross_gcc(cell.arch), docker_arch(cell.arch)
+        packages = [f"g++-{gcc}-{package_triplet(cell.arch)}"]
+        packages += [f"{name}:{arch}" for name in _PYTHON_HEADERS]
+        requests[keys.target] = _os_request(os, CROSS_HOST, packages, base, keys.build)
+    for arch in dict.fromkeys([cell.arch, *([CROSS_HOST] if cell.is_crossed else [])]):
+        own = os_sets(cell, arch)
+        libraries = _os_request(os, arch, os.python_libraries, own.base, own.runtime)
+        requests[str(own.python)] = libraries
+    return requests
 
 
 def _flavour_words(cell: Cell, matrix: Matrix, target: str) -> Mapping[str, str]:
@@ -406,6 +486,9 @@ def requesters_of(
         if key in wheels or any(layer.key == key for layer in layers):
             yield f"library `{library.name}`"
     own, host = os_sets(cell, cell.arch), os_sets(cell, CROSS_HOST)
+    if cell.python and key in _python_requests(cell, matrix).keys() - {own.base, host.base}:
+        yield f"Python {cell.python}"
+        return
     if key in (own.base, own.unpackers, host.base, host.unpackers):
         return
     if cell.compiler and key in (own.compiler, os_sets(cell, CROSS_HOST, cell.arch).compiler):

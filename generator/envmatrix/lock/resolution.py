@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from envmatrix.console import Meter
 from envmatrix.errors import Absent, ConfigurationError, LookupFailed, Problem
@@ -41,6 +42,20 @@ class MissingWheels(Absent):
         self.failures = failures
         super().__init__("; ".join(each.message for each in failures.values()))
         self.problems = tuple(problem for each in failures.values() for problem in each.problems)
+
+
+class MissingSources(LookupFailed):
+    """Sources of libraries cannot be had; `failures` are the errors by the key of the set."""
+
+    def __init__(self, failures: Mapping[str, LookupFailed]) -> None:
+        self.failures = failures
+        rows = [f"{source_subject(key)}: {error.message}" for key, error in failures.items()]
+        super().__init__("; ".join(rows), details=[*chain(*(e.details for e in failures.values()))])
+
+    @property
+    def name(self) -> str:
+        names = {error.name for error in self.failures.values()}
+        return names.pop() if len(names) == 1 else super().name
 
 
 @dataclass(frozen=True)
@@ -126,22 +141,15 @@ class Resolution:
     ) -> dict[str, PackageSet]:
         """Resolve the sources of libraries; raise one error for all failures."""
         package_sets: dict[str, PackageSet] = {}
-        failures: list[LookupFailed] = []
+        failures: dict[str, LookupFailed] = {}
         for key, request in requests.items():
             if isinstance(request, SourceRequest):
                 try:
                     package_sets[key] = self._answer(request, sets)
                 except LookupFailed as error:
-                    message = f"{source_subject(key)}: {error.message}"
-                    failures.append(type(error)(message, details=error.details, hint=error.hint))
-        if len(failures) == 1:
-            raise failures[0]
+                    failures[key] = error
         if failures:
-            raise LookupFailed(
-                f"{len(failures)} sources of libraries cannot be had",
-                details=["; ".join(filter(None, (row.message, row.hint))) for row in failures],
-                hint="correct them in matrix.yaml, then run `envmatrix lock` again",
-            )
+            raise MissingSources(failures)
         return package_sets
 
     def _epoch(self, requests: Mapping[str, Request]) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from envmatrix.documentation import page
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.systems import COMPILERS_ORIGIN
 from envmatrix.facts.targets import TARGETS
 from envmatrix.files import text_of
 from envmatrix.machine.directories import user_directory
@@ -179,9 +180,10 @@ def _text(file: Path, name: str, example: str) -> str | None:
     return value
 
 
-def configured_compiler_cache(file: Path) -> SharedCache | None:
-    """Return `compiler_cache` of the user's configuration."""
-    text = _text(file, "compiler_cache", _CACHE)
+def configured_compiler_cache(file: Path, chosen: str | None = None) -> SharedCache | None:
+    """Return the cache that was `chosen` by the variable, else `compiler_cache` of the user's
+    configuration."""
+    text = chosen or _text(file, "compiler_cache", _CACHE)
     if text is None:
         return None
     location, _, word = text.strip().rpartition(" ")
@@ -190,11 +192,15 @@ def configured_compiler_cache(file: Path) -> SharedCache | None:
         hint = (
             f'write for example `compiler_cache = "{_CACHE}"`, with ` write` behind it to fill it'
         )
+        if chosen:
+            raise ConfigurationError(f"`${SHARED_CACHE}`: {problem}", hint=f"such as `{_CACHE}`")
         position = _position(file, "compiler_cache")
         raise ConfigurationError(Problem(f"`compiler_cache`: {problem}", position, hint))
     return cache
 
 
+# The user's choice for a CI job, instead of `compiler_cache` of the configuration.
+SHARED_CACHE = "ENVMATRIX_SHARED_CACHE"
 _CACHE = "redis://cache.example:6379"
 _STORAGES = ("redis", "rediss", "http", "https", "s3")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w/.-]*)?", re.ASCII)
@@ -338,7 +344,7 @@ def _mirror_problems(file: Path, mirrors: Mapping[str, object]) -> Iterator[Prob
     origins += [distribution.security for distribution in distributions if distribution.security]
     origins += [PYPI, PYPI_INDEX, NVIDIA]
     for origin, bases in mirrors.items():
-        if origin not in origins:
+        if origin not in origins and not origin.startswith(COMPILERS_ORIGIN):
             names = ", ".join(f"`{name}`" for name in origins)
             yield Problem(f"`{file}`: there is no origin `{origin}`", hint=f"known are {names}")
         elif not all(is_url(url) for url in _as_list(bases)):

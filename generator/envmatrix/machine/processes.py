@@ -49,28 +49,27 @@ def complete(
     seconds: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` to its end, whatever its exit code, in a session of its own: nothing prompts on
-    the terminal, and child processes end with it."""
+    the terminal, and child processes end with it. Its output is as it wrote it: names of files may
+    have any line breaks."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="surrogateescape",
         env=environment,
         start_new_session=True,
     ) as process:
         try:
             with INTERRUPTION.ending(partial(_end, process)):
-                stdout, stderr = process.communicate(stdin, seconds)
+                written = process.communicate(stdin.encode("utf-8", "surrogateescape"), seconds)
         except BaseException:
             _end(process)
             raise
+    stdout, stderr = (part.decode("utf-8", "surrogateescape") for part in written)
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process and its children, after a grace period to clean up."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):

@@ -13,13 +13,18 @@ from envmatrix.facts.targets import TARGETS
 from envmatrix.facts.versions import version_key
 from envmatrix.records import dataclass
 
-AXES = ("cuda", "cudnn", "os", "compiler", "cuda_compiler", "arch")
+AXES = ("cuda", "cudnn", "os", "compiler", "cuda_compiler", "python", "arch")
 
 # Axes that a matrix can leave out, with the values that files have for None of a candidate.
-OMITTED: Mapping[str, str] = {"cudnn": "none", "compiler": "default", "cuda_compiler": "nvcc"}
+OMITTED: Mapping[str, str] = {
+    "cudnn": "none",
+    "compiler": "default",
+    "cuda_compiler": "nvcc",
+    "python": "default",
+}
 
-# The axes of compilers, which an environment has several values of.
-COMPILER_AXES = ("compiler", "cuda_compiler")
+# The axes of tools, which an environment has several values of.
+TOOL_AXES = ("compiler", "cuda_compiler", "python")
 
 ARCHES = tuple(TARGETS)
 
@@ -29,7 +34,8 @@ _CELL_ID = re.compile(
     r"-(?P<os>[a-z][a-z0-9.]*)"
     r"(?:-(?P<compiler>(?:gcc|clang)(?:[1-9]\d?|newest|oldest)))?"
     r"(?:-cuda(?P<cuda_compiler>clang))?"
-    r"-(?P<arch>[a-z][a-z0-9_]*)",
+    r"(?:-py(?P<python>3\.[1-9]?\dt?))?"
+    r"-(?!gcc|clang|cuda)(?P<arch>[a-z][a-z0-9_]*)",
     re.ASCII,
 )
 
@@ -72,7 +78,8 @@ def parse_compiler(name: str) -> HostCompiler:
 class Candidate:
     """One combination of values, in the matrix or not. `cuda` and `cudnn` are versions as written
     in the matrix. `compiler` is a host compiler other than the default one; where none is possible,
-    it may be a selector. `cuda_compiler` is one other than nvcc."""
+    it may be a selector. `cuda_compiler` is one other than nvcc, `python` a release other than that
+    of the operating system."""
 
     cuda: str
     cudnn: str | None
@@ -80,10 +87,11 @@ class Candidate:
     arch: str
     compiler: str | None = field(default=None, kw_only=True)
     cuda_compiler: str | None = field(default=None, kw_only=True)
+    python: str | None = field(default=None, kw_only=True)
 
     @property
     def environment(self) -> str:
-        """The name of its Dockerfile, shared by all its architectures and compilers."""
+        """The name of its Dockerfile, shared by all its architectures, compilers and Pythons."""
         cudnn = f"-cudnn{self.cudnn}" if self.cudnn else ""
         return f"cuda{self.cuda}{cudnn}-{self.os}"
 
@@ -95,18 +103,33 @@ class Candidate:
         cuda = f"cuda{self.cuda_compiler}" if self.cuda_compiler else ""
         return "-".join(filter(None, ((self.compiler or "").replace("-", ""), cuda)))
 
+    @property
+    def tools(self) -> str:
+        """The compilers and the Python other than the default ones, as ids name them:
+        `clang16-py3.14`."""
+        if not self.python:
+            return self.compilers
+        return "-".join(filter(None, (self.compilers, f"py{self.python}")))
+
     def flavour(self, name: str) -> str:
-        """Return the flavour `devel` or `cross` with its compilers: `devel-clang16`."""
-        return "-".join(filter(None, (name, self.compilers)))
+        """Return the flavour `devel` or `cross` with its compilers and its Python, and `runtime`
+        with its Python: `devel-clang16-py3.14`."""
+        if name.startswith("runtime"):
+            return f"{name}-py{self.python}" if self.python else name
+        return "-".join(filter(None, (name, self.tools)))
 
     @property
-    def with_default_compilers(self) -> Candidate:
+    def with_default_tools(self) -> Candidate:
         """The candidate that shares its environment and its architecture."""
         return Candidate(self.cuda, self.cudnn, self.os, self.arch)
 
     @property
     def id(self) -> str:
-        return "-".join(filter(None, (self.environment, self.compilers, self.arch)))
+        return f"{self.name_without_arch}-{self.arch}"
+
+    @property
+    def name_without_arch(self) -> str:
+        return "-".join(filter(None, (self.environment, self.tools)))
 
     def __str__(self) -> str:
         return self.id
@@ -173,15 +196,36 @@ def parse_cell(cell_id: str) -> Candidate | None:
 
 def sort_key(
     cell: Candidate,
-) -> tuple[tuple[int, ...], tuple[int, ...], str, tuple[str, int, str], str, str]:
+) -> tuple[
+    tuple[int, ...],
+    tuple[int, ...],
+    str,
+    tuple[str, int, str],
+    str,
+    tuple[tuple[int, ...], str],
+    str,
+]:
     return (
         version_key(cell.cuda),
         version_key(cell.cudnn or ""),
         cell.os,
         compiler_key(cell.compiler),
         cell.cuda_compiler or "",
+        python_key(cell.python),
         cell.arch,
     )
+
+
+@lru_cache(maxsize=256)
+def python_key(python: str | None) -> tuple[tuple[int, ...], str]:
+    """Return a sort key: the Python of the operating system, then others from the oldest."""
+    release = gil_release(python or "")
+    return version_key(release), (python or "").removeprefix(release)
+
+
+def gil_release(python: str) -> str:
+    """Return the release of a Python with or without the GIL."""
+    return python.removesuffix("t")
 
 
 @lru_cache(maxsize=256)

@@ -16,8 +16,10 @@ from envmatrix.matrix.cells import (
     CudaSource,
     HostCompiler,
     Toolchain,
+    gil_release,
     parse_compiler,
 )
+from envmatrix.matrix.pythons import nearest_python
 from envmatrix.matrix.toolkit import IMAGE, Toolkit, find_toolkit
 from envmatrix.records import dataclass
 from envmatrix.text import leading_names
@@ -104,9 +106,18 @@ def _failed_toolkit_rule(toolkit: Toolkit) -> Verdict | None:
 def _verdicts_of_cell(toolkit: Toolkit, cell: Candidate) -> Iterator[Verdict]:
     if cell.compiler or cell.cuda_compiler:
         yield from _compiler_verdicts(toolkit, cell.compiler, cell.cuda_compiler)
-    for name, cudnn_rule in CUDNN_RULES.items():
-        without = _passed(name, "the cell has no cuDNN", "cudnn.yaml")
-        yield cudnn_rule(toolkit, cell.cudnn) if cell.cudnn else without
+    if cell.python:
+        yield chosen_python(toolkit, cell.python)
+    yield from _cudnn_verdicts(toolkit, cell.cudnn)
+
+
+# Cached for all cells that differ in compilers only.
+@lru_cache(maxsize=1024)
+def _cudnn_verdicts(toolkit: Toolkit, cudnn: str | None) -> tuple[Verdict, ...]:
+    if cudnn is None:
+        without = "the cell has no cuDNN"
+        return tuple(_passed(name, without, "cudnn.yaml") for name in CUDNN_RULES)
+    return tuple(rule(toolkit, cudnn) for rule in CUDNN_RULES.values())
 
 
 @lru_cache(maxsize=1024)
@@ -226,6 +237,9 @@ def chosen_compiler(toolkit: Toolkit, compiler: HostCompiler, cuda_compiler: str
         explanation = f"{os.name} has {title} {_listed(majors)}"
     if not cuda_compiler:
         explanation += f"; nvcc of CUDA {release.release} takes {title} {oldest} to {newest}"
+    elif majors and not compiler.major.isdecimal() and (row := toolkit.facts.clang.get(majors[-1])):
+        explanation += f"; {title} {majors[-1]} compiles CUDA up to {row.cuda or 'none'}"
+        explanation += f"; the cell has {release.release}"
     ref = f"{os.ref}; {release.host.ref}"
     is_available = compiler.major in majors
     # What Clang compiles of CUDA is a rule of its own.
@@ -270,6 +284,39 @@ def chosen_cuda_compiler(toolkit: Toolkit, compiler: str | None) -> Verdict:
     if toolkit.is_compiled_by(host.major):
         return _passed("cuda-compiler", explanation, ref)
     return _failed("cuda-compiler", f"{explanation}{_nearest(host, clangs)}", ref)
+
+
+def chosen_python(toolkit: Toolkit, python: str) -> Verdict:
+    """Check a Python other than that of the operating system, which is compiled."""
+    os, target, facts = toolkit.os, toolkit.target, toolkit.facts
+    release = gil_release(python)
+    if toolkit.source == IMAGE:
+        explanation = "an image that has CUDA has its own Python alone"
+        return _failed("python", explanation, "pythons.yaml")
+    if not os.python_libraries:
+        names = [each.name for each in facts.os.values() if each.python_libraries]
+        has = f"{os.name} has Python {os.python}" if os.python else f"{os.name} has its own Python"
+        explanation = f"{has}; others are compiled in {_listed(names)} alone"
+        return _failed("python", explanation, os.ref)
+    is_crossed = target.is_native and target.processor in os.cross_gcc
+    if target.name != CROSS_HOST and not is_crossed:
+        explanation = f"Python is compiled on {CROSS_HOST}, and not for {target.name}"
+        return _failed("python", explanation, target.ref)
+    row, is_free = facts.pythons.get(release), python != release
+    if row and (row.free_threaded or not is_free):
+        explanation = (
+            f"{os.name} has Python {os.python}; {python} is compiled from the source in {row.suite}"
+        )
+        return _passed("python", explanation, row.ref)
+    names = [name for name, each in facts.pythons.items() if each.free_threaded or not is_free]
+    systems = [each.name for each in facts.os.values() if each.python == python]
+    explanation = (
+        f"Python {python} has no source{f', and is in {_listed(systems)}' if systems else ''}; "
+        f"{_listed(names)} {'has' if len(names) == 1 else 'have'} one"
+        f"{' for a Python without the GIL' if is_free else ''}; the nearest is "
+        f"`{nearest_python(python, facts)}`"
+    )
+    return _failed("python", explanation, "pythons.yaml")
 
 
 def glibc(toolkit: Toolkit) -> Verdict:

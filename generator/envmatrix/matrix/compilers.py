@@ -30,20 +30,30 @@ _OTHER_KINDS: Mapping[str, CompilerKind] = {
     "clangxx": "clang",
     "llvm": "clang",
 }
+_SDKS = ("nvhpc", "nvc", "nvcxx", "pgi")
 _NAME = re.compile(r"([a-z]+)[ _@-]?([0-9]{1,2})?(?:\.[0-9.]*|\.x)?", re.ASCII)
 
 
 def suggest_compiler(text: str) -> str | None:
-    """Return a hint for another name of a compiler, such as `g++-12`, `llvm-16` and `clang`; else
-    None."""
+    """Return a hint for another name of a compiler, such as `g++-12`, `llvm-16` and `clang`, or for
+    one of an SDK; else None."""
     words = text.strip().lower().replace("++", "xx")
     name = _NAME.fullmatch(words)
     kind = _OTHER_KINDS.get(name[1]) if name else None
     if name and kind:
         return f"did you mean `{kind}-{name[2] or 'newest'}`?"
+    if name and name[1] in _SDKS:
+        return "its SDK is a key of a variant, `variants: {named: {NAME: {sdk: ...}}}`"
     if words in _OTHER_WORDS:
         return f"did you mean `{_OTHER_WORDS[words]}`?"
     return did_you_mean(words, (DEFAULT, *_WORDS))
+
+
+def suggest_clang(text: str) -> str | None:
+    """Return a hint for another name of a Clang with its major, such as `llvm-20`; else None."""
+    name = _NAME.fullmatch(text.strip().lower().replace("++", "xx"))
+    is_clang = name is not None and name[2] and _OTHER_KINDS.get(name[1]) == "clang"
+    return suggest_compiler(text) if is_clang else None
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import CellAlias, NameDefaults, Publication, SourceRule
+from envmatrix.matrix.runners import Ci
 from envmatrix.matrix.runs import RunEntry
 from envmatrix.matrix.scalars import (
     Arch,
@@ -20,6 +21,7 @@ from envmatrix.matrix.scalars import (
     ImageByDigest,
     Name,
     OneOrMore,
+    PythonRelease,
     Release,
     Releases,
     Sm,
@@ -44,6 +46,7 @@ class Axes:
     os: Some[Word]
     compiler: Some[Compilers] = ("default",)
     cuda_compiler: Some[CudaCompiler] = ("nvcc",)
+    python: Some[PythonRelease] = ("default",)
     arch: Some[Arch]
 
 
@@ -56,6 +59,7 @@ class Include:
     os: Word
     compiler: Compiler = "default"
     cuda_compiler: CudaCompiler = "nvcc"
+    python: PythonRelease = "default"
     arch: Arch
 
 
@@ -68,6 +72,7 @@ class Exclude:
     os: OneOrMore[Word] | None = None
     compiler: OneOrMore[Compilers] | None = None
     cuda_compiler: OneOrMore[CudaCompiler] | None = None
+    python: OneOrMore[PythonRelease] | None = None
     arch: OneOrMore[Word] | None = None
     reason: Text
 
@@ -112,6 +117,7 @@ class MatrixFile(_SharedKeys):
     sources: tuple[SourceRule, ...] = ()
     policy: Policy = Policy()
     registry: Publication | None = None
+    ci: Ci = Ci()
     defaults: NameDefaults = field(default_factory=NameDefaults)
     retain: tuple[Name, ...] = ()
     commit_url: CommitUrl | None = None
@@ -130,6 +136,7 @@ class AxisChanges:
     os: _Change[Word] = field(default_factory=dict)
     compiler: _Change[Compilers] = field(default_factory=dict)
     cuda_compiler: _Change[CudaCompiler] = field(default_factory=dict)
+    python: _Change[PythonRelease] = field(default_factory=dict)
     arch: _Change[Arch] = field(default_factory=dict)
 
 

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from functools import lru_cache
 from itertools import chain, product
 
-from envmatrix.documents import Document
+from envmatrix.documents import Document, Node
 from envmatrix.errors import ConfigurationError, Position, Problem
 from envmatrix.facts.model import Facts
 from envmatrix.matrix import checks
 from envmatrix.matrix.cells import AXES, OMITTED, Candidate, Cell, Toolchain, sort_key
 from envmatrix.matrix.checks import Source
 from envmatrix.matrix.compatibility import Verdict, check
+from envmatrix.matrix.compiler_sources import with_compilers
 from envmatrix.matrix.compilers import resolve
 from envmatrix.matrix.contents import Exclude, MatrixFile, OverlayFile, Tier
 from envmatrix.matrix.flavours import IMAGES
 from envmatrix.matrix.library_checks import library_problems
-from envmatrix.matrix.model import COMPAT, Budget, Exclusion, Flavour, Matrix, source_rule
+from envmatrix.matrix.model import (
+    COMPAT,
+    COMPILERS,
+    Budget,
+    Exclusion,
+    Flavour,
+    Matrix,
+    SourceRule,
+    source_rule,
+)
 from envmatrix.matrix.needs_checks import needs_problems
 from envmatrix.matrix.overlays import merge
+from envmatrix.matrix.pythons import resolve_pythons
 from envmatrix.matrix.requirement_checks import requirement_problems, step_problems
 from envmatrix.matrix.run_checks import idle_entry, idle_values, run_problems
 from envmatrix.matrix.run_expansion import Listed, Values, combinations, planned_runs
+from envmatrix.matrix.runner_checks import runner_problems
+from envmatrix.matrix.runners import DEFAULT_RUNNERS
 from envmatrix.matrix.selectors import resolve_selectors
+from envmatrix.matrix.size_checks import size_problems
 from envmatrix.matrix.tier_names import TierName
 from envmatrix.matrix.validation import Reading, read_document
 from envmatrix.matrix.variant_checks import variant_problems
@@ -37,7 +51,8 @@ _BUDGETS: Mapping[TierName, Budget] = {
 }
 
 _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
-    checks.value_problems,
+    checks.repeated_value_problems,
+    checks.tool_problems,
     checks.source_problems,
     checks.image_problems,
     library_problems,
@@ -46,6 +61,7 @@ _CHECKS: tuple[Callable[[Source, Matrix], Iterator[Problem]], ...] = (
     step_problems,
     requirement_problems,
     needs_problems,
+    runner_problems,
     checks.sm_problems,
     checks.omission_problems,
     checks.tier_problems,
@@ -61,10 +77,15 @@ def expand(
 ) -> Matrix:
     """Return the matrix. Raise ConfigurationError with all problems of its files."""
     migrations = [read_document(OverlayFile, overlay) for overlay in overlays]
-    reading = _apply_overlays(read_document(MatrixFile, document), migrations, facts)
+    base = read_document(MatrixFile, document)
+    reading = _apply_overlays(base, migrations, facts)
     if reading.contents is None:
         raise _error(reading.document.problems)
+    rejected = _rejected_entries(document, base.document)
+    facts = with_compilers(facts, _meant_rules(reading.contents, rejected))
     source = Source(reading.contents, reading.document, facts)
+    if problems := [*size_problems(source)]:
+        raise _error((*source.document.problems, *problems))
     matrix = _without_cells(source, flavours, migrations)
     listing = _Listing(source, matrix)
     listed = list(listing.entries())
@@ -82,7 +103,10 @@ def expand(
         matrix = replace(
             matrix, runs=runs, cells=tuple(cell for cell in matrix.cells if cell in in_use)
         )
-    problems = [*source.document.problems, *(row for row in outcomes if isinstance(row, Problem))]
+    problems = [*source.document.problems, *checks.value_problems(source, matrix)]
+    wrong = {problem.position for problem in problems}
+    wrong |= {node.position for node in _entries(source.document) if _is_around(node, wrong)}
+    problems += (row for row in outcomes if isinstance(row, Problem) and row.position not in wrong)
     problems += chain.from_iterable(check(source, matrix) for check in _CHECKS)
     problems += [] if problems else [idle_entry(source, index) for index in idle]
     if not cells and not problems:
@@ -102,6 +126,39 @@ def _apply_overlays(
     overlays = [resolve_selectors(migration.document, facts) for migration in migrations]
     document = merge(resolve_selectors(reading.document, facts), overlays)
     return reading if document is reading.document else read_document(MatrixFile, document)
+
+
+def _meant_rules(contents: MatrixFile, rejected: Iterable[Node]) -> Iterator[SourceRule]:
+    """Yield the rules of `sources`; of compilers, those with a mistake as if they were for every
+    system and Clang of the axes, so that nothing is told that only follows from it."""
+    systems = {*contents.axes.os, *(row.os for row in contents.include)}
+    for rule in contents.sources:
+        yield rule if systems.issuperset(rule.os or ()) else replace(rule, os=None)
+    clangs = [name for name in contents.axes.compiler if name.startswith("clang-")]
+    majors = tuple(name for name in clangs if name[-1].isdecimal())
+    for entry in rejected:
+        if (kind := entry.child("source")) and kind.content == COMPILERS:
+            yield SourceRule(source=COMPILERS, compiler=majors)
+
+
+def _rejected_entries(document: Document, valid: Document) -> Sequence[Node]:
+    """Return the entries that were left out of a matrix file because they are invalid."""
+    positions = {entry.position for entry in _entries(valid)}
+    return [entry for entry in _entries(document) if entry.position not in positions]
+
+
+def _entries(document: Document) -> Iterator[Node]:
+    """Yield the entries of the lists of a matrix file that name values of axes."""
+    for key in ("include", "exclude", "runs", "sources"):
+        if listed := document.root.child(key):
+            yield from listed.children.values()
+
+
+def _is_around(node: Node, positions: Container[Position | None]) -> bool:
+    return any(
+        child.position in positions or _is_around(child, positions)
+        for child in node.children.values()
+    )
 
 
 def _error(problems: Iterable[Problem]) -> ConfigurationError:
@@ -131,6 +188,8 @@ def _without_cells(
         cuda_compat=contents.policy.cuda_compat == "on",
         dev_images=contents.policy.dev_images == "on",
         registry=contents.registry,
+        runners=contents.ci.runners or DEFAULT_RUNNERS,
+        ci_install=contents.ci.install,
         axes={axis: tuple(dict.fromkeys((*source.values(axis), *included[axis]))) for axis in AXES},
         defaults=contents.defaults,
         aliases=contents.aliases,
@@ -174,19 +233,35 @@ def _outcomes(source: Source, matrix: Matrix) -> Iterator[Cell | Exclusion | Pro
         before, position = len(excluded), source.document.position("exclude", index)
         values = {axis: getattr(exclude, axis) or source.values(axis) for axis in AXES}
         for candidate in _candidates(values, source.facts):
-            if exclude.compiler and candidate not in candidates:
+            if (exclude.compiler or exclude.python) and candidate not in candidates:
                 continue
             exclusion = Exclusion(candidate, exclude.reason, "exclude", position)
             excluded.setdefault(candidate, exclusion)
         if len(excluded) == before:
             yield Problem("excludes nothing that is not excluded before it", position)
+        else:
+            yield from _off_axis(exclude, index, source, candidates)
     for candidate, position in candidates.items():
         yield excluded.get(candidate) or _check(candidate, position, matrix)
     yield from _included(source, matrix, set(candidates))
 
 
+def _off_axis(
+    exclude: Exclude, index: int, source: Source, candidates: Collection[Candidate]
+) -> Iterator[Problem]:
+    """Yield the compilers and Pythons of an exclude that no candidate has where it applies."""
+    values = {axis: getattr(exclude, axis) or source.values(axis) for axis in AXES}
+    for axis in ("compiler", "python"):
+        listed = source.values(axis)
+        for item, value in enumerate(getattr(exclude, axis) or ()):
+            meant = _candidates({**values, axis: (value,)}, source.facts)
+            is_known = source.is_known(axis, value) and value not in listed
+            if is_known and not any(candidate in candidates for candidate in meant):
+                yield source.off_axis(axis, value, ("exclude", index, axis, item))
+
+
 # Rules that say more than others about a cell that exists in no system.
-_TELLING = ("compiler", "cuda-compiler", "exclude")
+_TELLING = ("compiler", "cuda-compiler", "python", "exclude")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +335,11 @@ class _Listing:
 def _excludes(exclude: Exclude, candidate: Candidate, facts: Facts) -> bool:
     values = {axis: getattr(candidate, axis) or OMITTED.get(axis) for axis in AXES}
     stated = {axis: row for axis in AXES if (row := getattr(exclude, axis)) is not None}
-    compilers = stated.pop("compiler", None)
-    return all(values[axis] in row for axis, row in stated.items()) and (
-        compilers is None or candidate.compiler in resolve(compilers, candidate, facts)
+    compilers, pythons = stated.pop("compiler", None), stated.pop("python", None)
+    return (
+        all(values[axis] in row for axis, row in stated.items())
+        and (compilers is None or candidate.compiler in resolve(compilers, candidate, facts))
+        and (pythons is None or candidate.python in resolve_pythons(pythons, candidate.os, facts))
     )
 
 
@@ -308,6 +385,7 @@ def _check(candidate: Candidate, position: Position, matrix: Matrix) -> Cell | E
         position,
         compiler=candidate.compiler,
         cuda_compiler=candidate.cuda_compiler,
+        python=candidate.python,
     )
 
 
@@ -353,12 +431,15 @@ def _candidates(
 ) -> Mapping[Candidate, tuple[str, ...]]:
     """Return the candidates of a product of values, each with the values that it comes from."""
     candidates: dict[Candidate, tuple[str, ...]] = {}
-    plain = product(*(values[axis] for axis in AXES if axis != "compiler"))
+    plain = product(*(values[axis] for axis in AXES if axis not in ("compiler", "python")))
     for cuda, cudnn, os, cuda_compiler, arch in plain:
         of_cuda = None if cuda_compiler == OMITTED["cuda_compiler"] else cuda_compiler
         of_cudnn = None if cudnn == OMITTED["cudnn"] else cudnn
         cell = Candidate(cuda, of_cudnn, os, arch, cuda_compiler=of_cuda)
-        for compiler, value in resolve(values["compiler"], cell, facts).items():
-            named = replace(cell, compiler=compiler) if compiler else cell
-            candidates.setdefault(named, (cuda, cudnn, os, value, cuda_compiler, arch))
+        compilers = resolve(values["compiler"], cell, facts).items()
+        pythons = resolve_pythons(values["python"], os, facts).items()
+        for (compiler, value), (python, release) in product(compilers, pythons):
+            is_plain = compiler is None and python is None
+            named = cell if is_plain else replace(cell, compiler=compiler, python=python)
+            candidates.setdefault(named, (cuda, cudnn, os, value, cuda_compiler, release, arch))
     return candidates

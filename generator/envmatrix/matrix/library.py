@@ -21,6 +21,7 @@ from envmatrix.matrix.scalars import (
     GitUrl,
     InsideGlob,
     InsidePath,
+    LibraryName,
     LibraryPackage,
     Name,
     OneOrMore,
@@ -90,6 +91,10 @@ class LibrarySource:
 # The suffix of packages of the machine that a library is compiled on.
 NATIVE = ":native"
 
+# The package of the compiler of Fortran. Of the target, it is also a cross compiler, and programs
+# that it compiles need its library.
+FORTRAN, FORTRAN_LIBRARY = "gfortran", "libgfortran5"
+
 
 @dataclass(frozen=True, slots=True)
 class SystemPackages:
@@ -104,7 +109,7 @@ class SystemPackages:
     systems: Mapping[Word, tuple[LibraryPackage, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return any((self.deb, self.rpm, self.zypper, *self.systems.values()))
+        return bool(self.deb or self.rpm or self.zypper or any(self.systems.values()))
 
     def has(self, os: OperatingSystem) -> bool:
         """Return whether it says something about an operating system, be it that none is needed."""
@@ -234,6 +239,7 @@ _OF_TESTS = (
     "environment",
     "gpu",
     "ignore",
+    "shards",
     "retries",
     "timeout",
     "runs_on",
@@ -244,8 +250,9 @@ _OF_TESTS = (
 class LibraryTest:
     """The tests of a library. `run` are programs, commands or paths, by framework; `gpu` globs of
     tests that need a GPU, `ignore` of files that no test depends on; `retries` how often a test
-    that fails is tried again; `timeout` of all tests together, in seconds. They run on each of the
-    machines `runs_on`, or on any without one."""
+    that fails is tried again; `timeout` of all tests together, in seconds; `shards` the number of
+    jobs that they are divided into. They run on each of the machines `runs_on`, or on any without
+    one."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -276,6 +283,7 @@ class LibraryTest:
     ignore: tuple[Text, ...] = ()
     retries: CountOrZero = 0
     timeout: Count = 3600
+    shards: Count = 1
     runs_on: RunsOn = ()
 
 
@@ -343,8 +351,7 @@ class Library:
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         any_of(
-            "path",
-            "source",
+            ("path", "source"),
             "does not say where the library is",
             "give the `path` of it in the repository, or its `source`",
         ),
@@ -369,7 +376,7 @@ class Library:
     steps: Mapping[Name, LibraryStep] = field(default_factory=dict)
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
-    needs: tuple[Name, ...] = ()
+    needs: tuple[LibraryName, ...] = ()
     packages: Annotated[SystemPackages, Listed("deb")] = NO_PACKAGES
     archives: Mapping[ArchiveName, LibrarySource] = field(default_factory=dict)
     cells: OneOrMore[Text] = ()
@@ -427,6 +434,16 @@ class Library:
         return None if self.is_only_compiled else declared
 
     @property
+    def tested_on(self) -> tuple[Requirement, ...]:
+        """The machines that its tests require."""
+        return self.tests.runs_on if self.tests else ()
+
+    @property
+    def measured_on(self) -> tuple[Requirement, ...]:
+        """The machines that its benchmark requires."""
+        return self.benchmark.runs_on if self.benchmark else ()
+
+    @property
     def is_only_compiled(self) -> bool:
         """Return whether it declares that it has no tests: `test: none`."""
         return self.test is not None and self.test.framework == "none"
@@ -455,7 +472,7 @@ class Library:
         """The requirements of machines, by the keys of what they are for."""
         rows: dict[tuple[str, ...], tuple[Requirement, ...]] = {
             ("test",): self.test.runs_on if self.test else (),
-            ("benchmark",): self.benchmark.runs_on if self.benchmark else (),
+            ("benchmark",): self.measured_on,
             **{("steps", name): step.runs_on for name, step in self.steps.items()},
         }
         return {keys: requirements for keys, requirements in rows.items() if requirements}
@@ -473,6 +490,8 @@ _ARCHIVES = "/archives"
 # `${sm}` is a variable of a shell's or of Make's own.
 _SM = re.compile(rf"(?<!\$)({'|'.join(map(re.escape, _SM_FORMS))})")
 ARCHIVE = re.compile(r"(?<!\$)\{archive:([^{}]*)\}")
+# What looks like one of an archive, and may be none.
+LIKE_ARCHIVE = re.compile(r"(?<!\$)\{\s*archives?\s*:[^{}]*\}?", re.IGNORECASE)
 
 
 def archive_path(name: str) -> str:

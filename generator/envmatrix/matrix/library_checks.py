@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.facts.targets import TARGETS
-from envmatrix.matrix.checks import Source, component_problems, duplicate_problems
+from envmatrix.matrix.checks import Source, component_problems
 from envmatrix.matrix.flavours import placeholder_problems
 from envmatrix.matrix.library import (
     ARCHIVE,
+    LIKE_ARCHIVE,
     NATIVE,
     OF_PROGRAMS,
     PLATFORMS,
@@ -23,8 +25,17 @@ from envmatrix.matrix.library import (
     platform_minor,
 )
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.option_rules import (
+    COMPILERS,
+    compiler_variable,
+    is_of_installation,
+    is_own,
+    set_name,
+    set_value,
+)
 from envmatrix.matrix.other_names import suggest_name
 from envmatrix.matrix.python_versions import is_python_of, systems_with
+from envmatrix.matrix.pythons import python_of
 from envmatrix.matrix.scalars import file_glob
 from envmatrix.matrix.selection import is_for, select
 from envmatrix.suggestions import did_you_mean
@@ -50,12 +61,15 @@ def library_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from _wheel_problems(library, source, location)
         yield from _platform_problems(library, source, matrix, location)
         yield from _length_problems(library.with_sm(matrix.sm), source, location)
+        yield from _own_problems(library, source, matrix, location)
         try:
             select(matrix, library.cells)
         except NothingSelected as error:
             yield source.problem(error.message, (*location, "cells"), error.hint)
         else:
             yield from _undeclared_packages(library, matrix, source, (*location, "packages"))
+            with suppress(NothingSelected):  # of a variant, whose own check tells
+                yield from [*_replaced_compilers(library, source, matrix, location)]
     yield from _target_problems(matrix)
 
 
@@ -104,6 +118,11 @@ def _archive_problems(library: Library, source: Source, location: Location) -> I
                 message = f"library `{library.name}` has no archive `{one_line(name)}`"
                 hint = did_you_mean(name, library.archives) or "list it under its `archives`"
                 yield source.problem(message, (*location[:-1], *place), hint)
+        for word in LIKE_ARCHIVE.findall(text):
+            if not ARCHIVE.fullmatch(word):
+                message = f"`{one_line(word)}` is no placeholder"
+                hint = "that of an archive is `{archive:NAME}`"
+                yield source.problem(message, (*location[:-1], *place), hint)
 
 
 def _all_texts(library: Library) -> Iterator[tuple[Location, str]]:
@@ -114,7 +133,8 @@ def _all_texts(library: Library) -> Iterator[tuple[Location, str]]:
         place = ("variants", "named", name)
         yield from (((*place, "options", row), text) for row, text in enumerate(entry.options))
         for key in ("definitions", "environment"):
-            yield from (((*place, key, word), text) for word, text in getattr(entry, key).items())
+            values = getattr(entry, key).items()
+            yield from (((*place, key, word), f"{word}={value}") for word, value in values)
 
 
 def _package_problems(library: Library, source: Source, location: Location) -> Iterator[Problem]:
@@ -128,7 +148,6 @@ def _package_problems(library: Library, source: Source, location: Location) -> I
     }
     lists |= {("systems", name): names for name, names in packages.systems.items()}
     for place, names in lists.items():
-        yield from duplicate_problems(source, (*location, *place), names)
         for index, name in enumerate(names):
             position = source.document.position(*location, *place, index)
             yield from placeholder_problems(name.removesuffix(NATIVE), position)
@@ -172,12 +191,13 @@ def _test_problems(test: LibraryTest, source: Source, location: Location) -> Ite
 def _python_problems(
     library: Library, source: Source, matrix: Matrix, location: Location
 ) -> Iterator[Problem]:
-    """Yield releases of Python that no operating system of the matrix has."""
-    releases = {cell.os: source.facts.os[cell.os].python for cell in matrix.cells}
+    """Yield releases of Python that no cell of the matrix has."""
     if library.python is None or any(
-        release and is_python_of(library, release) for release in releases.values()
+        release and is_python_of(library, release)
+        for release in {python_of(cell, source.facts) for cell in matrix.cells}
     ):
         return
+    releases = {cell.os: source.facts.os[cell.os].python for cell in matrix.cells}
     rows = (f"`{os}` has {releases[os] or 'an unknown one'}" for os in sorted(releases))
     message = f"no cell has Python {library.python}: {', '.join(rows)}"
     others = systems_with(library, source.facts)
@@ -235,6 +255,79 @@ def _length_problems(library: Library, source: Source, location: Location) -> It
         for place, text in _texts(options):
             subject = f"{'.'.join(table)}.{place[0]}"
             yield from text_problems(text, subject, source, (*location, *table, *place))
+
+
+def _replaced_compilers(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield variables and options that name other compilers than those of cells, or of an SDK."""
+    for place, text in _all_texts(library):
+        if variable := _compiler_variable(place, text, library.build.system):
+            named = place[2] if place[0] == "variants" else None
+            variants = [
+                row
+                for row in matrix.variants_of[library.name]
+                if named in (None, row.variant.named)
+            ]
+            if replaced := _replaced_by(variable, set_value(text), variants, matrix):
+                quoted = one_line(text) if place[-2] == "options" else place[-1]
+                message = f"`{quoted}` replaces the compiler of {replaced}"
+                position = source.document.key_position(*location, *place)
+                hint = "leave it out: images have variables with the compilers of their cells"
+                yield Problem(message, position, hint)
+
+
+def _compiler_variable(place: Location, text: str, system: str) -> str | None:
+    """Return the variable of the compiler that a text of a library names; None of those that are
+    refused whatever they name."""
+    if place[-2] == "environment":
+        name = set_name(text)
+        return name if name in COMPILERS else None
+    if not _is_of_build(place) or (place[0] == "variants" and is_own(text, system)):
+        return None
+    return compiler_variable(text, system)
+
+
+def _is_of_build(place: Location) -> bool:
+    """Return whether a text is an option or a definition of the build system."""
+    return place[0] in ("build", "variants") and place[-2] in ("options", "definitions")
+
+
+def _own_problems(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield what a build sets that envmatrix sets as well; variants have checks of their own."""
+    system, is_installed = library.build.system, library.name in matrix.installed
+    for place, text in _all_texts(library):
+        quoted = one_line(text) if place[-2] == "options" else place[-1]
+        position = source.document.key_position(*location, *place)
+        is_variable = place[:2] == ("build", "environment")
+        of_library = place[:2] == ("build", "options") and not compiler_variable(text, system)
+        if (is_variable and is_own(text, "cmake")) or (of_library and is_own(text, system)):
+            yield Problem(
+                f"`{quoted}` sets what envmatrix sets for the cell", position, "leave it out"
+            )
+        elif is_installed and _is_of_build(place) and is_of_installation(text, system):
+            message = f"`{quoted}` sets where library `{library.name}` is installed"
+            yield Problem(message, position, "leave it out: others find it where envmatrix puts it")
+
+
+def _replaced_by(
+    variable: str, value: str, variants: Sequence[Library], matrix: Matrix
+) -> str | None:
+    """Return what says the compiler that a variable names as well: the SDK of a variant, or a cell
+    with others than the default ones."""
+    for variant in variants:
+        sdk = matrix.facts.sdks.get(variant.variant.sdk or "")
+        if sdk and variable in sdk.variables:
+            return f"`sdk: {sdk.name}`"
+    program, axis = value.partition(" ")[0], COMPILERS[variable]
+    for cell in matrix.cells:
+        usual = ("cc", "c++", *(("gcc", "g++") if cell.host_compiler.kind == "gcc" else ()))
+        is_other = getattr(cell, axis) and program not in usual
+        if is_other and any(is_for(variant, cell, matrix) for variant in variants):
+            return f"`{cell.id}`"
+    return None
 
 
 def _tables(

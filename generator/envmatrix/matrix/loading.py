@@ -21,6 +21,7 @@ from envmatrix.matrix.flavours import (
 )
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.overlays import merge
+from envmatrix.text import one_line
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -33,6 +34,7 @@ def load_matrix(root: Path) -> Matrix:
     document = load_document(root / files.MATRIX, files.MATRIX)
     overlays = _documents(root / files.OVERLAYS, problems)
     own_flavours = _documents(root / files.FLAVOURS, problems)
+    problems += _unread_problems(root)
     documents = [*own_flavours, *_default_flavours(root)]
     flavours, flavour_problems = read_flavours(documents, facts)
     if not problems and not flavour_problems:
@@ -75,6 +77,22 @@ def positions_of_requirement(root: Path, library: str, requirement: str) -> tupl
         for index, text in enumerate(_texts(document, "libraries", library, table, "requires"))
         if text == requirement
     )
+
+
+def position_of_source(root: Path, library: str, archive: str) -> Position:
+    """Return the position at which matrix files of the repository have the source of a library, or
+    one of its archives."""
+    matrix = load_document(root / files.MATRIX, files.MATRIX)
+    matrix = merge(matrix, _documents(root / files.OVERLAYS, []))
+    place = ("archives", archive) if archive else ("source",)
+    return matrix.key_position("libraries", library, *place)
+
+
+def _unread_problems(root: Path) -> Iterator[Problem]:
+    for file in files.unread_files(root):
+        name, directory = file.relative_to(root).as_posix(), file.relative_to(root).parts[0]
+        hint = f"name it `{directory}/{one_line(file.stem)}.yaml`, or move it away"
+        yield Problem(f"`{one_line(name)}` is not read", hint=hint)
 
 
 def _texts(document: Document, *location: str) -> Sequence[object]:

@@ -12,20 +12,33 @@ from envmatrix.facts.model import Facts
 from envmatrix.facts.systems import OperatingSystem
 from envmatrix.facts.targets import TARGETS, docker_arch
 from envmatrix.matrix.cells import Candidate, Cell
-from envmatrix.matrix.library import NATIVE, Library, LibraryTest, words_without
+from envmatrix.matrix.library import (
+    FORTRAN,
+    FORTRAN_LIBRARY,
+    NATIVE,
+    Library,
+    LibraryTest,
+    words_without,
+)
 from envmatrix.matrix.needs import all_needs, installed
 from envmatrix.matrix.requirements import Requirement
+from envmatrix.matrix.runners import RunnerClass
 from envmatrix.matrix.runs import COMPILE, TEST, PlannedRun
 from envmatrix.matrix.scalars import (
     Arch,
+    ArchivePath,
+    Clang,
     Compiler,
+    CompilersOrigin,
     CudaCompiler,
     CudnnOfCell,
     ImageByDigest,
     InsidePath,
+    KeyFingerprint,
     Name,
     OneOrMore,
     PackageOf,
+    PythonRelease,
     Release,
     Releases,
     Repository,
@@ -62,14 +75,20 @@ class Exclusion:
 
 
 SourceName = Literal[
-    "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image"
+    "debian", "pypi", "redist", "nvidia-apt", "nvidia-dnf", "nvidia-cross", "image", "compilers"
 ]
+
+# The source of compilers that operating systems do not have.
+COMPILERS: SourceName = "compilers"
+_OF_COMPILERS = ("origin", "suite", "key", "fingerprint", "compiler")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRule:
     """Where the CUDA of some cells comes from; an axis left out means all its values. `image`
-    has it, beside the operating system, where `source` is `image`."""
+    has it, beside the operating system, where `source` is `image`. Where it is `compilers`, where
+    compilers come from: a `suite` of apt in the directory `path` of an `origin`, whose file `key`
+    has the key with the `fingerprint` that signs it."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         ByTag(
@@ -86,6 +105,22 @@ class SourceRule:
                     lacks={"image": "`image` has no meaning for source `{tag}`"},
                     hint="remove it, or say `source: image`",
                 ),
+                TagCase(
+                    (COMPILERS,),
+                    needs={key: f"source `{{tag}}` needs `{key}`" for key in _OF_COMPILERS},
+                    lacks=dict.fromkeys(
+                        ("cuda", "arch"), "`{key}` has no meaning for source `{tag}`"
+                    ),
+                    hint="write `{origin: compilers-ours, suite: ours, key: ours.asc, fingerprint: "
+                    "..., compiler: clang-20}`",
+                ),
+                TagCase(
+                    words_without(SourceName, COMPILERS),
+                    lacks=dict.fromkeys(
+                        (*_OF_COMPILERS, "path"), "`{key}` has no meaning for source `{tag}`"
+                    ),
+                    hint="remove it, or say `source: compilers`",
+                ),
             ),
         ),
     )
@@ -95,6 +130,16 @@ class SourceRule:
     cuda: OneOrMore[Releases] | None = None
     os: OneOrMore[Word] | None = None
     arch: OneOrMore[Word] | None = None
+    compiler: OneOrMore[Clang] | None = None
+    origin: CompilersOrigin | None = None
+    path: ArchivePath = ""
+    suite: ArchivePath | None = None
+    key: ArchivePath | None = None
+    fingerprint: KeyFingerprint | None = None
+
+    @property
+    def is_of_compilers(self) -> bool:
+        return self.source == COMPILERS
 
     def holds(self, cell: Candidate) -> bool:
         rows = ((getattr(self, axis), getattr(cell, axis)) for axis in ("cuda", "os", "arch"))
@@ -103,7 +148,7 @@ class SourceRule:
 
 def source_rule(cell: Candidate, rules: Iterable[SourceRule]) -> SourceRule | None:
     """Return the first rule that applies to the cell; None leaves the source to the facts."""
-    return next((rule for rule in rules if rule.holds(cell)), None)
+    return next((rule for rule in rules if not rule.is_of_compilers and rule.holds(cell)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +159,7 @@ class NameDefaults:
     arch: Arch | None = None
     compiler: Compiler | None = None
     cuda_compiler: CudaCompiler | None = None
+    python: PythonRelease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +172,7 @@ class CellAlias:
     arch: Arch | None = None
     compiler: Compiler | None = None
     cuda_compiler: CudaCompiler | None = None
+    python: PythonRelease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +205,7 @@ COMPRESSION: Compression = "small"
 class Publication:
     """The repository of images, the hosts that they are made for, how their layers are compressed,
     and who has to have signed what is pulled: the holder of a key, or an identity that an issuer
-    vouches for."""
+    vouches for. Jobs of CI engines log in to it by a password, or by their own token."""
 
     KEY_RULES: ClassVar[tuple[KeyRule, ...]] = (
         together("identity", "issuer", "an identity is worth what its issuer vouches for"),
@@ -168,6 +215,7 @@ class Publication:
     repository: Repository
     hosts: Some[Literal["x86_64", "aarch64"]] = ("x86_64",)
     compression: Compression = COMPRESSION
+    login: Literal["password", "job-token"] = "password"
     key: InsidePath | None = None
     identity: Text | None = None
     issuer: Url | None = None
@@ -218,9 +266,10 @@ class Flavour:
 class Matrix:
     """The matrix. `components` are those required in the images of a cell, without their
     dependencies; `runs` are those that matrix files list, or empty if every library runs in every
-    cell; `retained` are the names of groups of files that images would otherwise omit;
-    `commit_url` has `{commit}` where a commit of the repository goes; `overlays` maps files to
-    reasons."""
+    cell; `runners` are the classes of machines of CI engines, where pip installs
+    `ci_install`; `retained` are the names of groups of
+    files that images would otherwise omit; `commit_url` has `{commit}` where a commit of the
+    repository goes; `overlays` maps files to reasons."""
 
     cells: tuple[Cell, ...]
     exclusions: tuple[Exclusion, ...]
@@ -229,6 +278,8 @@ class Matrix:
     cuda_compat: bool
     dev_images: bool
     registry: Publication | None
+    runners: Mapping[str, RunnerClass]
+    ci_install: str | None
     axes: Mapping[str, tuple[str, ...]]
     defaults: NameDefaults
     aliases: Mapping[str, CellAlias]
@@ -322,10 +373,10 @@ class Matrix:
     def compiles(self, library: Library, cell: Cell, tier: str | None) -> bool:
         """Return whether a variant is compiled in a cell, in a tier or at all: listed steps may
         need no build."""
+        if not self.runs:
+            return True
         runs = self._listed.get(library.name, {}).get(cell, ())
-        return not self.runs or any(
-            run.step == COMPILE and (tier is None or tier in run.tiers) for run in runs
-        )
+        return any(run.step == COMPILE and (tier is None or tier in run.tiers) for run in runs)
 
     @cached_property
     def _listed(self) -> Mapping[str, Mapping[Cell, Sequence[PlannedRun]]]:
@@ -371,17 +422,23 @@ class Matrix:
 
     def library_packages(self, library: Library, cell: Cell, flavour: str) -> tuple[str, ...]:
         """Return the packages of a library in a cell's image of a flavour, as `name`, or as
-        `name:architecture` where that is not the image's own."""
+        `name:architecture` where that is not the image's own. The compiler of Fortran is that of
+        the system and that of the default GCC, which compile for the target."""
         names = library.packages.packages_of(self.facts.os[cell.os])
         native = tuple(name.removesuffix(NATIVE) for name in names if name.endswith(NATIVE))
         of_target = tuple(name for name in names if not name.endswith(NATIVE))
         if not TARGETS[cell.arch].has_packages:
             of_target = ()
+        compilers: tuple[str, ...] = ()
+        if FORTRAN in of_target:
+            of_target = tuple(name for name in of_target if name != FORTRAN)
+            compilers = (FORTRAN, f"{FORTRAN}-{{gcc}}")
         if flavour.startswith("runtime"):
-            return of_target
+            return tuple(dict.fromkeys((*of_target, *([FORTRAN_LIBRARY] if compilers else []))))
         if flavour.startswith("cross"):
             of_target = tuple(f"{name}:{docker_arch(cell.arch)}" for name in of_target)
-        return (*of_target, *native)
+            compilers = tuple(f"{name}-{{triplet}}" for name in compilers)
+        return (*of_target, *compilers, *native)
 
     def has_analysis(self, cell: Cell) -> bool:
         """Return whether the cell has an image for code analysis."""

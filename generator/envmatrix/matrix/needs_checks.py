@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
 from envmatrix.matrix.cells import Cell
-from envmatrix.matrix.checks import Source, duplicate_problems
+from envmatrix.matrix.checks import Source
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.model import Matrix
 from envmatrix.matrix.needs import variant_for
-from envmatrix.matrix.selection import library_verdicts
+from envmatrix.matrix.selection import library_verdicts, select
 from envmatrix.suggestions import did_you_mean
 from envmatrix.text import number_of
 
 # Build systems that have no command of their own to install.
 WITHOUT_INSTALLATION = ("bazel", "script")
+# Names at each end of a long chain that messages have.
+_MOST_OF_AN_END = 4
 
 
 def needs_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -38,7 +40,6 @@ def needs_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
 def _name_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     for library in matrix.libraries:
         location = ("libraries", library.name, "needs")
-        yield from duplicate_problems(source, location, library.needs)
         for index, name in enumerate(library.needs):
             # A library with another problem is not in the matrix, and may be the one.
             if name in matrix.declared or source.document.problems:
@@ -55,27 +56,37 @@ def _listed(names: Sequence[str]) -> str:
 def _cycle_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
     """Yield each cycle of libraries that need each other, at the first one of them."""
     for library in matrix.libraries:
-        cycle = _cycle(library.name, matrix.declared)
-        if cycle and library.name == min(cycle):
-            path = " needs ".join(f"`{name}`" for name in (*cycle, library.name))
-            index = library.needs.index((*cycle, library.name)[1])
-            place = ("libraries", library.name, "needs", index)
+        if cycle := _cycle(library.name, matrix.declared):
+            names = (*cycle, library.name)
+            place = ("libraries", library.name, "needs", library.needs.index(names[1]))
             hint = "take out one of them: a library is compiled after all that it needs"
-            yield source.problem(f"libraries need each other: {path}", place, hint)
+            yield source.problem(f"libraries need each other: {_path(names)}", place, hint)
 
 
 def _cycle(start: str, declared: Mapping[str, Library]) -> tuple[str, ...]:
-    """Return the shortest chain of needs from a library back to itself, empty if there is none."""
-    paths: list[tuple[str, ...]] = [(start,)]
-    visited = {start}
-    for path in paths:
-        for name in declared[path[-1]].needs if path[-1] in declared else ():
-            if name == start:
-                return path
-            if name not in visited:
-                visited.add(name)
-                paths.append((*path, name))
+    """Return the shortest chain of needs from a library back to itself in which it is the first by
+    name, empty if there is none."""
+    users = {start: start}
+    queue = [start]
+    for name in queue:
+        for need in declared[name].needs if name in declared else ():
+            if need == start:
+                chain = [name]
+                while chain[-1] != start:
+                    chain.append(users[chain[-1]])
+                return tuple(reversed(chain))
+            if need > start and need not in users:
+                users[need] = name
+                queue.append(need)
     return ()
+
+
+def _path(names: Sequence[str]) -> str:
+    """Return a chain of needs in words, without the middle of a long one."""
+    words = [f"`{name}`" for name in names]
+    if left_out := max(0, len(words) - 2 * _MOST_OF_AN_END):
+        words[_MOST_OF_AN_END:-_MOST_OF_AN_END] = [f"... ({left_out} more) ..."]
+    return " needs ".join(words)
 
 
 def _installation_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
@@ -130,20 +141,27 @@ def _absences(
 
 def _refusals(matrix: Matrix) -> Mapping[str, Sequence[str | None]]:
     """Return for each variant of libraries that need others, or that others need, why it is not for
-    each of the cells."""
+    each of the cells; nothing for those whose `cells` are wrong."""
     needed = {name for library in matrix.libraries for name in library.needs}
     return {
-        variant.name: [_refusal(variant, cell, matrix) for cell in matrix.cells]
+        variant.name: [
+            _refusal(variant, cell, matrix) if has_cells else None for cell in matrix.cells
+        ]
         for library in matrix.libraries
         if library.needs or library.name in needed
+        for has_cells in [_has_cells(library, matrix)]
         for variant in matrix.variants_of[library.name]
     }
 
 
-def _refusal(library: Library, cell: Cell, matrix: Matrix) -> str | None:
-    """Return why a library is not for a cell; None if it is, or if its `cells` are wrong."""
+def _has_cells(library: Library, matrix: Matrix) -> bool:
     try:
-        verdicts = library_verdicts(library, cell, matrix)
-        return next((row.explanation for row in verdicts if not row.passed), None)
+        return bool(select(matrix, library.cells))
     except NothingSelected:
-        return None
+        return False
+
+
+def _refusal(library: Library, cell: Cell, matrix: Matrix) -> str | None:
+    """Return why a library is not for a cell; None if it is."""
+    verdicts = library_verdicts(library, cell, matrix)
+    return next((row.explanation for row in verdicts if not row.passed), None)

@@ -16,6 +16,11 @@ _GPU_ARCHITECTURE = re.compile(
     r"(?:sm|compute|cc)?[ _]?([1-9][0-9]?)\.?([0-9])([af]?)(?:-real|-virtual)?", re.IGNORECASE
 )
 
+_PYTHON = re.compile(
+    r"(?:cp|py|python ?)?(?P<sign>~=|[<>=!]=|[<>]|)\s*(?P<major>3)\.?(?P<minor>[0-9]{1,2})?"
+    r"(?:\.[0-9*]+)?(?P<threads>t?)"
+)
+
 
 def suggest_name(text: str) -> str | None:
     """Return a hint for the name of an operating system or an architecture in another tool, such as
@@ -44,6 +49,33 @@ def suggest_branch(text: str) -> str | None:
     """Return a hint for the version of a driver, such as `550.54.15`; else None."""
     match = re.fullmatch(r"\s*(>=)?\s*[rR]?([1-9][0-9]{2})(\.[0-9]+)*\s*", text)
     return f"did you mean `{match[1] or ''}{match[2]}`?" if match else None
+
+
+def suggest_python(text: str) -> str | None:
+    """Return a hint for `3.12`, `~=3.12`, `cp312` and the like; else None."""
+    match = _PYTHON.fullmatch(text.strip())
+    if match is None:
+        return None
+    sign = {"~=": ">=", "": "=="}.get(match["sign"], match["sign"])
+    free = ", which also means the one without the GIL" if match["threads"] else ""
+    return f"did you mean `{sign}{match['major']}.{match['minor'] or '0'}`{free}?"
+
+
+def suggest_package(text: str) -> str | None:
+    """Return a hint for the name of a package with an architecture or a version; else None."""
+    match = re.fullmatch(r"([A-Za-z0-9{][A-Za-z0-9+._{}-]*[A-Za-z0-9+.}])(:[^=\s]*)?(=\S*)?", text)
+    if match is None:
+        return None
+    reason = "versions are in the lock" if match[3] else "it is of the architecture of the cell"
+    return f"write `{match[1]}`: {reason}"
+
+
+def suggest_library(text: str) -> str | None:
+    """Return a hint for a library named with its variant; else what `suggest_words` does."""
+    name, separator, _ = text.partition("@")
+    if separator and name:
+        return f"did you mean `{name}`? variants follow those of the library"
+    return suggest_words(text)
 
 
 def suggest_words(text: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from envmatrix.documents import Location
 from envmatrix.errors import NothingSelected, Problem
-from envmatrix.facts.gpus import model_of
+from envmatrix.facts.gpus import GpuModel, model_of
 from envmatrix.facts.model import Facts
 from envmatrix.matrix.cells import Cell
 from envmatrix.matrix.checks import Source, duplicate_problems
@@ -71,7 +71,6 @@ def step_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
             yield from duplicate_problems(source, (*place, name, "commands"), step.commands)
         for variant, entry in library.variants.named.items():
             where = ("libraries", library.name, "variants", "named", variant, "steps")
-            yield from duplicate_problems(source, where, entry.steps or ())
             for index, name in enumerate(entry.steps or ()):
                 if name not in library.steps:
                     hint = did_you_mean(name, library.steps) or _listed(library.steps)
@@ -103,12 +102,17 @@ def _duplicates(requirements: Sequence[Requirement], facts: Facts) -> Iterator[P
     """Yield requirements that mean the machines of one before, by whichever names of models."""
     first: dict[str, Requirement] = {}
     for requirement in requirements:
-        models = ((model_of(name, facts.gpus), name) for name in requirement.gpu)
-        names = {model.name if model else name for model, name in models}
+        names = {*_model_names(requirement, facts)}
         other = first.setdefault(replace(requirement, gpu=(*sorted(names),)).label, requirement)
         if other is not requirement:
             message = f"`{requirement.label}` is already listed at {other.position}"
             yield Problem(message, requirement.position, "leave one of them out")
+
+
+def _model_names(requirement: Requirement, facts: Facts) -> Sequence[str]:
+    """Return the models of a requirement, each by its own name if it is known."""
+    models = ((model_of(name, facts.gpus), name) for name in requirement.gpu)
+    return [model.name if model else name for model, name in models]
 
 
 def _value_problems(
@@ -116,12 +120,15 @@ def _value_problems(
 ) -> Iterator[Problem]:
     """Yield models and branches that do not exist, and values that contradict each other."""
     facts = matrix.facts
-    unknown = [name for name in requirement.gpu if model_of(name, facts.gpus) is None]
+    yield from duplicate_problems(source, (*location, "gpu"), _model_names(requirement, facts))
+    unknown = {
+        index: name
+        for index, name in enumerate(requirement.gpu)
+        if model_of(name, facts.gpus) is None
+    }
     every = [name for model in facts.gpus.values() for name in (model.name, *model.aliases)]
-    for name in unknown:
-        place: Location = (*location, "gpu")
-        if len(requirement.gpu) > 1:
-            place = (*place, requirement.gpu.index(name))
+    for index, name in unknown.items():
+        place: Location = (*location, "gpu", *([index] if len(requirement.gpu) > 1 else []))
         hint = did_you_mean(name.lower(), every) or f"known are {', '.join(facts.gpus)}"
         yield source.problem(f"unknown GPU `{one_line(name)}`", place, hint)
     if unknown:
@@ -132,11 +139,8 @@ def _value_problems(
         hint = _nearest(least, capabilities)
         message = f"no CUDA release compiles for compute capability `{least}`"
         yield source.problem(message, (*location, "sm"), hint)
-    elif requirement.gpu and not suitable_models(requirement, facts):
-        key = "sm" if requirement.sm else "memory"
-        names = " or ".join(requirement.gpu)
-        message = f"no {names} has `{key}: {getattr(requirement, key)}`"
-        yield source.problem(message, (*location, key), _actual(requirement, key, facts))
+    else:
+        yield from _impossible_values(requirement, facts, source, location)
     branches = [branch for row in facts.cuda.values() if (branch := row.driver.branch)]
     required = (requirement.driver or "").removeprefix(">=")
     if required and required not in branches:
@@ -148,9 +152,31 @@ def _value_problems(
         yield source.problem(message, (*location, "compat"), hint)
 
 
-def _actual(requirement: Requirement, key: str, facts: Facts) -> str:
-    """Return a hint with what the models of a requirement have."""
-    models = [model for name in requirement.gpu if (model := model_of(name, facts.gpus))]
+def _impossible_values(
+    requirement: Requirement, facts: Facts, source: Source, location: Location
+) -> Iterator[Problem]:
+    """Yield a compute capability or a memory that no model has, as far as that is known."""
+    of_sm = suitable_models(replace(requirement, memory=None), facts)
+    names = " or ".join(requirement.gpu) or "GPU"
+    if requirement.gpu and not of_sm:
+        models = suitable_models(Requirement(gpu=requirement.gpu), facts)
+        message, hint = f"no {names} has `sm: {requirement.sm}`", _actual(models, "sm")
+        yield source.problem(message, (*location, "sm"), hint)
+        return
+    models = of_sm or [*facts.gpus.values()]
+    largest = max(facts.gpus.values(), key=lambda model: model.most_memory or 0)
+    is_possible = any(model.can_have(requirement.memory or 0) for model in models)
+    if not (is_possible and largest.can_have(requirement.memory or 0)):
+        if not requirement.gpu:
+            models = [max(models, key=lambda model: model.most_memory or 0)]
+            names = f"{names} of compute capability {requirement.sm}" if requirement.sm else names
+        message = f"no {names} has `memory: {requirement.memory}`"
+        hint = _actual([model for model in models if model.most_memory] or [largest], "memory")
+        yield source.problem(message, (*location, "memory"), hint)
+
+
+def _actual(models: Sequence[GpuModel], key: str) -> str:
+    """Return a hint with what models have."""
     values = (model.sm if key == "sm" else f"at most {model.most_memory}" for model in models)
     pairs = (f"{model.name} has {value}" for model, value in zip(models, values, strict=True))
     return ", ".join(dict.fromkeys(pairs))

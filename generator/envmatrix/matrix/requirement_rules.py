@@ -42,6 +42,19 @@ def uses_compat(requirement: Requirement, matrix: Matrix) -> bool:
     return matrix.cuda_compat and requirement.compat != "off"
 
 
+def impossible(
+    requirement: Requirement, library: Library, cell: Cell, matrix: Matrix, *, is_native: bool
+) -> str | None:
+    """Return why no machine can run what has a requirement in a cell, or none that does not run its
+    programs natively; None if one can."""
+    for verdict in requirement_verdicts(requirement, library, cell, matrix):
+        if not verdict.passed:
+            return f"needs {requirement}: {verdict.explanation}"
+    if not is_native:
+        return f"needs {requirement}: programs of `{cell.id}` are emulated on this machine"
+    return None
+
+
 def requirement_verdicts(
     requirement: Requirement, library: Library, cell: Cell, matrix: Matrix
 ) -> Iterator[Verdict]:

@@ -20,7 +20,6 @@ from envmatrix.matrix.tier_names import TIERS
 from envmatrix.suggestions import known_names
 from envmatrix.text import one_line
 
-_LISTS = ("libraries", *AXES, "std", "build_type", "sanitizer", "named", "steps", "tiers")
 # Values that entries have for every library.
 _COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
     "std": STANDARD_SELECTORS,
@@ -38,9 +37,8 @@ def run_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         return
     names = {library.name: _names_of(library, matrix) for library in matrix.libraries}
     for index, entry in enumerate(entries):
-        for key in _LISTS:
-            if len(values := getattr(entry, key) or ()) > 1:
-                yield from duplicate_problems(source, ("runs", index, key), values)
+        if len(entry.libraries) > 1:
+            yield from duplicate_problems(source, ("runs", index, "libraries"), entry.libraries)
         yield from _unknown_names(source, matrix, index, entry, names)
         yield from _idle_machines(source, matrix, index, entry)
         yield from machine_problems(entry.runs_on, matrix, source, ("runs", index, "runs_on"))
@@ -132,13 +130,23 @@ def _other_choices(source: Source, matrix: Matrix) -> Iterator[tuple[str, Positi
 
 
 def _never_run(source: Source, matrix: Matrix) -> Iterator[Problem]:
-    """Yield libraries and named variants that no entry lists; nothing if none could be read."""
+    """Yield libraries and named variants that no entry lists; nothing if none could be read. What
+    is wrong with an entry without runs is told elsewhere."""
     if not matrix.runs:
         return
     listed = {(run.library.declared_name, run.library.variant.named) for run in matrix.runs}
+    positions = {run.position for run in matrix.runs}
     names = {name for name, _ in listed}
+    idle = {
+        library.name
+        for index, entry in enumerate(source.contents.runs)
+        if source.document.position("runs", index) not in positions
+        for library in libraries_of(entry, matrix)
+    }
     for library in matrix.libraries:
         place: Location = ("libraries", library.name)
+        if library.name in idle:
+            continue
         if library.name not in names:
             message = f"no entry of `runs` lists library `{library.name}`"
             hint = f"list it, `{{libraries: {library.name}}}`, or remove it"

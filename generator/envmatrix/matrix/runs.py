@@ -13,6 +13,7 @@ from envmatrix.matrix.scalars import (
     CudaCompiler,
     Name,
     OneOrMore,
+    PythonRelease,
     Releases,
     Text,
     VersionOrNone,
@@ -45,6 +46,7 @@ class RunEntry:
     os: OneOrMore[Word] | None = None
     compiler: OneOrMore[Compilers] | None = None
     cuda_compiler: OneOrMore[CudaCompiler] | None = None
+    python: OneOrMore[PythonRelease] | None = None
     arch: OneOrMore[Word] | None = None
     std: OneOrMore[AnyStandard] | None = None
     build_type: OneOrMore[BuildType] | None = None

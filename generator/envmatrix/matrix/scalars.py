@@ -7,14 +7,18 @@ from dataclasses import replace
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from envmatrix.matrix.cells import ARCHES
-from envmatrix.matrix.compilers import COMPILER, COMPILERS, suggest_compiler
+from envmatrix.matrix.compilers import COMPILER, COMPILERS, suggest_clang, suggest_compiler
 from envmatrix.matrix.other_names import (
     suggest_branch,
     suggest_capability,
     suggest_gpu_architecture,
+    suggest_library,
     suggest_name,
+    suggest_package,
+    suggest_python,
     suggest_words,
 )
+from envmatrix.matrix.pythons import PYTHON, suggest_release
 from envmatrix.matrix.selectors import suggest_selector
 from envmatrix.schema.constraints import Mark, Scalar, checked, number, pattern
 
@@ -112,7 +116,31 @@ Compiler = Annotated[str, pattern("compiler", COMPILER, _A_COMPILER, suggest_com
 Compilers = Annotated[
     str, pattern("compilers", COMPILERS, f"{_A_COMPILER}, `minmax`", suggest_compiler)
 ]
+Clang = Annotated[
+    str, pattern("clang", r"^clang-[1-9][0-9]?$", "a Clang such as `clang-20`", suggest_clang)
+]
+CompilersOrigin = Annotated[
+    str,
+    pattern(
+        "compilersOrigin",
+        r"^compilers-[a-z0-9]+(-[a-z0-9]+)*$",
+        "a name that begins with `compilers-`, such as `compilers-llvm`",
+    ),
+]
+ArchivePath = Annotated[
+    str,
+    pattern(
+        "archivePath",
+        r"^(?![./-])(?!.*\.\.)([A-Za-z0-9._+/-]|\{(suite|major)\})+$",
+        "a path such as `llvm-toolchain-{suite}-{major}`",
+    ),
+]
+KeyFingerprint = Annotated[
+    str, pattern("keyFingerprint", r"^[0-9A-F]{40}$", "40 hexadecimal digits in capital letters")
+]
 CudaCompiler: TypeAlias = Literal["nvcc", "clang"]
+_A_PYTHON = "a release such as `3.14` or `3.14t`, or one of `default`, `newest`, `oldest`"
+PythonRelease = Annotated[str, pattern("python", PYTHON, _A_PYTHON, suggest_release)]
 _A_NAME = pattern("word", _WORD, _A_WORD, suggest_name)
 Word = Annotated[str, _A_NAME]
 Arch = Annotated[str, replace(_A_NAME, name="arch", schema={"enum": [*ARCHES]})]
@@ -130,10 +158,10 @@ NAME = r"^[a-z][a-z0-9]*([._-][a-z0-9]+)*$"
 _WORDS = pattern(
     "name", NAME, "a name of lower-case words joined by `-`, `_` or `.`", suggest_words
 )
-Name = Annotated[
-    str,
-    replace(_WORDS, convert=_name, schema={**_WORDS.schema, "maxLength": _LONGEST_WORDS}),
-]
+_SHORT = replace(_WORDS, convert=_name, schema={**_WORDS.schema, "maxLength": _LONGEST_WORDS})
+Name = Annotated[str, _SHORT]
+# Of another library, whose variant is the one that fits.
+LibraryName = Annotated[str, replace(_SHORT, hint=suggest_library)]
 Sm = Annotated[
     str,
     pattern(
@@ -204,6 +232,7 @@ PythonVersions = Annotated[
         "pythonVersions",
         rf"^{_PYTHON}(,{_PYTHON})*$",
         "releases of Python such as `>=3.12` or `>=3.11,<3.14`",
+        suggest_python,
     ),
 ]
 Sha256 = Annotated[str, pattern("sha256", r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
@@ -238,6 +267,7 @@ LibraryPackage = Annotated[
         "libraryPackage",
         r"^[A-Za-z0-9{][A-Za-z0-9+._{}-]*[A-Za-z0-9+.}](:native)?$",
         "the name of a package, of the build machine with `:native`",
+        suggest_package,
     ),
 ]
 ArchiveName = Annotated[
@@ -252,6 +282,28 @@ ArchiveName = Annotated[
 Value = Annotated[str, Scalar("value", str, {"type": "string", "pattern": r"^[^\u0000]*$"})]
 Text = Annotated[str, Scalar("text", _text, {"type": "string", "pattern": r"\S"})]
 _WEB = pattern("", f"^{_URL}", "a URL that begins with `https://` or `http://`")
+Label = Annotated[
+    str,
+    pattern(
+        "label",
+        r"^[!-~]([ -~]{0,198}[!-~])?$",
+        "a label of machines: at most 200 printable characters of ASCII",
+    ),
+]
+# No character that means something to a shell, to YAML or to a CI engine.
+_INSTALL = (
+    r"^([A-Za-z0-9_][A-Za-z0-9._+-]*/)*[A-Za-z0-9_][A-Za-z0-9._+-]*\.(whl|txt)$"
+    r"|^https://[A-Za-z0-9._~:/+%-]+\.whl#sha256=[0-9a-f]{64}$"
+)
+Install = Annotated[
+    str,
+    pattern(
+        "install",
+        _INSTALL,
+        "a wheel (`tools/envmatrix.whl`) or a file of requirements with hashes"
+        " (`tools/requirements.txt`) in the repository, or `https://HOST/WHEEL.whl#sha256=HASH`",
+    ),
+]
 Url = Annotated[str, Scalar("url", _url, {"type": "string", "pattern": rf"^\s*{_URL}"})]
 CommitUrl = Annotated[
     str,

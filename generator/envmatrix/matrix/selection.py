@@ -8,10 +8,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import accumulate, product
+from itertools import accumulate, chain, product
 from typing import TypeVar
 
 from envmatrix.errors import ConfigurationError, NothingSelected, Position, Problem
+from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import version_key
 from envmatrix.matrix import files
 from envmatrix.matrix.cells import (
@@ -20,7 +21,9 @@ from envmatrix.matrix.cells import (
     Candidate,
     Cell,
     compiler_key,
+    gil_release,
     parse_cell,
+    python_key,
     sort_key,
 )
 from envmatrix.matrix.compatibility import Verdict, trace
@@ -28,6 +31,7 @@ from envmatrix.matrix.compilers import compiler_in
 from envmatrix.matrix.library import Library, LibraryStep
 from envmatrix.matrix.model import CellAlias, Exclusion, Matrix, NameDefaults, source_rule
 from envmatrix.matrix.python_versions import python_verdict
+from envmatrix.matrix.pythons import python_in
 from envmatrix.matrix.requirements import Requirement
 from envmatrix.matrix.tier_names import has_occasion
 from envmatrix.matrix.variant_rules import compiler_verdicts
@@ -43,7 +47,9 @@ _MOST_EXAMPLES = 5
 _GLOB = re.compile(r"[*?\[]")
 
 _Cell = TypeVar("_Cell", bound=Candidate)
-_Rank = tuple[int, tuple[int, ...], tuple[int, ...], tuple[str, int, str]]
+_Rank = tuple[
+    int, tuple[int, ...], tuple[int, ...], tuple[str, int, str], tuple[tuple[int, ...], str]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,9 @@ def _cells_verdict(
 # Cached, because the patterns of a library are compared with every cell.
 @lru_cache(maxsize=1024)
 def _cells(matrix: Matrix, patterns: tuple[str, ...]) -> frozenset[Cell]:
-    return frozenset(select(matrix, patterns))
+    """Return the cells of patterns; none of one without a match, which checks report."""
+    names = _named_cells(matrix)
+    return frozenset(chain.from_iterable(_matching(glob, [names]) for glob in _globs(patterns)))
 
 
 def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Cell]:
@@ -205,13 +213,21 @@ def select_in_any(matrices: Sequence[Matrix], patterns: Sequence[str]) -> set[Ce
     in none of them."""
     named_cells = [_named_cells(matrix) for matrix in matrices]
     chosen: set[Cell] = set()
-    for pattern in (part.strip() for text in patterns for part in text.split(",")):
-        matches = re.compile(fnmatch.translate(pattern)).match
-        cells = {cell for names in named_cells for name, cell in names if matches(name)}
+    for pattern in _globs(patterns):
+        cells = _matching(pattern, named_cells)
         if not cells:
             raise _nothing_selected(pattern, named_cells[0], matrices[0])
         chosen |= cells
     return chosen
+
+
+def _globs(patterns: Sequence[str]) -> Iterator[str]:
+    return (part.strip() for text in patterns for part in text.split(","))
+
+
+def _matching(glob: str, named_cells: Sequence[Sequence[tuple[str, Cell]]]) -> set[Cell]:
+    matches = re.compile(fnmatch.translate(glob)).match
+    return {cell for names in named_cells for name, cell in names if matches(name)}
 
 
 def candidates_named(matrix: Matrix, pattern: str) -> tuple[Candidate, ...]:
@@ -225,7 +241,7 @@ def candidates_named(matrix: Matrix, pattern: str) -> tuple[Candidate, ...]:
     return tuple(
         cell
         for cell in (*matrix.cells, *(exclusion.cell for exclusion in matrix.exclusions))
-        if cell in named or matches(cell.id) or matches(cell.environment)
+        if cell in named or any(map(matches, full_names_of(cell, matrix.facts)))
     )
 
 
@@ -301,11 +317,13 @@ def _absent_cell(matrix: Matrix, name: str) -> Candidate | None:
 
 
 def _parsed(matrix: Matrix, cell_id: str) -> Candidate | None:
-    """Return the candidate of a well-formed id, which may name the default compiler."""
+    """Return the candidate of a well-formed id, which may name the default compiler or Python."""
     cell = parse_cell(cell_id)
-    if cell is None or cell.compiler is None:
+    if cell is None or not cell.tools:
         return cell
-    return replace(cell, compiler=compiler_in(cell.compiler, cell, matrix.facts))
+    compiler = cell.compiler and compiler_in(cell.compiler, cell, matrix.facts)
+    python = cell.python and python_in(cell.python, cell.os, matrix.facts)
+    return replace(cell, compiler=compiler, python=python)
 
 
 @lru_cache(maxsize=8)
@@ -362,6 +380,7 @@ def _distance(cell: Candidate, other: Candidate) -> tuple[object, ...]:
         _version_distance(cell.cuda, other.cuda),
         _version_distance(cell.cudnn, other.cudnn),
         (first[0] != second[0], abs(first[1] - second[1])),
+        _version_distance(*(gil_release(each.python or "") for each in (cell, other))),
         sort_key(other),
     )
 
@@ -375,12 +394,28 @@ def _version_distance(version: str | None, other: str | None) -> tuple[int, ...]
     return (abs(first[0] - second[0]), *(direction * part for part in second[1:]))
 
 
-def _named_cells(matrix: Matrix) -> list[tuple[str, Cell]]:
+@lru_cache(maxsize=8)
+def _named_cells(matrix: Matrix) -> Sequence[tuple[str, Cell]]:
     """Return every name that a pattern can match, with its cell."""
-    named_cells = list(short_names(matrix).items())
-    for cell in matrix.cells:
-        named_cells += [(cell.id, cell), (cell.environment, cell)]
-    return named_cells
+    full_names = (
+        (name, cell) for cell in matrix.cells for name in full_names_of(cell, matrix.facts)
+    )
+    return (*short_names(matrix).items(), *full_names)
+
+
+def full_names_of(cell: Candidate, facts: Facts) -> Iterator[str]:
+    """Yield the id of a cell, first as it is, then with the default compiler and Python that it
+    has; each without the architecture as well; and its environment."""
+    compiler = cell.host_compiler.name if isinstance(cell, Cell) else cell.compiler
+    compilers = dict.fromkeys((cell.compiler, compiler))
+    system = facts.os.get(cell.os)
+    pythons = dict.fromkeys((cell.python, cell.python or (system and system.python)))
+    plain = cell.with_default_tools
+    for compiler, python in product(compilers, pythons):
+        named = replace(plain, compiler=compiler, cuda_compiler=cell.cuda_compiler, python=python)
+        yield from (named.id, named.name_without_arch)
+    if cell.tools:
+        yield cell.environment
 
 
 def _nothing_selected(
@@ -417,10 +452,10 @@ def _names_of(matrix: Matrix, cells: Sequence[_Cell]) -> dict[str, _Cell]:
 
 def generated_names(cell: Candidate, matrix: Matrix) -> Iterator[str]:
     """Yield all short names that the cell could have: `cuda12`, `cuda12.4`, ... before the
-    compilers and the arch."""
+    compilers, the Python and the arch."""
     cudas = [f"cuda{version}" for version in _prefixes(cell.cuda)]
     cudnns = [f"-cudnn{version}" for version in _prefixes(cell.cudnn)] if cell.cudnn else [""]
-    for parts in product(cudas, cudnns, _compiler_names(cell, matrix)):
+    for parts in product(cudas, cudnns, _compiler_names(cell, matrix), _python_names(cell, matrix)):
         yield from _with_arch("".join(parts), cell, matrix.defaults)
 
 
@@ -437,6 +472,23 @@ def _compiler_names(cell: Candidate, matrix: Matrix) -> Iterator[str]:
         yield cuda
     if _has_compilers(cell, NameDefaults(), matrix):
         yield ""
+
+
+def _python_names(cell: Candidate, matrix: Matrix) -> Iterator[str]:
+    """Yield the parts of short names for a Python: none for that of `defaults`."""
+    python = cell.python
+    if python is None and len(matrix.axes["python"]) > 1:
+        python = matrix.facts.os[cell.os].python
+    if python:
+        yield f"-py{python}"
+    if _has_python(cell, NameDefaults(), matrix):
+        yield ""
+
+
+def _has_python(cell: Candidate, alias: CellAlias | NameDefaults, matrix: Matrix) -> bool:
+    """Return whether a cell has the Python of an alias, or else that of `defaults`."""
+    python = alias.python or matrix.defaults.python or OMITTED["python"]
+    return python_in(python, cell.os, matrix.facts) == cell.python
 
 
 def _has_compilers(cell: Candidate, alias: CellAlias | NameDefaults, matrix: Matrix) -> bool:
@@ -468,6 +520,7 @@ def _matches(alias: CellAlias, cell: Candidate, matrix: Matrix) -> bool:
         and alias.os in (None, cell.os)
         and alias.arch in (None, cell.arch)
         and _has_compilers(cell, alias, matrix)
+        and _has_python(cell, alias, matrix)
     )
 
 
@@ -491,7 +544,7 @@ def _best(named: Iterable[tuple[str, _Cell]], matrix: Matrix) -> dict[str, _Cell
     for name, cell in named:
         versions = version_key(cell.cuda), version_key(cell.cudnn or "")
         compiler = cell.host_compiler.name if isinstance(cell, Cell) else cell.compiler
-        rank = ranks[cell.os], *versions, compiler_key(compiler)
+        rank = ranks[cell.os], *versions, compiler_key(compiler), python_key(cell.python)
         if name not in best or rank > best[name][0]:
             best[name] = rank, cell
     return {name: cell for name, (_, cell) in best.items()}

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from envmatrix.errors import NothingSelected
-from envmatrix.matrix.cells import AXES, COMPILER_AXES, OMITTED, Candidate, Cell, sort_key
+from envmatrix.matrix.cells import AXES, OMITTED, TOOL_AXES, Candidate, Cell, sort_key
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.runs import TEST
 from envmatrix.matrix.selection import select
@@ -191,9 +191,9 @@ def _combinations(cell: Cell, axes: Iterable[str], size: int) -> Iterator[Combin
 
 
 def _axes(cells: Iterable[Cell]) -> Sequence[str]:
-    """Return the axes whose values count: those of compilers only if a cell names one."""
-    named = {axis for cell in cells for axis in COMPILER_AXES if getattr(cell, axis)}
-    return [axis for axis in AXES if axis not in COMPILER_AXES or axis in named]
+    """Return the axes whose values count: those of tools only if a cell names one."""
+    named = {axis for cell in cells for axis in TOOL_AXES if getattr(cell, axis)}
+    return [axis for axis in AXES if axis not in TOOL_AXES or axis in named]
 
 
 def _axes_of(combinations: Iterable[Combination]) -> Sequence[str]:

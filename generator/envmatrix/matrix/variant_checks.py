@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from envmatrix.documents import Location
@@ -14,31 +13,12 @@ from envmatrix.matrix.compatibility import Verdict
 from envmatrix.matrix.library import Library
 from envmatrix.matrix.library_checks import text_problems
 from envmatrix.matrix.model import Matrix
+from envmatrix.matrix.option_rules import SETTINGS, VARIABLES, is_own, set_name, sets_standard
 from envmatrix.matrix.selection import library_verdicts, select
 from envmatrix.matrix.variants import NO_VARIANTS, SEPARATOR, NamedVariant, Variant
 from envmatrix.suggestions import did_you_mean, known_names
 from envmatrix.text import one_line
 
-# Keys of variants, by the names under which build systems have the same.
-_SETTINGS: Mapping[str, Mapping[str, str]] = {
-    "cmake": {
-        "CMAKE_CXX_STANDARD": "std",
-        "CMAKE_CUDA_STANDARD": "std",
-        "CMAKE_BUILD_TYPE": "build_type",
-        "CMAKE_CUDA_ARCHITECTURES": "sm",
-        "preset": "preset",
-    },
-    "meson": {"cpp_std": "std", "buildtype": "build_type", "b_sanitize": "sanitizer"},
-    "bazel": {"compilation_mode": "build_type"},
-}
-# The same for environment variables.
-_VARIABLES: Mapping[str, str] = {"CUDAARCHS": "sm"}
-# What envmatrix sets for every library.
-_OWN = re.compile(
-    r"CMAKE_(TOOLCHAIN_FILE|EXPORT_COMPILE_COMMANDS|(C|CXX|CUDA)_COMPILER(_LAUNCHER)?)"
-    r"|ENVMATRIX_\w+|cross-file|output_user_root|symlink_prefix|jobs"
-)
-_DEFINED = re.compile(r"(-D\s*|--)?(?P<name>[A-Za-z_][\w.-]*)(:[A-Z]+)?(?==|\s|$)")
 # Settings of which one value may be impossible, and the rules that say so.
 _COMPILER_RULES = ("std", "sm", "sdk")
 
@@ -55,6 +35,7 @@ def variant_problems(source: Source, matrix: Matrix) -> Iterator[Problem]:
         yield from wrong_patterns
         if not wrong_patterns and matrix.cells:
             yield from _exclude_problems(library, source, matrix, location)
+            yield from _nothing_left(library, source, matrix, location)
             yield from _impossible_variants(library, source, matrix, location)
 
 
@@ -100,55 +81,78 @@ def _contradictions(library: Library, source: Source, location: Location) -> Ite
     """Yield options of the library and of its variants that set what a key of variants sets, or
     what envmatrix sets itself."""
     build, combinations = library.build, [*library.variants.combinations()]
-    settings = _SETTINGS.get(build.system, {})
-    keys = {*settings.values(), *_VARIABLES.values()}
+    settings = SETTINGS.get(build.system, {})
+    keys = {*settings.values(), *VARIABLES.values(), "std"}
     varied = {key for key in keys if any(getattr(row, key) for row in combinations)}
     own_settings = {name: key for name, key in settings.items() if key in varied}
-    own_variables = {name: key for name, key in _VARIABLES.items() if key in varied}
+    own_variables = {name: key for name, key in VARIABLES.items() if key in varied}
     place: Location = ("libraries", library.name, "build")
-    for where, text in _options(build.options, (*place, "options")):
-        yield from _contradiction(text, own_settings, source, where)
-    for name in build.environment:
-        yield from _contradiction(name, own_variables, source, (*place, "environment", name))
+    tables: list[tuple[Mapping[str, str], Iterable[tuple[Location, str]]]] = [
+        (own_settings, _options(build.options, (*place, "options"))),
+        (own_variables, _values(build.environment, (*place, "environment"))),
+    ]
     for key, entry in library.variants.named.items():
         place = (*location, "named", key)
-        for where, text in (
+        texts = [
             *_options(entry.options, (*place, "options")),
-            *((((*place, "definitions", name)), name) for name in entry.definitions),
-        ):
-            yield from _contradiction(text, settings, source, where)
-            yield from _own_problem(text, source, where)
-        for name in entry.environment:
-            where = (*place, "environment", name)
-            yield from _contradiction(name, _VARIABLES, source, where)
-            yield from _own_problem(name, source, where)
+            *_values(entry.definitions, (*place, "definitions")),
+        ]
+        variables = [*_values(entry.environment, (*place, "environment"))]
+        tables += [(settings, texts), (VARIABLES, variables)]
+        for where, text in texts:
+            yield from _own_problem(text, build.system, source, where)
+        for where, text in variables:
+            yield from _own_problem(text, "cmake", source, where)
+        yield from _repeated_definitions(entry, source, place)
         yield from _foreign_keys(entry, build.system, source, place)
         yield from _long_texts(entry, source, place)
         sdks = source.facts.sdks
         if entry.sdk and entry.sdk not in sdks:
             hint = did_you_mean(entry.sdk, sdks) or f"known are {', '.join(sdks)}"
             yield source.problem(f"unknown SDK `{entry.sdk}`", (*place, "sdk"), hint)
+    for names, rows in tables:
+        for where, text in rows:
+            yield from _contradiction(text, names, "std" in varied, source, where)
 
 
 def _options(texts: tuple[str, ...], location: Location) -> Iterator[tuple[Location, str]]:
     yield from (((*location, index), text) for index, text in enumerate(texts))
 
 
+def _values(table: Mapping[str, str], location: Location) -> Iterator[tuple[Location, str]]:
+    yield from (((*location, name), f"{name}={value}") for name, value in table.items())
+
+
+def _quoted(text: str, location: Location) -> str:
+    """Return an option, or the key of a definition or a variable."""
+    return one_line(text if isinstance(location[-1], int) else str(location[-1]))
+
+
 def _contradiction(
-    text: str, keys: Mapping[str, str], source: Source, location: Location
+    text: str, keys: Mapping[str, str], has_standards: bool, source: Source, location: Location
 ) -> Iterator[Problem]:
-    match = _DEFINED.match(text)
-    if match and (key := keys.get(match["name"])):
-        message = f"`{one_line(text)}` sets what `{key}` of variants sets"
+    key = keys.get(set_name(text)) or ("std" if has_standards and sets_standard(text) else None)
+    if key:
+        message = f"`{_quoted(text, location)}` sets what `{key}` of variants sets"
         position = source.document.key_position(*location)
         yield Problem(message, position, f"write `{key}` in `variants` instead")
 
 
-def _own_problem(text: str, source: Source, location: Location) -> Iterator[Problem]:
-    match = _DEFINED.match(text)
-    if match and _OWN.fullmatch(match["name"]):
-        message = f"`{one_line(text)}` sets what envmatrix sets for the cell"
+def _own_problem(text: str, system: str, source: Source, location: Location) -> Iterator[Problem]:
+    if is_own(text, system):
+        message = f"`{_quoted(text, location)}` sets what envmatrix sets for the cell"
         yield Problem(message, source.document.key_position(*location), "leave it out")
+
+
+def _repeated_definitions(
+    entry: NamedVariant, source: Source, location: Location
+) -> Iterator[Problem]:
+    """Yield options that define what the same variant defines."""
+    definitions = {name.partition(":")[0] for name in entry.definitions}
+    for where, text in _options(entry.options, (*location, "options")):
+        if (name := set_name(text)) in definitions:
+            message = f"`{one_line(text)}` sets `{name}`, which `definitions` sets as well"
+            yield source.problem(message, where, "leave one of them out")
 
 
 def _foreign_keys(
@@ -224,10 +228,30 @@ def _exclude_problems(
             yield source.problem(message, (*location, "exclude", index))
 
 
+def _nothing_left(
+    library: Library, source: Source, matrix: Matrix, location: Location
+) -> Iterator[Problem]:
+    """Yield the last exclude of a library that is left in no cell because of excludes."""
+    if matrix.runs or not library.variants.exclude:
+        return
+    rules: set[str] = set()
+    for variant in library.expanded:
+        refusals = [*_refusals(variant, matrix)]
+        if len(refusals) < len(matrix.cells):
+            return
+        rules.update(verdict.rule for _, verdict in refusals)
+    if "exclude" in rules:
+        message = f"excludes leave no variant of library `{library.name}` in any cell"
+        where = (*location, "exclude", len(library.variants.exclude) - 1)
+        yield source.problem(message, where, "leave the library out, or exclude less")
+
+
 def _impossible_variants(
     library: Library, source: Source, matrix: Matrix, location: Location
 ) -> Iterator[Problem]:
-    """Yield settings for which no cell has the compilers, and variants for no cell."""
+    """Yield settings for which no cell has the compilers, with the variants that have them, and
+    variants for no cell."""
+    impossible: dict[tuple[Location, str, str], list[str]] = {}
     for variant in library.expanded:
         if matrix.runs and matrix.runs_in(None, variant):
             continue
@@ -238,12 +262,22 @@ def _impossible_variants(
         if by_compilers:
             # The cells are sorted: the last one has the newest compilers.
             cell, verdict = by_compilers[-1]
-            message = f"no cell can build it: {verdict.explanation}"
             where = (*location, *_place_of(verdict.rule, variant.variant, library))
-            yield source.problem(message, where, f"the last one is `{cell.id}`")
-        elif variant.variant.named and all(verdict.rule == "cells" for _, verdict in refusals):
+            hint = f"the last one is `{cell.id}`"
+            if any(verdict.rule == "exclude" for _, verdict in refusals):
+                hint = f"`exclude` takes it out of the others; {hint}"
+            impossible.setdefault((where, verdict.explanation, hint), []).append(variant.name)
+        elif _has_own_cells(variant, library) and all(row.rule == "cells" for _, row in refusals):
             message = f"`cells` has no cell of library `{library.name}`"
             yield source.problem(message, (*location, "named", variant.variant.named, "cells"))
+    for (where, reason, hint), names in impossible.items():
+        message = f"no cell can build {', '.join(f'`{name}`' for name in names)}: {reason}"
+        yield source.problem(message, where, hint)
+
+
+def _has_own_cells(variant: Library, library: Library) -> bool:
+    entry = library.variants.named.get(variant.variant.named)
+    return entry is not None and bool(entry.cells)
 
 
 def _refusals(library: Library, matrix: Matrix) -> Iterator[tuple[Cell, Verdict]]:

@@ -4,12 +4,15 @@ files and bases of the lock. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from envmatrix.images.contents import content_hash
 from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.lock.model import Lock, StageFile
-from envmatrix.plan.actions import Inputs
 from envmatrix.records import dataclass
+
+if TYPE_CHECKING:
+    from envmatrix.images.definition import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,24 @@ class Materials:
     layers: Mapping[str, str]
 
 
-def materials_of(images: Iterable[Inputs], lock: Lock) -> Materials:
+def parts_of_images(
+    definition: Definition, images: Iterable[Image], host: str
+) -> Mapping[Image, ImageParts]:
+    """Return the parts of images of a definition, for builds on `host` (Docker's name)."""
+    needs_of, parts = definition.environment.needs_of, {}
+    for image in images:
+        contents = definition.contents(image.name, image.arch)
+        needs = needs_of(contents.stages, image.arch, host)
+        parts[image] = ImageParts(contents.fingerprint(image.arch), needs)
+    return parts
+
+
+def materials_of(images: Mapping[Image, ImageParts], lock: Lock) -> Materials:
     """Return what images are made from, with the files and bases of a lock."""
     needs: dict[BuildNeeds, BuildNeeds] = {}  # equal ones are one value, and small in a cache
     parts = {
-        inputs.image: ImageParts(inputs.fingerprint, needs.setdefault(inputs.needs, inputs.needs))
-        for inputs in images
+        image: ImageParts(row.fingerprint, needs.setdefault(row.needs, row.needs))
+        for image, row in images.items()
     }
     bases = sorted({key for each in needs for key in each.bases})
     sets = sorted({*bases, *(key for each in needs for key in each.sets)})

@@ -65,8 +65,7 @@ def job_document(
     return {
         **({"budget": selection_document(selection)} if selection else {}),
         "jobs": [
-            {**_row(job, prospects[job.id]), "unmet": plan.unmet.get(job.id)}
-            for job in plan.graph.jobs.values()
+            _row(job, prospects[job.id], plan.unmet.get(job.id)) for job in plan.graph.jobs.values()
         ],
         "critical_path": [job.id for job in plan.graph.critical_path],
         "seconds": {str(count): seconds for count, seconds in _times(plan).items()},
@@ -93,7 +92,7 @@ def _times(plan: JobPlan) -> Mapping[int, float]:
     return {count: estimate(plan.graph, [plan.machine] * count).seconds for count in _FLEETS}
 
 
-def _row(job: Job, prospect: Prospect) -> Mapping[str, object]:
+def _row(job: Job, prospect: Prospect, unmet: str | None) -> Mapping[str, object]:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -107,6 +106,7 @@ def _row(job: Job, prospect: Prospect) -> Mapping[str, object]:
         "downloads": job.resources.downloads,
         "seconds": job.seconds,
         "command": job.command,
+        "unmet": unmet,
     }
 
 

@@ -40,10 +40,15 @@ class Bill:
 
 
 def bill_of_materials(environment: Environment, inputs: Inputs, lock: Lock) -> Bill:
-    """Return the bill of an image: its base, and the files of the stages that it depends on."""
+    """Return the bill of an image: its base, and the files of the stages that it depends on,
+    without compilers of parts of it."""
     base = next(row for row in environment.bases if row.arch == inputs.image.arch)
     name, _, digest = base.image.partition("@")
-    stages = [stage for stage in environment.files if stage.stage in inputs.contents.stages]
+    stages = [
+        stage
+        for stage in environment.files
+        if stage.stage in inputs.contents.stages and not stage.is_only_for_building
+    ]
     files = {*lock.sets[base.key].artifacts} if base.is_bootstrapped else set()
     files |= {artifact for stage in stages for artifact in stage.artifacts}
     return Bill(

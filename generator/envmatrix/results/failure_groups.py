@@ -108,6 +108,8 @@ def axes_of(cell: str) -> Mapping[str, str]:
 def axis_text(axis: str, value: str) -> str:
     if axis == "compiler":
         return value or "the default compiler"
+    if axis == "python":
+        return f"Python {value}" if value else "the default Python"
     if axis == "cuda_compiler":
         return f"CUDA compiled by {value or OMITTED[axis]}"
     name = _AXIS_NAMES.get(axis)

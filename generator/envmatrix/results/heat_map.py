@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from envmatrix.facts.versions import version_key
-from envmatrix.matrix.cells import ARCHES, Candidate, compiler_key, parse_cell
+from envmatrix.matrix.cells import ARCHES, Candidate, compiler_key, parse_cell, python_key
 from envmatrix.records import dataclass
 
 # The state of a cell without a result.
@@ -63,9 +63,9 @@ def heat_map(cells: Iterable[str]) -> HeatMap:
 
 
 def _place_key(candidate: Candidate) -> tuple[object, ...]:
-    """Return the order of cells in a place: those of the default compilers first."""
+    """Return the order of cells in a place: those of the default tools first."""
     compilers = compiler_key(candidate.compiler), candidate.cuda_compiler or ""
-    return *compilers, version_key(candidate.cudnn or "")
+    return *compilers, python_key(candidate.python), version_key(candidate.cudnn or "")
 
 
 def _column_key(column: Column) -> tuple[str, int, str]:

@@ -45,12 +45,14 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class JobRecords:
-    """Records of jobs: those in the directory `own`, to which runs of this user add theirs, and
-    those of `trusted` directories, signed with the private half of `key` if there is one."""
+    """Records of jobs: those in the directory `own`, to which runs of this user add theirs, those
+    in `supplied` directories, and those of `trusted` ones, signed with the private half of `key` if
+    there is one."""
 
     own: Path
     trusted: Sequence[Path] = ()
     key: Path | None = None
+    supplied: Sequence[Path] = ()
 
     @classmethod
     def of_user(cls) -> JobRecords:
@@ -63,7 +65,7 @@ class JobRecords:
         """Return the record of a job, the user's own before others; None where there is none that
         is valid and of this job."""
         contents = (
-            _content(_file(self.own, job.id)),
+            *(_content(_file(directory, job.id)) for directory in (self.own, *self.supplied)),
             *(self._trusted_content(directory, job) for directory in self.trusted),
         )
         return next(filter(None, (_record(content, job) for content in contents)), None)
@@ -90,7 +92,7 @@ class JobRecords:
     def good_among(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, JobRecord]]:
         """Yield the jobs whose results can be reused, with their records. Most of thousands of jobs
         have none, so directories are listed instead of files being opened."""
-        names, directories = cache(_names), (self.own, *self.trusted)
+        names, directories = cache(_names), (self.own, *self.supplied, *self.trusted)
         for job in jobs:
             file = f"{job.id}{_SUFFIX}"
             is_present = any(file in names(directory, job.id[:2]) for directory in directories)

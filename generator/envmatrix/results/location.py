@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envmatrix.errors import EnvmatrixError
 from envmatrix.machine.configuration import configured_results, user_configuration
 from envmatrix.records import dataclass
 from envmatrix.text import number_of
+from envmatrix.vcs.own_directories import require_own
 
 if TYPE_CHECKING:
     from envmatrix.results.database import Database
@@ -24,10 +26,11 @@ _MANY = 50
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """`url` is a URL of SQLAlchemy, or the path of an SQLite file."""
+    """`url` is a URL of SQLAlchemy, or the path of an SQLite file; without one runs stay in their
+    journals, until somebody stores them elsewhere."""
 
     directory: Path
-    url: str | Path
+    url: str | Path | None
 
     @classmethod
     def of(cls, root: Path) -> Location:
@@ -35,15 +38,27 @@ class Location:
         configuration, or of a file in the repository that git ignores."""
         directory = root / _DIRECTORY
         url = os.environ.get(VARIABLE) or configured_results(user_configuration())
-        return cls(directory, url or directory / "results.sqlite")
+        return cls(directory, url or cls(directory, None).own_store)
+
+    @property
+    def own_store(self) -> Path:
+        """The file in the repository that has results where no other place is configured."""
+        return self.directory / "results.sqlite"
 
     @property
     def journals(self) -> Path:
         return self.directory / "journals"
 
     @property
+    def failed_jobs(self) -> Path:
+        """The file with the names of the jobs that failed when they were last to be done."""
+        return self.directory / "failed-jobs"
+
+    @property
     def is_empty(self) -> bool:
         """True if no run was recorded in a store of the repository's own."""
+        if self.url is None:
+            return True
         has_store = isinstance(self.url, str) or self.url.exists()
         return not has_store and not any(self.journals.glob("*"))
 
@@ -56,7 +71,9 @@ class Location:
         return not all(os.access(path, os.W_OK, effective_ids=True) for path in paths)
 
     def prepare(self) -> None:
-        """Create the directory, with a .gitignore that excludes it."""
+        """Create the directory, with a .gitignore that excludes it; raise ConfigurationError if
+        commits lead it elsewhere."""
+        require_own(self.directory.parent, [self.directory])
         self.journals.mkdir(parents=True, exist_ok=True)
         ignored = self.directory / ".gitignore"
         if not ignored.exists():
@@ -66,6 +83,8 @@ class Location:
     def open_store(self, warn: Callable[[str], None]) -> Iterator[Database]:
         """Open the store with all ended runs; pass messages about invalid journals to `warn`. A
         file that this user cannot write to is opened as it is."""
+        if self.url is None:
+            raise EnvmatrixError(f"the runs in `{self.journals}` are not stored")
         from envmatrix.results.database import connect, connect_read_only  # SQLAlchemy
 
         if isinstance(self.url, Path) and self._is_read_only:
@@ -102,6 +121,7 @@ class Location:
         from envmatrix.results.journal import count_journals
 
         count = count_journals(self.journals)
-        if count and (isinstance(self.url, str) or count > _MANY):
+        is_due = isinstance(self.url, str) or (self.url is not None and count > _MANY)
+        if count and is_due:
             with self.open_store(warn):
                 pass

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from envmatrix.results import tables
 from envmatrix.results.database import LEFT_OUT, LONGEST_TEXT, unpack_text
 from envmatrix.results.records import ARGUMENTS, SINCE, End, Part, Revision, Run, check
 from envmatrix.results.tables import PARTS, REMARKABLE, outcomes, runs
-from envmatrix.sessions.outcomes import COUNTED, State, TestOutcome
+from envmatrix.sessions.outcomes import COUNTED, State, Step, TestOutcome
 from envmatrix.vcs.git import CHANGED
 
 _VERDICTS: Sequence[State] = ("passed", "flaky", "failed", "errored")
@@ -250,6 +250,45 @@ def stored_parts(
 
     parts = _valid_rows(connection, table, connection.execute(ordered), part)
     return grouped((row.run, part) for row, part in parts)
+
+
+class StepTime(NamedTuple):
+    """The seconds of a step of a run."""
+
+    run: str
+    library: str
+    cell: str
+    verb: str
+    part: str
+    step: str
+    seconds: float
+
+
+def step_times(connection: sa.Connection, most_runs: int) -> tuple[StepTime, ...]:
+    """Return the seconds of the steps of the newest whole runs that passed, the newest first."""
+    columns = (runs.c.id, runs.c.library, runs.c.cell, runs.c.verb, runs.c.part)
+    newest_first = (runs.c.started.desc(), runs.c.id)
+    newest = (
+        sa.select(*columns, sa.func.row_number().over(order_by=newest_first).label("number"))
+        .where(runs.c.extent == "", runs.c.shard == "", runs.c.state == "passed")
+        .order_by(*newest_first)
+        .limit(most_runs)
+        .subquery()
+    )
+    steps = PARTS[Step]
+    query = (
+        sa.select(*(newest.c[column.name] for column in columns), steps.c.name, steps.c.seconds)
+        .join(steps, steps.c.run == newest.c.id)
+        .order_by(newest.c.number, steps.c.position)
+    )
+    rows = (tuple(row) for row in connection.execute(query))
+    return tuple(StepTime(*row) for row in rows if _is_time(*row))
+
+
+def _is_time(*values: object) -> bool:
+    *names, seconds = values
+    is_named = all(isinstance(name, str) for name in names)
+    return is_named and isinstance(seconds, int | float) and 0 <= seconds < float("inf")
 
 
 def grouped(pairs: Iterable[tuple[_Key, _T]]) -> Mapping[_Key, tuple[_T, ...]]:

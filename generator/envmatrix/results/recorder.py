@@ -75,13 +75,14 @@ def record_run(location: Location, run: Run) -> Iterator[Recorder]:
 def _end(error: EnvmatrixError) -> End:
     if isinstance(error, Skipped):
         return End("skipped", 0.0, None, error.message)
-    message = redacted(error.message)
+    state: State = "failed" if isinstance(error, StepFailed) else "errored"
+    return End(state, 0.0, cause_of(error), redacted(error.message))
+
+
+def cause_of(error: EnvmatrixError) -> Cause:
+    """Return the cause of a failure, by its type."""
     if isinstance(error, StepFailed):
-        return End("failed", 0.0, error.cause, message)
-    return End("errored", 0.0, _cause(error), message)
-
-
-def _cause(error: EnvmatrixError) -> Cause:
+        return error.cause
     if isinstance(error, (Absent, ConfigurationError)):
         return "environment"
     return "infrastructure" if isinstance(error, (EngineError, LookupFailed)) else "product"

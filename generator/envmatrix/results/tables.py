@@ -113,6 +113,7 @@ products = _of_run(
     path=sa.String(4000),
     size=sa.BigInteger,
     sha256=sa.String(64),
+    contents=sa.String(4000),
 )
 
 # Libraries in cells that have runs, with their summaries, which `results.places` reads and writes.

@@ -4,7 +4,8 @@ of files. Pure."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from datetime import date
 from typing import Any, Literal, NamedTuple, TypeVar, cast
@@ -26,6 +27,17 @@ _OTHER_KEYS: Mapping[str, str] = {
     **dict.fromkeys(("apt", "apt_packages", "debs", "dnf", "system_packages"), "packages"),
     "url": "archive",
 }
+
+# The same for words.
+_OTHER_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("yes", "true"), "on"),
+    **dict.fromkeys(("no", "false"), "off"),
+    "latest": "newest",
+}
+
+# Items of a list, or entries of a mapping, far above those of real files: checks compare them with
+# each other.
+_MOST_ITEMS = 5_000
 
 # Rows of other files by their type and name: where a value has such a type, the file names the row.
 Rows = Mapping[type, Mapping[str, object]]
@@ -117,6 +129,13 @@ def _only_value(key: str, shape: Shape) -> str | None:
     return f"write `{key}: {json.dumps(shape.arguments[0])}`"
 
 
+def _word_meant(text: str, words: Sequence[str]) -> str:
+    """Return the word that a text means in other letters, with others around its number, or as
+    other programs have it; else the text in small letters."""
+    texts = {text.lower(), re.sub(r"[^0-9]", "", text), _OTHER_WORDS.get(text.lower(), "")}
+    return next((word for word in words if word.lower() in texts), text.lower())
+
+
 @dataclass(frozen=True, slots=True)
 class _Decoder:
     document: Document
@@ -127,6 +146,9 @@ class _Decoder:
         """Return the value of a node, or None after adding its faults."""
         if node.content is None:
             return self._fault(location, "needs a value", self.document.key_position(*location))
+        if not isinstance(node.content, str) and len(node.content) > _MOST_ITEMS:
+            message = f"has {len(node.content)} items, and at most {_MOST_ITEMS} are read"
+            return self._fault(location, message)
         if shape.is_table:
             return self._table(shape, node, location)
         if shape.kind is tuple:
@@ -225,8 +247,8 @@ class _Decoder:
                 return text
             *others, last = (f"`{word}`" for word in shape.arguments)
             words = f"{', '.join(others)} or {last}" if others else last
-            same = next((word for word in shape.arguments if word.lower() == str(text).lower()), "")
-            hint = did_you_mean(same or str(text).lower(), map(str, shape.arguments), MISTYPED)
+            word = _word_meant(str(text), shape.arguments)
+            hint = did_you_mean(word, map(str, shape.arguments), MISTYPED)
             return self._fault(location, f"must be {words}, not {value_text(text)}", position, hint)
         scalar = shape.constraint(Scalar)
         try:
@@ -245,6 +267,8 @@ class _Decoder:
     def _unknown(self, location: Location, keys: Mapping[str, object]) -> None:
         name = str(location[-1])
         hint = did_you_mean(_OTHER_KEYS.get(name, name), keys)
+        if name == "<<":
+            hint = "there are no merge keys: repeat the keys, or take a whole value, `*NAME`"
         position = self.document.key_position(*location)
         problem = Problem(f"unknown key `{dotted(location)}`", position, hint)
         self.faults.append(Fault(location, problem))

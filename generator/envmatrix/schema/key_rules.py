@@ -116,10 +116,10 @@ class Presence(NamedTuple):
             yield Violation(self.message, None, self.hint)
 
 
-def any_of(first: str, second: str, message: str, hint: str) -> Presence:
+def any_of(keys: tuple[str, ...], message: str, hint: str) -> Presence:
     """Return the rule that at least one of the keys is present."""
-    in_json = {"anyOf": [{"required": [key]} for key in (first, second)]}
-    return Presence((first, second), (1, 2), in_json, message, hint)
+    in_json = {"anyOf": [{"required": [key]} for key in keys]}
+    return Presence(keys, (*range(1, len(keys) + 1),), in_json, message, hint)
 
 
 def together(first: str, second: str, hint: str) -> Presence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,10 +56,11 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
                 missing_file(context), "".join(f"{name}\n" for name in error.names).encode()
             )
         raise
+    contents: Mapping[str, str] = {}
     if context.wheels:
         from envmatrix.sessions.wheels.publication import repair_wheels
 
-        repair_wheels(runner, context.wheels)
+        contents = repair_wheels(runner, context.wheels)
     try:
         compile_commands.write_for_host(context)
     except EnvmatrixError as error:  # the library is compiled nevertheless
@@ -70,7 +72,7 @@ def compile_library(runner: Runner, source: str = "") -> tuple[Product, ...]:
         from envmatrix.sessions import cuda_usage
 
         cuda_usage.check_components(context)
-    products = _products(context)
+    products = _products(context, contents)
     if context.prefix:
         installation.install(runner, _installed_inputs(inputs, source))
     return products
@@ -184,9 +186,9 @@ def _compile(runner: Runner, *, is_configured: bool) -> None:
             runner.console.warn(f"{error.message}; going on with {context.jobs} at once")
 
 
-def _products(context: BuildContext) -> tuple[Product, ...]:
-    """Return the files that match the library's `artifacts`, or those that its build system makes;
-    a library without either has no products."""
+def _products(context: BuildContext, contents: Mapping[str, str]) -> tuple[Product, ...]:
+    """Return the files that match the library's `artifacts`, or those that its build system makes,
+    with the `contents` of wheels; a library without either has no products."""
     patterns = context.library.artifacts
     with context.build.opened() as build:
         products = find_products(build, context.products)
@@ -199,7 +201,7 @@ def _products(context: BuildContext) -> tuple[Product, ...]:
         if item.machine not in (None, machine):
             message = f"`{item.path}` is for {item.machine}, the cell for {machine}"
             raise EnvmatrixError(message)
-    return products
+    return tuple(replace(item, contents=contents.get(item.path, "")) for item in products)
 
 
 def cache_hits(build: Directory, *, counts_shared: bool = False) -> tuple[Measurement, ...]:

@@ -52,6 +52,7 @@ _NO_PROGRAM = (
     r"\benv: ['\u2018]?([\w+.-]+)['\u2019]?: No such file"
     r"|ERROR: Program ['\"]([\w+.-]+)['\"] not found"
     r"|executable ['\"]([\w+.-]+)['\"] not found$"
+    r"|^\[FATAL tini \(\d+\)\] exec ([\w+.-]+) failed: No such file"
 )
 _PROGRAMS = (_NO_SHELL_PROGRAM, _NO_PROGRAM)
 
@@ -64,11 +65,13 @@ _LACKING: Mapping[str, Judgement] = {
         r"error while loading shared libraries: (?!libcuda|libnv)(lib[\w+.-]+): "
         r"cannot open shared object file"
     ): Judgement("environment", "the image has no library `{0}`", PACKAGE),
-    r"^\s*No CMAKE_Fortran_COMPILER could be found": Judgement(
+    (
+        r"^\s*No CMAKE_Fortran_COMPILER could be found"
+        r"|^\S*: ERROR: Unknown compiler\(s\): .*gfortran"
+    ): Judgement(
         "environment",
         "the image has no compiler for Fortran",
-        "list `gfortran` under `packages` in envs/devel.yaml, and `gfortran-{triplet}` in "
-        "envs/cross.yaml: CMake looks for these names",
+        "list it under `packages` of the library: `packages: {deb: [gfortran]}`",
     ),
     r"\bcannot find -l([\w+.-]+)(?:: No such file or directory)?$": Judgement(
         "environment", "the linker finds no library `{0}`", _PACKAGE_TO_LINK
@@ -301,8 +304,12 @@ def lacking_names(lines: Iterable[str]) -> tuple[str, ...]:
 
 def first_error(lines: Sequence[str]) -> str:
     """Return the first line of an output that says that something is an error; the last line where
-    none does."""
-    errors = (text for text in _errors(lines) if re.search(r"\berror\b", text, re.IGNORECASE))
+    none does. A program whose reader has ended is a consequence."""
+    errors = (
+        text
+        for text in _errors(lines)
+        if re.search(r"\berror\b", text, re.IGNORECASE) and not text.endswith("Broken pipe")
+    )
     return next(errors, next(filter(str.strip, reversed(lines)), "")).strip()
 
 

@@ -18,12 +18,14 @@ from envmatrix.text import one_line
 @dataclass(frozen=True, slots=True)
 class Product:
     """File that a build made, by its path in the build directory, or in records in the library's;
-    `machine` is None where it has no machine code, `size` is in bytes."""
+    `machine` is None where it has no machine code, `size` is in bytes; `contents` says what a wheel
+    that is fit to publish has."""
 
     path: str
     machine: str | None
     size: int
     sha256: str = ""
+    contents: str = ""
 
     @property
     def name(self) -> str:

@@ -37,7 +37,8 @@ class Runner:
     ended; `component_of` returns the component of CUDA that has a header or library, where images
     lack it, and `package_of` the package of the operating system, where one can be suggested;
     `absent_submodules` returns the submodules of the source that are not checked out, by
-    their path in it. `job` is the id of what the tasks are for: the same one has the same tasks."""
+    their path in it. `job` is the id of what the tasks are for: the same one has the same tasks.
+    It `retries` what the executor could not run, unless somebody else does."""
 
     executor: Executor
     context: BuildContext
@@ -47,6 +48,7 @@ class Runner:
     package_of: Callable[[str], str | None] | None = None
     absent_submodules: Callable[[], Sequence[str]] = tuple
     job: str = field(default_factory=lambda: uuid.uuid4().hex)
+    retries: bool = True
     # The numbers of tasks, in order.
     numbers: Iterator[int] = field(default_factory=count)
     # The build directories that containers wrote to.
@@ -55,7 +57,7 @@ class Runner:
     def run(self, task: Task, *steps: str) -> CompletedTask:
         """Run a task of one step, or of two, of which the second has the standard error to itself.
         Output goes to the log of the step, and to the screen with -v. A failure of the executor,
-        not of the program, is retried once."""
+        not of the program, is retried once, unless somebody else does that."""
         self.written.add(self.context.build)
         if self.context.prefix:
             self.written.add(self.context.installing)
@@ -63,6 +65,8 @@ class Runner:
         try:
             return self._run(key, task, steps)
         except EngineError as error:
+            if not self.retries:
+                raise
             self.console.warn(f"{error.message}; trying {steps[0]} again")
         return self._run(key, task, steps)
 

@@ -203,7 +203,7 @@ def _may_lack_a_gpu(outcome: TestOutcome) -> bool:
         return False
     if "SIGSEGV" in outcome.message or "SEGFAULT" in outcome.message:
         return False
-    return any(map(_NO_DEVICE.search, last_words(outcome)))
+    return any(map(_NO_DEVICE.search, (outcome.message, *_lines(outcome.output))))
 
 
 # Longest text of an assertion.

@@ -136,6 +136,29 @@ class Fetcher:
         if gone := {item: tried for item, tried in zip(whole, results, strict=True) if tried}:
             raise _absence_error(gone, {item: self._newest_version(item) for item in gone})
 
+    def require(self, artifact: Artifact) -> None:
+        """Raise LookupFailed if neither the store nor the mirror nor a server has a file, whose
+        index lists it."""
+        if self.store.verified(artifact):
+            return
+        failed = FailedAttempts()
+        for location, chunks in chain(self._mirrored(artifact), self._on_servers(artifact, failed)):
+            try:
+                retry_request(functools.partial(_begin, chunks), self.sleep)
+            except (WrongContent, httpx.HTTPError, httpx.InvalidURL, LookupFailed) as error:
+                failed.add(location, error)
+            else:
+                return
+        if hint := hint_of(failed.errors):
+            message = f"{_describe(artifact)} cannot be read"
+            raise LookupFailed(message, details=failed.details, hint=hint)
+        raise Absent(
+            f"no server has {_describe(artifact)}, which its index lists",
+            details=failed.details,
+            hint=f"name a mirror that has it under [mirrors] {artifact.origin} in your "
+            "configuration, or take another version",
+        )
+
     def _is_stored(self, file: StageFile) -> bool:
         if isinstance(file, Excerpt):
             return is_complete(self.store, file)
@@ -342,6 +365,14 @@ def _write(chunks: Iterator[bytes], content: Content, partial: Path) -> Generato
         raise httpx.RemoteProtocolError(f"ended after {received} of {content.size} bytes")
     if digest.hexdigest() != content.sha256:
         raise WrongContent(f"its sha256 is {digest.hexdigest()}, the lock names {content.sha256}")
+
+
+def _begin(read: _Read) -> None:
+    """Read the beginning of a file."""
+    chunks = read()
+    next(chunks, b"")
+    if isinstance(chunks, Generator):
+        chunks.close()
 
 
 def _within(attempt: Attempt, read: _Read) -> Iterator[bytes]:

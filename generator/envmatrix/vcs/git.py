@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError
@@ -109,15 +109,40 @@ _SUBMODULE = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
 def absent_submodules(root: Path, directory: Path) -> tuple[str, ...]:
-    """Return the paths below `directory` of submodules of the repository in `root` that are not
+    """Return the paths below `directory` of submodules of the repository around `root` that are not
     checked out."""
-    absent = []
-    for home in dict.fromkeys((root, directory)):
-        paths = (home / name for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")))
-        inside = (path for path in paths if path.is_relative_to(directory) and path != directory)
-        empty = (path for path in inside if not path.is_dir() or not any(path.iterdir()))
-        absent += [path.relative_to(directory).as_posix() for path in empty]
-    return tuple(dict.fromkeys(absent))
+    place = directory.resolve()
+    absent = (path for path in _absent_submodules(root, directory) if place in path.parents)
+    return tuple(dict.fromkeys(path.relative_to(place).as_posix() for path in absent))
+
+
+def absent_around(root: Path, directory: Path) -> str | None:
+    """Return the path from `root` of a submodule that is not checked out and that `directory` is,
+    or is in; None if there is none."""
+    place = directory.resolve()
+    absent = _absent_submodules(root, directory)
+    around = next((path for path in absent if path in (place, *place.parents)), None)
+    return os.path.relpath(around, root.resolve()) if around else None
+
+
+def _absent_submodules(root: Path, directory: Path) -> Iterator[Path]:
+    """Yield the submodules that are not checked out, of the repository around `root` and of files
+    in `directory` that may be copied from another one."""
+    place = root.resolve()
+    top = next((path for path in (place, *place.parents) if (path / ".git").exists()), place)
+    for home in dict.fromkeys((top, place, directory.resolve())):
+        yield from _absent_in(home)
+
+
+def _absent_in(home: Path) -> Iterator[Path]:
+    for name in _SUBMODULE.findall(readable_text(home / ".gitmodules")):
+        path = (home / name).resolve()
+        if home not in path.parents:
+            continue
+        if path.is_dir() and any(path.iterdir()):
+            yield from _absent_in(path)
+        else:
+            yield path
 
 
 # The end of a commit where files differ from it.
@@ -140,10 +165,15 @@ def commit_time(root: Path, revision: str) -> float:
     return float(_git(root, "log", "-1", "--format=%ct", _commit(root, revision)))
 
 
-def checkout_of(directory: Path) -> Checkout | None:
-    """Return the checkout around `directory`; None where git finds none."""
+def checkout_of(
+    directory: Path, *, without: Iterable[str] = (), has_untracked: bool = True
+) -> Checkout | None:
+    """Return the checkout around `directory`; None where git finds none. Paths in it that are
+    `without` count, and untracked files unless it `has_untracked`, are no changes."""
+    paths = (".", *(f":(exclude,literal){path}" for path in without))
+    untracked = f"--untracked-files={'normal' if has_untracked else 'no'}"
     try:
-        status = _git(directory, "status", "--porcelain=v2", "--branch", "--", ".")
+        status = _git(directory, "status", "--porcelain=v2", "--branch", untracked, "--", *paths)
         lines = status.splitlines()
         headers = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
         committed = cached_value(

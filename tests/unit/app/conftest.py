@@ -47,6 +47,8 @@ class Elsewhere:
     total: Resources
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     keeps_tasks: bool = True
+    retries_tasks: bool = True
+    trusts_builds: bool = True
     assigns_gpus: bool = False
     gpus: tuple[Gpu, ...] = ()
     events: list[str] = field(default_factory=list)

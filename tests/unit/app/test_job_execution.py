@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -11,13 +12,19 @@ from dataclasses import dataclass, field
 import pytest
 from tests.unit.jobs.test_schedule import job
 
-from envmatrix.app.job_execution import execute
+from envmatrix.app.job_execution import execute, failure_of
 from envmatrix.console import Console
-from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.errors import (
+    Absent,
+    ConfigurationError,
+    EngineError,
+    EnvmatrixError,
+    LookupFailed,
+)
 from envmatrix.jobs.execution import Execution, JobResult
 from envmatrix.jobs.model import Graph, Job, Resources
 from envmatrix.parallel import INTERRUPTION
-from envmatrix.sessions.failures import Skipped
+from envmatrix.sessions.failures import Skipped, StepFailed
 
 MACHINE = Resources(9, 1 << 40)
 DONE = JobResult("done")
@@ -86,6 +93,26 @@ def test_an_error_ends_its_job_alone(error: Exception, result: JobResult) -> Non
     results = run(work, job("bad"), job("good")).results
     assert (results["bad"].state, results["bad"].message) == (result.state, result.message)
     assert results["good"].state == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EngineError("gone"), True),
+        (LookupFailed("HTTP 429"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (Absent("no such image"), False),
+        (ConfigurationError("wrong"), False),
+        (EnvmatrixError("failed"), False),
+        (StepFailed(1, "infrastructure", "lost", "", ()), True),
+        (StepFailed(1, "product", "failed", "", ()), False),
+        (OSError(errno.ENOENT, "No such file"), False),
+    ],
+)
+def test_a_second_attempt_helps_where_the_infrastructure_failed(
+    error: EnvmatrixError | OSError, *, expected: bool
+) -> None:
+    assert failure_of(error).of_infrastructure is expected
 
 
 def test_a_defect_is_raised_once_all_others_have_ended() -> None:

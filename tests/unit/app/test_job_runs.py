@@ -104,6 +104,17 @@ def test_compilations_without_outputs_here_are_those_of_reused_tests(
     assert absent() == {"compile"}
 
 
+def test_tests_of_a_pipeline_need_outputs_although_a_build_directory_has_some(
+    engine: Workspace, place: Elsewhere, records: JobRecords
+) -> None:
+    states(engine, place, records)
+    place.trusts_builds = False
+    assert states(engine, place, JobRecords(records.own.parent / "others")) == {
+        "compile": "done",
+        "test": "done",
+    }
+
+
 def test_a_reused_result_is_reported_in_place_of_a_killed_run(
     engine: Workspace, place: Elsewhere, records: JobRecords
 ) -> None:

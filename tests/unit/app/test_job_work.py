@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,15 +13,18 @@ from tests.unit.app.conftest import CELL, TESTED, Elsewhere
 
 from envmatrix.app import compilation, job_plan
 from envmatrix.app.cell_session import CellArguments, open_session
+from envmatrix.app.job_execution import failure_of
 from envmatrix.app.job_plan import JobSelection, plan_jobs
 from envmatrix.app.job_work import JobWork
 from envmatrix.app.measurement import measure_libraries
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
-from envmatrix.engine.tasks import Gpus, Task, TaskResult
+from envmatrix.engine.tasks import Gpus, OnOutput, Task, TaskResult
+from envmatrix.errors import EngineError, EnvmatrixError
+from envmatrix.executors.outputs import DirectoryOutputs
 from envmatrix.jobs.model import Kind, Resources
 from envmatrix.results.job_records import JobRecords
-from envmatrix.vcs.tree_identity import tree_identity, tree_state
+from envmatrix.vcs.tree_identity import tree_identities, tree_state
 
 MEASURED = """\
 libraries:
@@ -64,6 +68,24 @@ def test_tests_have_the_gpus_of_their_place(
     assert [task.gpus for task in tasks["test"]] == [gpus]
 
 
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_waivers_count_only_in_a_checkout_that_is_trusted(
+    engine: Workspace, tmp_path: Path, *, is_trusted: bool
+) -> None:
+    waiver = "{test: '*', owner: ana, bug: BUG-1, expires: 2026-12-31}"
+    (engine.root / "waivers.yaml").write_text(f'version: "1"\nwaivers: [{waiver}]\n')
+    results = iter((0, 1))  # of the compilation, and of the test
+    executor = FakeExecutor(lambda *_: TaskResult(next(results, 1)))
+    workspace, place = replace(engine, is_trusted=is_trusted), Elsewhere(Resources(8), executor)
+    if is_trusted:
+        tasks_of(workspace, place, tmp_path)
+        return
+    with pytest.raises(EnvmatrixError) as raised:
+        tasks_of(workspace, place, tmp_path)
+    assert "waivers of a change that is not trusted" in failure_of(raised.value).message
+
+
 def place_of_measurements() -> Elsewhere:
     """Return a place with a GPU, where all programs print an empty list of measurements."""
     executor = FakeExecutor(lambda *_: TaskResult(0, stdout='{"measurements": []}'))
@@ -101,6 +123,53 @@ def test_all_libraries_of_a_cell_are_measured_without_others(engine: Workspace) 
 
 
 @pytest.mark.parametrize("libraries", [TESTED], indirect=True)
+def test_a_pipeline_uses_nothing_that_an_earlier_job_left_in_a_build_directory(
+    engine: Workspace, tmp_path: Path
+) -> None:
+    def program(task: Task, _: OnOutput) -> TaskResult:
+        for area in task.outputs:
+            if area.name == "devel":
+                with area.opened() as directory:
+                    left.append([file.name for file in directory.files(["word", "once"])])
+                    directory.write("word", b"compiled")
+        return TaskResult(0)
+
+    left: list[list[str]] = []
+    console = Console(-1)
+    place = Elsewhere(Resources(8, 32 << 30), FakeExecutor(program), trusts_builds=False)
+    plan = plan_jobs(engine, JobSelection("test", [CELL]), place.resources(), console)
+    (job,) = (job for job in plan.graph.jobs.values() if job.kind == "compile")
+    work = JobWork(
+        engine,
+        plan,
+        place,
+        place.images(engine, engine.images([CELL]), console),
+        JobRecords(tmp_path / "records"),
+        DirectoryOutputs(tmp_path / "outputs"),
+        date(2026, 1, 1),
+    )
+    file = engine.root / f"build/{CELL}/first/devel/word"
+    supplied = replace(work, supplied=[job.id])
+    assert work.do(job, console).state == "done"
+    for leave in (file.unlink, lambda: file.write_text("of a test")):
+        leave()
+        (file.parent / "once").touch()
+        assert supplied.do(job, console).state == "reused"
+        assert file.read_text() == "compiled"
+        assert not (file.parent / "once").exists()
+    (file.parent / "once").touch()
+    replace(work, anew=[job.id]).do(job, console)
+    assert left == [[], []]
+    for outputs in (tmp_path / "outputs").iterdir():
+        outputs.write_bytes(outputs.read_bytes()[:-9])
+    with pytest.raises(EngineError, match="damaged"):
+        supplied.do(job, console)
+    JobRecords(tmp_path / "records").forget(job)
+    with pytest.raises(EngineError, match="left no outputs"):
+        supplied.do(job, console)
+
+
+@pytest.mark.parametrize("libraries", [TESTED], indirect=True)
 def test_a_source_is_walked_only_before_and_after_a_job(
     engine: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,11 +190,12 @@ def test_a_source_is_read_once_for_all_jobs_while_nothing_is_written_to_it(
 ) -> None:
     reads: list[Path] = []
 
-    def identity(directory: Path, left_out: Path | None = None) -> str:
-        reads.append(directory)
-        return tree_identity(directory, left_out)
+    def identities(directories: Iterable[Path], left_out: Path | None = None) -> Mapping[Path, str]:
+        read = [*directories]
+        reads.extend(read)
+        return tree_identities(read, left_out)
 
-    monkeypatch.setattr(job_plan, "tree_identity", identity)
+    monkeypatch.setattr(job_plan, "tree_identities", identities)
     jobs = tasks_of(engine, Elsewhere(Resources(8, 32 << 30)), tmp_path)
     assert len(jobs) == 2
     assert len(reads) == 2  # to plan them, and by the first job

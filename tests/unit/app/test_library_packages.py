@@ -23,6 +23,12 @@ from envmatrix.plan.matrix_diff import State, library_change
 TEST = 'build: {system: script, commands: ["true"]}, test: {framework: commands, run: ["true"]}'
 PLAIN = f"libraries:\n  first: {{path: first, {TEST}}}\n  second: {{path: second, {TEST}}}\n"
 PACKAGES = PLAIN.replace("path: second", "path: second, packages: {deb: [libhwloc-dev]}")
+INSTALLED = TEST.replace('commands: ["true"]', 'commands: ["true"], install: ["true"]', 1)
+NEEDED = f"""\
+libraries:
+  first: {{path: first, packages: {{deb: [libhwloc-dev]}}, {INSTALLED}}}
+  second: {{path: second, needs: [first], {TEST}}}
+"""
 ARCHIVES = PLAIN.replace(
     "path: second",
     "path: second, archives: {fmt: {git: 'https://h.example/fmt', revision: main}}",
@@ -39,8 +45,8 @@ def arguments(*libraries: str) -> CellArguments:
     }
 
 
-def jobs_of(workspace: Workspace) -> Mapping[str, Job]:
-    selection = JobSelection("test", [CELL])
+def jobs_of(workspace: Workspace, *libraries: str) -> Mapping[str, Job]:
+    selection = JobSelection("test", [CELL], libraries=libraries)
     plan = plan_jobs(workspace, selection, Resources(4, 16 << 30), Console(-1))
     return {str(job): job for job in plan.graph.jobs.values()}
 
@@ -70,6 +76,12 @@ def test_only_images_of_the_libraries_of_a_session_have_to_be_there(engine: Work
     assert {image.library for image in by_hand.names} == {""}
 
 
+@pytest.mark.parametrize("libraries", [NEEDED], indirect=True)
+def test_the_image_to_compile_a_needed_library_in_has_to_be_there(engine: Workspace) -> None:
+    session = open_session(Console(), **arguments("second"))
+    assert {image.name for image in session.names} == {"devel-for-first", "devel", "runtime"}
+
+
 def test_jobs_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None:
     before, after = (
         jobs_with(tmp_path / name, rest) for name, rest in (("a", PLAIN), ("b", PACKAGES))
@@ -78,6 +90,15 @@ def test_jobs_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None:
         assert before[name].id == after[name].id
     assert before[f"compile second {CELL}"].id != after[f"compile second {CELL}"].id
     assert any("devel-for-second" in name for name in after)
+
+
+def test_a_needed_library_is_compiled_in_its_own_image(tmp_path: Path) -> None:
+    workspace = repository(tmp_path / "repository", tmp_path / "scratch", NEEDED)
+    every, selected = jobs_of(workspace), jobs_of(workspace, "second")
+    name = f"compile first {CELL}"
+    assert selected[name] == every[name]
+    assert {key for key, job in selected.items() if job.kind == "image"} <= every.keys()
+    assert any("devel-for-first" in key for key in selected)
 
 
 def test_an_archive_is_an_input_of_the_library_that_has_it(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from tests.servers import REPOSITORY, Server
 from tests.unit.app.conftest import CELL, ONE, repository
 
 from envmatrix.app import published_images
-from envmatrix.app.generated_files import ConsumerRequest, consumer_files
 from envmatrix.app.published_images import check_published, push_images, require_built
 from envmatrix.app.workspace import Workspace
 from envmatrix.console import Console
@@ -19,7 +18,6 @@ from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate
 from envmatrix.lock.images_lock import ImagesLock, PublishedImage, PublishedIndex, save
 from envmatrix.plan.publication import Index, image_tag, index_document, indexes_of
 from envmatrix.registry.manifests import INDEX, MANIFEST, Manifest
-from envmatrix.render.github import FILE as WORKFLOW
 
 
 @pytest.fixture
@@ -107,14 +105,3 @@ def test_a_dry_run_of_a_push_tells_what_is_built_and_what_is_lacking(
     with pytest.raises(EnvmatrixError, match="not built 1 image of its own") as failed:
         require_built(survey, [*built, lacking])
     assert failed.value.details == (f"lacking  {lacking}",)
-
-
-def test_a_workflow_needs_every_image_of_its_cells(workspace: Workspace, server: Server) -> None:
-    publish(workspace, server)
-    request = ConsumerRequest("github")
-    assert CELL in consumer_files(workspace, request)[WORKFLOW]
-    rows = {row[:2]: row[2] for row in workspace.published if row[1] != "runtime"}
-    save(ImagesLock(rows), workspace.root)
-    with pytest.raises(OutOfDate, match="has no image of 2 of what is selected") as caught:
-        consumer_files(Workspace(workspace.root), request)
-    assert CELL in caught.value.details

@@ -256,6 +256,39 @@ def test_a_step_that_no_library_has_in_a_cell_is_an_error_before_images(envmatri
     assert "devel" not in answer.err
 
 
+@pytest.mark.parametrize(
+    ("libraries", "verb"),
+    [(ON_TWO, ["test"]), (STEPS, ["step", "nvrtc"])],
+    indirect=["libraries"],
+)
+def test_what_this_machine_cannot_run_is_skipped_before_images(
+    envmatrix: Prompt, engine: Workspace, verb: Sequence[str]
+) -> None:
+    (engine.root / "dockerfiles").rename(engine.root / "gone")
+    answer = envmatrix("run", *verb, CELL)
+    assert (answer.status, answer.out) == (77, "")
+    assert answer.err.startswith("skipped: needs h100: ")
+    assert not (engine.root / "build").exists()
+
+
+ELSEWHERE = """\
+libraries:
+  first: {path: first, cells: "*-x86_64"}
+  second:
+    path: second
+    test: none
+    steps: {nvrtc: {commands: ["true"], runs_on: {gpu: h100, cells: "*-aarch64"}}}
+"""
+
+
+@pytest.mark.parametrize("libraries", [ELSEWHERE], indirect=True)
+@pytest.mark.usefixtures("engine")
+def test_a_step_without_a_machine_in_a_cell_is_skipped(envmatrix: Prompt) -> None:
+    answer = envmatrix("run", "step", "nvrtc", CELL, "--library", "second")
+    assert answer.status == 77
+    assert f"skipped: `runs_on` of step `nvrtc` has no machine for `{CELL}`" in answer.err
+
+
 @pytest.mark.parametrize("libraries", [ON_TWO], indirect=True)
 @pytest.mark.usefixtures("engine")
 def test_a_plan_says_what_jobs_require_and_what_this_machine_lacks(envmatrix: Prompt) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from envmatrix.engine.buildkit_progress import BuildProgress
-from envmatrix.engine.buildx import Build, BuildOptions, _error, command
-from envmatrix.errors import Absent
+from envmatrix.engine.buildx import Build, BuildOptions, Buildx, _error, command
+from envmatrix.errors import Absent, EngineError
 from envmatrix.images.model import Image
 from envmatrix.matrix.model import Compression
 
@@ -71,3 +71,39 @@ def test_a_base_that_its_registry_has_not_is_told_as_that(message: str, is_absen
     assert isinstance(error, Absent) == is_absent
     assert "a.example/b@sha256:1" in error.message
     assert error.details == (message,)
+
+
+# A fake of `docker buildx build`: it fails with $MESSAGE so many times as the file `failures` has
+# lines, and then writes what buildx writes.
+DOCKER = """\
+#!/bin/sh
+cd {directory}
+echo run >> runs
+if [ -s failures ]; then
+    sed -i 1d failures
+    echo '{{"vertexes": [{{"digest": "1", "name": "[a 1/1] RUN x", "error": "{message}"}}]}}' >&2
+    exit 1
+fi
+for word; do case $word in --metadata-file=*) file=${{word#*=}}; esac; done
+echo '{{"containerimage.digest": "sha256:2"}}' > "$file"
+"""
+LOST = "failed to get edge: inconsistent graph state"
+
+
+@pytest.mark.parametrize(
+    ("failures", "message", "runs"), [(1, LOST, 2), (2, LOST, 2), (1, "exit code: 1", 1)]
+)
+def test_a_build_whose_steps_buildkit_loses_is_repeated_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, message: str, runs: int
+) -> None:
+    (tmp_path / "failures").write_text("fail\n" * failures)
+    docker = tmp_path / "docker"
+    docker.write_text(DOCKER.format(directory=tmp_path, message=message))
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    if failures < runs:
+        assert Buildx().build(build(BuildOptions()), BuildProgress()) == "sha256:2"
+    else:
+        with pytest.raises(EngineError, match="failed in step"):
+            Buildx().build(build(BuildOptions()), BuildProgress())
+    assert (tmp_path / "runs").read_text() == "run\n" * runs

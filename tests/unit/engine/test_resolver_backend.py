@@ -8,11 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.loopback import Files, serving
 
 from envmatrix.console import Console
 from envmatrix.engine.resolver_backend import LocalBackend, check_architecture
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.model import load_facts
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.machine.origins import Origins
 from envmatrix.store.artifacts import Store
 from envmatrix.store.downloads import Fetcher
@@ -70,6 +72,17 @@ def test_a_mirror_is_needed_for_the_archive_that_is_read(tmp_path: Path) -> None
         backend.apt_of_host("noble", "arm64")
     with pytest.raises(LookupFailed, match="where the origin `ubuntu` lives"):
         backend.apt_of_host("resolute", "arm64")
+
+
+def test_a_key_that_a_repository_of_compilers_does_not_have_is_told(tmp_path: Path) -> None:
+    with serving(Files.below(tmp_path)) as address:
+        (tmp_path / "config.toml").write_text(f'[mirrors]\ncompilers-ours = "{address}"\n')
+        backend = backend_with(tmp_path, tmp_path / "none.gpg")
+        image, archive = "image", SignedArchive("compilers-ours", "ours", "ours.asc", "0" * 40)
+        backend._images["base"] = image
+        with pytest.raises(Absent, match=r"no server has `ours\.asc`") as caught:
+            backend.manager_in_base("base", "noble", "amd64", archives=(archive,))
+    assert "below the URL of [mirrors] compilers-ours" in str(caught.value.hint)
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="there is no apt here")

@@ -8,7 +8,12 @@ import pytest
 
 from envmatrix.confined import Area
 from envmatrix.errors import Absent, EngineError
-from envmatrix.executors.outputs import DirectoryOutputs, keep_outputs, restore_outputs
+from envmatrix.executors.outputs import (
+    DirectoryOutputs,
+    SeveralOutputs,
+    keep_outputs,
+    restore_outputs,
+)
 
 
 @pytest.fixture
@@ -65,3 +70,17 @@ def test_damaged_outputs_are_refused_before_anything_is_replaced(
     assert (build / "lib/library.so").exists()
     assert keep_outputs(outputs, Area(build)) == digest  # and are replaced
     restore_outputs(outputs, digest, Area(build))
+
+
+def test_outputs_are_read_from_any_place_and_kept_in_the_first(
+    outputs: DirectoryOutputs, build: Path, tmp_path: Path
+) -> None:
+    first, target = DirectoryOutputs(tmp_path / "first"), tmp_path / "target"
+    several = SeveralOutputs(first, [DirectoryOutputs(tmp_path / "nowhere"), outputs])
+    digest = keep_outputs(outputs, Area(build))
+    restore_outputs(several, digest, Area(target))
+    assert (target / "lib/library.so").read_bytes() == b"code"
+    with pytest.raises(Absent):
+        restore_outputs(several, f"sha256:{'0' * 64}", Area(target))
+    keep_outputs(several, Area(build))
+    restore_outputs(first, digest, Area(target))

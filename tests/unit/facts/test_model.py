@@ -22,6 +22,7 @@ FACT_FILES = [
     "families",
     "nccl",
     "os",
+    "pythons",
     "sources",
     "standards",
     "tensorrt",
@@ -55,6 +56,20 @@ def test_every_release_says_where_what_it_says_was_learnt(facts: Facts) -> None:
         assert release.sm_ref
         assert release.driver.ref
         assert release.eol is None or release.eol.ref
+
+
+def test_sources_of_python_are_in_suites_of_debian(facts: Facts) -> None:
+    for row in facts.pythons.values():
+        archive = facts.archive(row.suite, "arm64")
+        assert (archive.origin, archive.distribution.name) == ("debian", "debian")
+        assert row.package == f"python{row.release}"
+
+
+def test_systems_that_compile_python_have_packages_of_debian(facts: Facts) -> None:
+    systems = [os for os in facts.os.values() if os.python_libraries]
+    assert systems
+    assert {os.family.name for os in systems} == {"deb"}
+    assert all(os.python for os in systems)
 
 
 def test_every_release_comes_from_a_known_source(facts: Facts) -> None:

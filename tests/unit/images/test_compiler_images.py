@@ -11,7 +11,7 @@ from envmatrix.facts.recipes import shipped_recipes
 from envmatrix.images.compiler_cache import compiler_cache
 from envmatrix.images.definition import Definition, definition_of
 from envmatrix.images.environments import environments
-from envmatrix.images.model import images_of
+from envmatrix.images.model import CompilerCache, analysis_image, dev_image, images_of
 from envmatrix.images.variables import compiler_variables
 from envmatrix.lock.model import Lock, SystemRequest
 from envmatrix.lock.requests import all_requests, drift, requesters_of, requests_of
@@ -142,13 +142,48 @@ def test_the_images_of_cells_with_other_compilers(state: tuple[Matrix, Lock]) ->
             assert images_of_environment.issuperset(images_of(cell, host, emulate=host != "amd64"))
 
 
+def test_optional_flavours_are_over_images_with_other_compilers(tmp_path: Path) -> None:
+    """Their packages are those over `devel`."""
+    rest = f"policy: {{dev_images: on}}\n{CUDA_CLANG}"
+    root = write_repository(tmp_path / "repository", COMPILERS, rest)
+    analysis = "flavour: analysis\nextends: devel\npackages: [clang-tidy]\n"
+    (root / "envs/analysis.yaml").write_text(analysis, encoding="utf-8")
+    matrix = load_matrix(root)
+    rows = matrix, lock_of(matrix, tmp_path / "scratch", archive=Archive())
+    stages, images = definition(rows).stages, definition(rows).environment.images
+    for name in ("analysis", "dev"):
+        for compilers in ("gcc11", "clang16", "clang19-cudaclang"):
+            flavour = f"{name}-{compilers}"
+            assert stages[flavour].parent == f"devel-{compilers}"
+            assert f"{name}-files" in stages[f"{flavour}-packages"].text
+            assert [row.arch for row in images if row.flavour == flavour] == (["amd64", "arm64"])
+    assert "Clang 16" in stages["analysis-clang16"].text
+    cell = find_cell(matrix, "cuda12-clang16-x86_64")
+    assert analysis_image(cell).flavour == "analysis-clang16"
+    assert dev_image(images_of(cell, "amd64")[0]).flavour == "dev-clang16"
+
+
+def test_sanitizers_of_clang_come_with_the_flavour_that_uses_them(tmp_path: Path) -> None:
+    axes = 'cuda: ["12.4"]\nos: [debian12]\narch: [x86_64]\ncompiler: [clang-16]'
+    root = write_repository(tmp_path / "repository", axes)
+    analysis = "flavour: analysis\nextends: devel\npackages: [clang-tidy]\n"
+    (root / "envs/analysis.yaml").write_text(analysis, encoding="utf-8")
+    request = all_requests(load_matrix(root), shipped_recipes())[
+        "debian12-amd64-devel-gcc12-clang16"
+    ]
+    assert isinstance(request, SystemRequest)
+    assert {spec.name for spec in request.packages} == {"clang-16", "libclang-rt-16-dev"}
+
+
 def test_compilers_are_what_build_systems_find(state: tuple[Matrix, Lock]) -> None:
-    rows = {row.flavour: compiler_variables(row) for row in definition(state).environment.compilers}
+    environment = definition(state).environment
+    rows = {row.flavour: compiler_variables(environment, row) for row in environment.compilers}
     assert rows["devel-gcc11"] == {
         "CC": "gcc-11",
         "CXX": "g++-11",
         "CUDAHOSTCXX": "g++-11",
         "NVCC_CCBIN": "g++-11",
+        "FC": "gfortran-11",
     }
     assert rows["cross-clang16"]["CXX"] == "aarch64-linux-gnu-clang++-16"
     assert rows["cross-clang16"]["NVCC_CCBIN"] == "aarch64-linux-gnu-clang++-16"
@@ -168,15 +203,31 @@ def test_a_compiler_for_cuda_as_well_is_installed_once(tmp_path: Path) -> None:
     assert stages == ["devel-clang14-packages", "devel-clang16-packages"]
 
 
-def test_each_gcc_has_its_own_objects_in_the_compiler_cache_and_clang_has_none(
+def caches_of(state: tuple[Matrix, Lock]) -> dict[str, CompilerCache | None]:
+    matrix, lock = state
+    return {
+        cell.id.removeprefix("cuda12.4-debian12-"): compiler_cache(
+            cell, images_of(cell, "amd64")[0], lock
+        )
+        for cell in matrix.cells
+    }
+
+
+def test_each_compiler_has_its_own_objects_in_the_compiler_cache(
     state: tuple[Matrix, Lock],
 ) -> None:
-    matrix, lock = state
-    caches = {
-        cell.compilers: compiler_cache(cell, images_of(cell, "amd64")[0], lock)
-        for cell in matrix.cells
-        if cell.arch == "x86_64"
-    }
+    caches = caches_of(state)
     toolchains = {name: cache.toolchain for name, cache in caches.items() if cache}
-    assert toolchains.keys() == {"", "gcc11"}
+    assert toolchains.keys() == caches.keys()
     assert len({*toolchains.values()}) == len(toolchains)
+    assert all(cache and cache.languages == ("C", "CXX", "CUDA") for cache in caches.values())
+
+
+def test_sccache_is_used_for_gcc_only(tmp_path: Path) -> None:
+    root = write_repository(tmp_path / "repository", COMPILERS)
+    (root / "envs/devel.yaml").write_text(DEVEL.replace("ccache", "sccache"), encoding="utf-8")
+    matrix = load_matrix(root)
+    caches = caches_of((matrix, lock_of(matrix, tmp_path / "scratch", archive=Archive())))
+    assert {name for name, cache in caches.items() if cache} == {
+        f"{compilers}{arch}" for compilers in ("", "gcc11-") for arch in ("x86_64", "aarch64")
+    }

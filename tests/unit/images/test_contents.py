@@ -185,12 +185,11 @@ def test_files_steps_scripts_and_bases_change_a_stage(before: Stage, after: Stag
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (FILES, replace(FILES, comment="a remark")),
         (FILES, replace(FILES, instructions=(Argument("A_MIRROR"), *FILES.instructions))),
         (FILES, replace(FILES, instructions=(*map(moved, FILES.artifacts),))),
     ],
 )
-def test_remarks_and_places_of_downloads_change_nothing(before: Stage, after: Stage) -> None:
+def test_arguments_and_places_of_downloads_change_nothing(before: Stage, after: Stage) -> None:
     assert before.contents == after.contents
 
 

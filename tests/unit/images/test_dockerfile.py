@@ -440,20 +440,25 @@ echo large >usr/bin/large; echo small >usr/bin/small; echo state >etc/state; rm 
 printf '%s\\n' "$root/usr" "$root/usr/bin/large" "$root/absent" >$info/large:amd64.list
 printf '%s\\n' "$root/usr/bin/small" >$info/large2.0.list
 echo sums >$info/large:amd64.md5sums
+ln linked other; rm other
+chmod 700 opened
+touch written; find written -newermt @1 -print >$written; touch -d @0 written
+sed -i "s|^|$root/|" $written
 divide large
 """
 
 
 def test_what_is_installed_is_divided_into_layers(tmp_path: Path) -> None:
     root, dpkg = tmp_path / "root", tmp_path / "bin/dpkg"
-    for file in (root / "old", root / "stays", dpkg):
+    names = ("old", "stays", "linked", "opened", "written")
+    for file in (*(root / name for name in names), dpkg):
         file.parent.mkdir(exist_ok=True)
         file.write_text("#!/bin/sh\necho amd64\n")
+        os.utime(file, (0, 0))
     dpkg.chmod(0o755)
-    os.utime(root / "stays", (0, 0))
     time.sleep(0.02)  # the clock of ctimes has steps
     text = scripts.shared_script("layers.deb.sh", "layers.sh").text
-    for path in ("find /", "layers=/layers", " /var/lib/dpkg"):
+    for path in ("find /", "layers=/layers", "^/var/lib/dpkg"):
         text = text.replace(path, path.replace("/", f"{root}/", 1))
     info = "var/lib/dpkg/info"
     program = f"set -eu; root={root}; info={info}\n{text}{INSTALLATION}"
@@ -474,7 +479,7 @@ def test_what_is_installed_is_divided_into_layers(tmp_path: Path) -> None:
     assert files == {
         "large": {"usr/bin/large", f"{info}/large:amd64.list", f"{info}/large:amd64.md5sums"},
         "others": {"usr/bin/small", f"{info}/large2.0.list"},
-        "rest": {"etc/state"},
+        "rest": {"etc/state", "opened", "written"},
     }
     assert (layers / "removed").read_text() == f"{root}/old\n"
     directories = [path for path in (layers / "large-1").rglob("*") if path.is_dir()]

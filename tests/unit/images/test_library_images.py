@@ -182,3 +182,25 @@ def test_a_library_has_the_same_runtime_image_with_each_compiler(tmp_path: Path)
     cell = cell_of(matrix, f"{NAME}-clang16-aarch64")
     images = [library_image(image, topo, cell, matrix) for image in images_of(cell, "amd64")]
     assert [image.name for image in images] == ["cross-clang16-for-topo", "runtime-for-topo"]
+
+
+def test_build_systems_find_the_compiler_of_fortran(tmp_path: Path) -> None:
+    rest = "libraries: {topo: {path: topo, packages: {deb: [gfortran]}}}\n"
+    _, _, definition = definition_with(tmp_path, rest, COMPILERS)
+    for flavour, compiler in (
+        ("devel", "gfortran-12"),
+        ("devel-clang16", "gfortran-12"),
+        ("cross", "aarch64-linux-gnu-gfortran-12"),
+        ("cross-gcc11", "aarch64-linux-gnu-gfortran-12"),
+    ):
+        assert f"FC={compiler}" in definition.stages[f"{flavour}-for-topo"].text.split()
+        assert "FC=" not in definition.stages[flavour].text
+    assert "FC=" not in definition.stages["runtime-for-topo"].text
+
+
+def test_a_compiler_of_fortran_of_the_build_machine_is_not_that_of_the_target(
+    tmp_path: Path,
+) -> None:
+    rest = 'libraries: {topo: {path: topo, packages: {deb: ["gfortran:native"]}}}\n'
+    _, _, definition = definition_with(tmp_path, rest)
+    assert "FC=" not in definition.stages["cross-for-topo"].text

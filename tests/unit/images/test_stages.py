@@ -23,7 +23,7 @@ INSTALL = StepScript("install.deb.sh", "true\n", "install.sh")
 
 
 def test_a_stage_is_an_instruction_after_the_other() -> None:
-    stage = Stage("files", "scratch", (Argument("A"), Add(FILE)), comment="not in its text")
+    stage = Stage("files", "scratch", (Argument("A"), Add(FILE)))
     assert stage.text == (
         "FROM scratch AS files\n"
         "ARG A\n"

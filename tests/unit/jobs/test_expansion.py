@@ -171,8 +171,10 @@ def test_where_nothing_is_tested_there_are_no_tests(jobs: Graph) -> None:
     }
 
 
-def test_shards_are_jobs_of_one_compilation() -> None:
-    jobs = graph(basis=replace(BASIS, shards=3))
+@pytest.mark.parametrize("of_library", [1, 3, 5])
+def test_shards_are_jobs_of_one_compilation(of_library: int) -> None:
+    run = with_test(LibraryTest("ctest", shards=of_library))
+    jobs = graph(run, basis=replace(BASIS, shards=None if of_library == 3 else 3))
     tests = [job for job in jobs.jobs.values() if job.kind == "test"]
     assert [job.subject[-1] for job in tests] == ["1/3", "2/3", "3/3"]
     assert tests[0].command[-1] == "--shard=1/3"

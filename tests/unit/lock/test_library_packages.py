@@ -62,10 +62,33 @@ def test_each_flavour_has_a_set_of_the_library(matrix: Matrix) -> None:
     }
 
 
+def test_a_compiler_of_fortran_is_for_the_target(tmp_path: Path) -> None:
+    """Tests need the library of the programs that it compiles."""
+    rest = "libraries: {topo: {path: topo, packages: [gfortran, libhwloc-dev]}}\n"
+    matrix = matrix_of(tmp_path / "repository", AXES, rest)
+    requests = all_requests(matrix, shipped_recipes())
+    names = {
+        key.removeprefix(PREFIX): {str(package) for package in row.packages}
+        for key, row in requests.items()
+        if PREFIX in key and isinstance(row, SystemRequest)
+    }
+    native = {"gfortran", "gfortran-12", "libhwloc-dev"}
+    assert names == {
+        "amd64-runtime": {"libgfortran5", "libhwloc-dev"},
+        "amd64-devel-gcc12": native,
+        "amd64-cross-gcc12-arm64": {
+            "gfortran-aarch64-linux-gnu",
+            "gfortran-12-aarch64-linux-gnu",
+            "libhwloc-dev:arm64",
+        },
+        "arm64-runtime": {"libgfortran5", "libhwloc-dev"},
+        "arm64-devel-gcc12": native,
+    }
+
+
 def test_sets_with_other_compilers_are_over_those_of_the_compilers(tmp_path: Path) -> None:
-    axes = f"{AXES}\ncompiler: [gcc-11, clang-16]\ncuda_compiler: [nvcc, clang]"
-    rest = "exclude: [{compiler: gcc-11, cuda_compiler: clang, reason: why}]\n" + LIBRARIES
-    matrix = matrix_of(tmp_path / "repository", axes, rest)
+    axes = f"{AXES}\ncompiler: [gcc-11, clang-16]"
+    matrix = matrix_of(tmp_path / "repository", axes, LIBRARIES)
     own = {
         key.removeprefix(PREFIX): row.below[-1].removeprefix("debian12-")
         for key, row in all_requests(matrix, shipped_recipes()).items()
@@ -76,9 +99,11 @@ def test_sets_with_other_compilers_are_over_those_of_the_compilers(tmp_path: Pat
     assert own == {name: name for name in (*below, "amd64-runtime", "arm64-runtime")}
 
 
-@pytest.mark.parametrize(("cells", "is_analysed"), [("*-gcc11-*", False), ("*", True)])
-def test_only_cells_with_the_default_compilers_are_analysed_with_packages(
-    tmp_path: Path, cells: str, is_analysed: bool
+@pytest.mark.parametrize(
+    ("cells", "suffixes"), [("*-gcc11-*", ["-gcc11"]), ("*-gcc12-*", [""]), ("*", ["", "-gcc11"])]
+)
+def test_each_cell_is_analysed_with_packages_over_those_of_its_compiler(
+    tmp_path: Path, cells: str, suffixes: list[str]
 ) -> None:
     axes = f"{AXES}\ncompiler: [default, gcc-11]"
     rest = f'libraries: {{topo: {{path: topo, packages: [libhwloc-dev], cells: "{cells}"}}}}\n'
@@ -86,7 +111,13 @@ def test_only_cells_with_the_default_compilers_are_analysed_with_packages(
     analysis = "flavour: analysis\nextends: devel\npackages: [clang-tidy]\n"
     (root / "envs/analysis.yaml").write_text(analysis)
     requests = all_requests(load_matrix(root), shipped_recipes())
-    assert (f"{PREFIX}amd64-analysis-gcc12" in requests) == is_analysed
+    start = f"{PREFIX}amd64-analysis-gcc12"
+    own = {key.removeprefix(start): row for key, row in requests.items() if key.startswith(start)}
+    assert [*own] == suffixes
+    for suffix, request in own.items():
+        assert isinstance(request, SystemRequest)
+        below = [f"debian12-amd64-devel-gcc12{suffix}"] if suffix else []
+        assert [*request.below[3:]] == [*below, "debian12-amd64-analysis-gcc12"]
 
 
 def test_a_matrix_with_other_compilers_and_a_library_is_locked_as_a_whole(tmp_path: Path) -> None:

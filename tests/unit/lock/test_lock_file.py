@@ -18,6 +18,7 @@ from tests.locks import OF_VERSION_1
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError, OutOfDate, TooNew
 from envmatrix.facts.packages import PackageSpec
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.lock.lock_file import COLUMNS, FILE, dumps, load, loads
 from envmatrix.lock.model import (
     REQUESTS,
@@ -168,6 +169,9 @@ PACKAGES = st.lists(
     max_size=3,
 ).map(lambda packages: tuple(sorted(packages)))
 TEXTS = st.lists(WORDS, max_size=3).map(tuple)
+ARCHIVES = st.lists(
+    st.builds(SignedArchive, WORDS, WORDS, WORDS, WORDS, st.just("") | WORDS), max_size=2
+).map(tuple)
 
 
 @st.composite
@@ -183,6 +187,8 @@ def requests(draw: st.DrawFn, below: tuple[str, ...]) -> Request:
                 values[row.name] = draw(PACKAGES)
             case "requirements" | "components" | "omitted":
                 values[row.name] = draw(TEXTS)
+            case "archives":
+                values[row.name] = draw(ARCHIVES)
             case "below":
                 values[row.name] = below
             case "base":

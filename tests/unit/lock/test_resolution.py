@@ -21,6 +21,7 @@ from tests.fakes import (
 from envmatrix.errors import ConfigurationError, EngineError, LookupFailed
 from envmatrix.facts.packages import PackageSpec
 from envmatrix.facts.recipes import shipped_recipes
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.lock.lock_file import FILE, dumps, load, loads
 from envmatrix.lock.model import (
     REQUESTS,
@@ -31,7 +32,7 @@ from envmatrix.lock.model import (
     helper_of,
 )
 from envmatrix.lock.requests import all_requests
-from envmatrix.lock.resolution import MissingWheels, upgrade_rule
+from envmatrix.lock.resolution import MissingSources, MissingWheels, upgrade_rule
 from envmatrix.lock.resolvers.dnf import PackageManager
 from envmatrix.lock.resolvers.pip import Pip
 from envmatrix.lock.resolvers.protocol import BaseState
@@ -173,13 +174,12 @@ def test_sources_of_libraries_are_looked_up_before_anything_is_made(tmp_path: Pa
     backend = FakeBackend(tmp_path / "scratch", archive := Archive())
     requests = all_requests(matrix, shipped_recipes())
 
-    with pytest.raises(LookupFailed, match="2 sources of libraries cannot be had") as caught:
+    with pytest.raises(MissingSources) as caught:
         resolution_of(backend).resolve(requests, None, upgrade_rule(None, None))
 
-    assert [line.partition(":")[0] for line in caught.value.details] == [
-        "library `a`",
-        "library `b`",
-    ]
+    assert [*caught.value.failures] == ["library-a", "library-b"]
+    assert caught.value.message == ("library `a`: nothing is there; library `b`: nothing is there")
+    assert caught.value.name == "lookup-failed"
     assert (backend.bases, archive.commands) == ([], [])
 
 
@@ -235,11 +235,16 @@ class _Waiting(FakeBackend):
         return super().base(key, package_set, epoch, helper)
 
     def manager_in_base(
-        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+        self,
+        base: str,
+        suite: str,
+        arch: str,
+        foreign: tuple[str, ...] = (),
+        archives: tuple[SignedArchive, ...] = (),
     ) -> PackageManager:
         if self.arch != self.host_arch:
             self.happens.set()
-        return super().manager_in_base(base, suite, arch, foreign)
+        return super().manager_in_base(base, suite, arch, foreign, archives)
 
 
 def test_versions_are_looked_up_while_the_first_base_is_made(

@@ -237,3 +237,13 @@ def test_a_mistake_about_a_cluster_is_told(tmp_path: Path, text: str, problem: s
     (mistake,) = caught.value.problems
     assert problem in str(mistake)
     assert "the page `executors` of the documentation has an example" in str(mistake.hint)
+
+
+def test_a_shared_cache_that_was_chosen_replaces_the_configured_one(tmp_path: Path) -> None:
+    file = write(tmp_path, 'compiler_cache = "redis://cache.example"\n')
+    chosen = "s3://our-objects write"
+    assert configured_compiler_cache(file, chosen) == SharedCache("s3://our-objects", True)
+    assert configured_compiler_cache(file, "") == SharedCache("redis://cache.example")
+    with pytest.raises(ConfigurationError, match=r"`\$ENVMATRIX_SHARED_CACHE`: ") as caught:
+        configured_compiler_cache(file, "ftp://user:hunter2@cache.example")
+    assert "hunter2" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -110,9 +111,17 @@ def test_a_selector_is_resolved_in_each_cell() -> None:
 @settings(max_examples=50)
 def test_values_with_one_meaning_are_one_cell(values: list[str], cuda: str) -> None:
     include = [{"cuda": "12.9", "os": "debian12", "arch": "x86_64"}]
-    matrix = matrix_of(
-        values, ["nvcc", "clang"], cuda=[cuda], os=["debian12", "debian13"], include=include
-    )
+    try:
+        matrix = matrix_of(
+            values, ["nvcc", "clang"], cuda=[cuda], os=["debian12", "debian13"], include=include
+        )
+    except ConfigurationError as error:
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert "no cell of the matrix can have" in refused
+        return
     every = [*matrix.cells, *(exclusion.cell for exclusion in matrix.exclusions)]
     assert len({cell.id for cell in every}) == len(every)
     for cell in matrix.cells:
@@ -127,6 +136,7 @@ def test_without_the_axes_nothing_changes() -> None:
         "cudnn": ("none",),
         "compiler": ("default",),
         "cuda_compiler": ("nvcc",),
+        "python": ("default",),
     }
     assert tier_of(plain, "pr") == tier_of(explicit, "pr")
 
@@ -210,12 +220,61 @@ def test_clang_compiles_for_the_gpu_architectures_that_it_knows() -> None:
 
 def test_a_clang_that_knows_no_gpu_architecture_of_the_matrix_makes_no_cell() -> None:
     facts = with_gpu_architectures_of_clang("100")
-    matrix = matrix_of(["default", "clang-19"], ["nvcc", "clang"], facts=facts)
-    reasons = {row.cell.compilers: (row.rule, row.reason) for row in matrix.exclusions}
-    assert reasons["clang19-cudaclang"] == (
-        "cuda-compiler",
-        "clang-19 compiles for none of the GPU architectures in `sm`",
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_of(["default", "clang-19"], ["nvcc", "clang"], facts=facts)
+    problem = caught.value.problems[-1]
+    assert problem.message == "no cell of the matrix can have `cuda_compiler: clang`"
+    assert problem.hint == (
+        "`cuda12.4-debian12-clang19-cudaclang-x86_64`: "
+        "clang-19 compiles for none of the GPU architectures in `sm`"
     )
+
+
+@pytest.mark.parametrize(
+    ("compiler", "cuda_compiler", "message", "hint"),
+    [
+        (
+            ["default", "gcc-14"],
+            ["nvcc"],
+            "1:%d: no cell of the matrix can have `compiler: gcc-14`",
+            "nvcc of CUDA 12.4 takes GCC 6 to 13; GCC 14 is in debian13",
+        ),
+        (
+            ["default", "clang-19"],
+            ["nvcc"],
+            "1:%d: no cell of the matrix can have `compiler: clang-19`",
+            "nvcc of CUDA 12.4 takes Clang 7 to 17; the nearest is `clang-16`",
+        ),
+        (
+            ["default", "clang-16"],
+            ["nvcc", "clang"],
+            "1:%d: no cell of the matrix can have `cuda_compiler: clang`",
+            "Clang 16 compiles CUDA up to 11.8; the cell has 12.4; the nearest is `clang-19`",
+        ),
+    ],
+)
+def test_a_compiler_that_no_cell_can_have_is_refused_with_the_nearest(
+    compiler: Sequence[str], cuda_compiler: Sequence[str], message: str, hint: str
+) -> None:
+    (problem,) = problems_of(compiler, cuda_compiler)
+    assert re.match(f"matrix.yaml:{message.replace('%d', '[0-9]+')}: ", problem)
+    assert hint in problem
+
+
+def test_a_compiler_that_is_excluded_everywhere_is_not_called_impossible() -> None:
+    exclude = [{"compiler": "gcc-11", "reason": "why"}]
+    assert parts(matrix_of(["default", "gcc-11"], exclude=exclude)) == [""]
+
+
+def test_a_clang_that_is_to_be_chosen_and_compiles_no_such_cuda_is_told_with_the_newest() -> None:
+    (problem,) = problems_of(["clang-newest"], ["nvcc", "clang"], cuda=["13.0"], os=["debian13"])
+    assert "Clang 22 compiles CUDA up to 12.9; the cell has 13.0" in problem
+
+
+@pytest.mark.parametrize("name", ["nvhpc", "nvc++", "nvhpc-24.5"])
+def test_a_compiler_of_an_sdk_is_told_where_it_goes(name: str) -> None:
+    (problem,) = problems_of([name])
+    assert "its SDK is a key of a variant" in problem
 
 
 def test_an_exclude_means_compilers_as_the_axis_does() -> None:
@@ -277,6 +336,163 @@ def test_defaults_name_the_compiler_that_short_names_leave_out() -> None:
     assert short_names(matrix)["cuda12-gcc12"].id == "cuda12.4-debian12-x86_64"
     (problem,) = problems_of(["default"], defaults={"compiler": "clang-14"})
     assert "no cell has compiler `clang-14`" in problem
+    (problem,) = problems_of(["default"], defaults={"compiler": "clang-99"})
+    assert "unknown compiler `clang-99`" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "word"),
+    [
+        ("cuda12-clang17", {"compiler": "clang-16"}, "clang17"),
+        ("cuda12-clang16-cudaclang", {"compiler": "clang-16"}, "cudaclang"),
+        ("cuda12-debian13", {"os": "debian12"}, "debian13"),
+        ("cuda12-cudnn9", {}, "cudnn9"),
+        ("cuda12-aarch64", {"arch": "x86_64"}, "aarch64"),
+        ("cuda12.4-debian12-clang19-x86_64", {"arch": "x86_64"}, "clang19"),
+        ("cuda11", {}, "cuda11"),
+    ],
+)
+def test_the_name_of_an_alias_does_not_contradict_its_cell(
+    name: str, alias: Mapping[str, str], word: str
+) -> None:
+    aliases = {name: {"cuda": "12.4", **alias}}
+    compilers = ["default", "gcc-11", "clang-16"]
+    (problem,) = problems_of(compilers, os=["debian12", "debian13"], aliases=aliases)
+    assert f"alias `{name}`: its name has `{word}`, and it means `cuda12.4-" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "alias"),
+    [
+        ("cuda12-clang", {"compiler": "clang-16"}),
+        ("cuda12-gcc12", {}),
+        ("cuda12.4.1", {}),
+        ("cuda12-gcc11-debian12", {"compiler": "gcc-11", "os": "debian12"}),
+        ("cuda12-h100", {}),
+        ("cuda-clang17", {"compiler": "clang-16"}),
+        ("clang17", {"compiler": "clang-16"}),
+        ("cuda12-clang-tidy", {"compiler": "clang-16"}),
+    ],
+)
+def test_other_names_of_aliases_are_free(name: str, alias: Mapping[str, str]) -> None:
+    aliases = {name: {"cuda": "12.4", **alias}}
+    matrix = matrix_of(["default", "gcc-11", "clang-16"], aliases=aliases)
+    assert f"{name}-x86_64" in short_names(matrix)
+
+
+def library_with(
+    environment: Mapping[str, str], cells: str = "*", variants: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    build = {"environment": environment}
+    return {"a": {"path": "a", "build": build, "cells": cells, "variants": variants or {}}}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CC", "gcc-12"),
+        ("CXX", "g++ -m64"),
+        ("CXX", "mpicxx"),
+        ("CUDAHOSTCXX", "/usr/bin/g++-12"),
+        ("NVCC_CCBIN", "g++"),
+    ],
+)
+def test_a_library_does_not_replace_other_compilers_of_its_cells(variable: str, value: str) -> None:
+    libraries = library_with({variable: value})
+    (problem,) = problems_of(["default", "clang-16"], libraries=libraries)
+    message = f"`{variable}` replaces the compiler of `cuda12.4-debian12-clang16-x86_64`"
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("compilers", "variable", "value", "cells"),
+    [
+        (["default"], "CXX", "mpicxx", "*"),
+        (["default", "clang-16"], "CC", "cc", "*"),
+        (["default", "clang-16"], "CXX", "mpicxx", "cuda12-gcc-x86_64"),
+        (["default", "gcc-11"], "CXX", "g++ -m64", "*"),
+        (["default", "clang-16"], "CUDACXX", "/usr/local/cuda/bin/nvcc", "*"),
+        (["default", "clang-16"], "CFLAGS", "-O1", "*"),
+    ],
+)
+def test_a_library_names_compilers_where_its_cells_name_none(
+    compilers: Sequence[str], variable: str, value: str, cells: str
+) -> None:
+    assert matrix_of(compilers, libraries=library_with({variable: value}, cells)).cells
+
+
+@pytest.mark.parametrize(
+    ("system", "option"),
+    [
+        ("cmake", "-DCMAKE_CXX_COMPILER=g++-11"),
+        ("cmake", "-DCMAKE_C_COMPILER:STRING=gcc-11"),
+        ("cmake", "-D CMAKE_CUDA_HOST_COMPILER=g++-11"),
+        ("python", "cmake.define.CMAKE_CXX_COMPILER=g++-11"),
+        ("make", "CXX=g++-11"),
+        ("make", "CC=gcc-11"),
+        ("bazel", "--repo_env=CC=gcc-11"),
+        ("bazel", "--action_env=CXX=g++-11"),
+    ],
+)
+def test_an_option_does_not_replace_other_compilers_of_cells(system: str, option: str) -> None:
+    libraries = {"a": {"path": "a", "build": {"system": system, "options": [option]}}}
+    (problem,) = problems_of(["default", "clang-16"], libraries=libraries)
+    message = f"`{option}` replaces the compiler of `cuda12.4-debian12-clang16-x86_64`"
+    assert message in problem
+    assert matrix_of(["default"], libraries=libraries).cells
+
+
+def test_an_option_does_not_replace_clang_as_the_compiler_of_cuda() -> None:
+    libraries = {"a": {"path": "a", "build": {"options": ["-DCMAKE_CUDA_COMPILER=nvcc"]}}}
+    (problem,) = problems_of(["clang-19"], ["clang"], libraries=libraries)
+    assert "replaces the compiler of `cuda12.4-debian12-clang19-cudaclang" in problem
+
+
+def test_options_that_name_the_compilers_of_cells_are_accepted() -> None:
+    build = {"system": "make", "options": ["CXX=c++", "CXXFLAGS=-O2"]}
+    other = {"options": ["-DCXX=g++-11"]}  # a variable of the project
+    libraries = {"a": {"path": "a", "build": build}, "b": {"path": "b", "build": other}}
+    assert matrix_of(["default", "clang-16"], libraries=libraries).cells
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"test": {"framework": "ctest", "environment": {"CXX": "g++-11"}}},
+        {"steps": {"s": {"commands": ["true"], "environment": {"CXX": "g++-11"}}}},
+        {"variants": {"named": {"v": {"environment": {"CXX": "g++-11"}}}}},
+        {
+            "build": {"system": "make"},
+            "variants": {"named": {"v": {"definitions": {"CXX": "g++-11"}}}},
+        },
+    ],
+)
+def test_no_part_of_a_library_replaces_other_compilers(table: Mapping[str, object]) -> None:
+    libraries = {"a": {"path": "a", **table}}
+    (problem,) = problems_of(["default", "clang-16"], libraries=libraries)
+    assert "`CXX` replaces the compiler of `cuda12.4-debian12-clang16-x86_64`" in problem
+
+
+def test_a_variant_does_not_replace_the_compiler_of_its_sdk() -> None:
+    named = {"hpc": {"sdk": "nvhpc-26.5", "environment": {"CXX": "g++-12"}}}
+    libraries = library_with({}, variants={"named": named})
+    (problem,) = problems_of(["default"], cuda=["13.2"], libraries=libraries)
+    assert "`CXX` replaces the compiler of `sdk: nvhpc-26.5`" in problem
+
+
+def test_a_pattern_without_cells_is_told_beside_a_replaced_compiler() -> None:
+    environment = {"CXX": "g++-12"}
+    compilers = ["default", "clang-16"]
+    named = {"small": {"options": ["-DA=1"], "cells": "nothing"}}
+    libraries = library_with(environment, "nothing", {"named": named})
+    messages = problems_of(compilers, libraries=libraries)
+    assert sum("`nothing` matches no cell" in message for message in messages) == 2
+
+
+def test_a_library_does_not_replace_clang_as_the_compiler_of_cuda() -> None:
+    libraries = library_with({"CUDACXX": "/usr/local/cuda/bin/nvcc"})
+    (problem,) = problems_of(["clang-19"], ["clang"], libraries=libraries)
+    assert "`CUDACXX` replaces the compiler of `cuda12.4-debian12-clang19-cudaclang" in problem
 
 
 def test_a_pattern_of_an_environment_selects_all_its_compilers() -> None:
@@ -325,8 +541,50 @@ def test_tiers_cover_compilers() -> None:
         for index, first in enumerate(axes)
         for second in axes[index + 1 :]
     )
-    assert set(AXES) - set(axes) == {"cuda_compiler"}
+    assert set(AXES) - set(axes) == {"cuda_compiler", "python"}
 
 
 def test_no_hint_suggests_what_is_refused() -> None:
     assert problems_of(defaults={"compiler": "minmax"})[0].endswith("not `minmax`: None")
+
+
+def test_each_compiler_of_an_exclude_has_to_be_on_the_axis() -> None:
+    exclude = [{"compiler": ["gcc-11", "gcc-10"], "reason": "why"}]
+    (problem,) = problems_of(["default", "gcc-11"], exclude=exclude)
+    assert "axis `compiler` has no value `gcc-10`" in problem
+    exclude = [{"compiler": ["gcc-11", "oldest"], "reason": "why"}]
+    assert parts(matrix_of(["default", "gcc-11", "minmax"], exclude=exclude))
+
+
+def test_a_name_with_the_default_compiler_or_python_means_the_cell() -> None:
+    text = (
+        'version: "1"\nsm: ["90"]\naxes: {cuda: ["12.4"], os: [debian12], arch: [x86_64, aarch64], '
+        'compiler: [default, clang-16], python: [default, "3.13"]}\n'
+    )
+    matrix = expand(parse_document(text.encode(), "matrix.yaml"), load_facts(), {})
+    stem = "cuda12.4-debian12"
+    expected = {
+        f"{stem}-gcc12-x86_64": [f"{stem}-x86_64"],
+        f"{stem}-py3.11-x86_64": [f"{stem}-x86_64"],
+        f"{stem}-gcc12-py3.11-x86_64": [f"{stem}-x86_64"],
+        f"{stem}-clang16-py3.11-x86_64": [f"{stem}-clang16-x86_64"],
+        f"{stem}-clang16": [f"{stem}-clang16-aarch64", f"{stem}-clang16-x86_64"],
+        f"{stem}-gcc12": [f"{stem}-aarch64", f"{stem}-x86_64"],
+    }
+    for name, ids in expected.items():
+        assert [cell.id for cell in select(matrix, [name])] == ids
+        assert [cell.id for cell in candidates_named(matrix, name)] == ids
+    assert len(select(matrix, [stem])) == len(matrix.cells)
+
+
+def test_a_compiler_at_the_end_of_a_name_is_taken_for_no_architecture() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        find_cell(matrix_of(["default", "clang-16"]), "cuda12.4-debian12-clang17")
+    (problem,) = caught.value.problems
+    assert str(problem) == "there is no cell `cuda12.4-debian12-clang17`"
+
+
+def test_an_alias_takes_no_name_that_states_the_default_compiler() -> None:
+    aliases = {"cuda12.4-debian12-gcc12": {"cuda": "12.4"}}
+    (problem,) = problems_of(["default", "clang-16"], aliases=aliases)
+    assert "already means something else" in problem

@@ -137,12 +137,20 @@ def test_an_include_adds_a_cell_outside_of_the_product(matrix_of: MatrixOf) -> N
         (
             'aliases: {old: {cuda: "11.8", os: debian13}}\n',
             "matrix.yaml:6:11: alias `old` means no cell of the matrix",
-            None,
+            "change its values, or remove it; `envmatrix why` says why a cell is left out",
         ),
         (
             'aliases: {cuda12: {cuda: "11.8"}}\n',
             "matrix.yaml:6:11: alias `cuda12`: `cuda12-x86_64` already means something else",
             None,
+        ),
+        (
+            'aliases: {cuda11.9-mine: {cuda: "11.8"}}\n',
+            (
+                "matrix.yaml:6:11: alias `cuda11.9-mine`: its name has `cuda11.9`, and it means "
+                "`cuda11.8-debian12-aarch64`"
+            ),
+            "give it another name, or another meaning",
         ),
         (
             'aliases: {cuda12.4-debian13-x86_64: {cuda: "12.4", arch: x86_64}}\n',
@@ -408,7 +416,7 @@ def test_a_source_that_lacks_the_release_leaves_no_cell(matrix_of: MatrixOf) -> 
             "{source: ftp}",
             (
                 "6:20: `sources[0].source` must be `debian`, `pypi`, `redist`, `nvidia-apt`, "
-                "`nvidia-dnf`, `nvidia-cross` or `image`, not `ftp`"
+                "`nvidia-dnf`, `nvidia-cross`, `image` or `compilers`, not `ftp`"
             ),
         ),
         ('{source: pypi, cuda: "12.6"}', "6:32: axis `cuda` has no value `12.6`"),

@@ -313,6 +313,58 @@ def test_what_only_other_libraries_asked_for_is_borrowed(tmp_path: Path) -> None
     assert not {"cublas", "nvcc", "cudart"} & matrix.borrowed_components(cell, a)
 
 
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ('{path: a, python: "3.12"}', "did you mean `==3.12`?"),
+        ('{path: a, python: "~=3.11"}', "did you mean `>=3.11`?"),
+        ('{path: a, python: "==3.11.*"}', "did you mean `==3.11`?"),
+        ('{path: a, python: ">=3"}', "did you mean `>=3.0`?"),
+        ("{path: a, python: cp313}", "did you mean `==3.13`?"),
+        (
+            "{path: a, python: 3.14t}",
+            "did you mean `==3.14`, which also means the one without the GIL?",
+        ),
+        ("{path: a, python: pypy}", None),
+        ('{path: a, packages: ["zlib1g-dev:arm64"]}', "write `zlib1g-dev`: it is of the"),
+        ('{path: a, packages: ["zlib1g=1.2"]}', "write `zlib1g`: versions are in the lock"),
+        ('{path: a, packages: ["a b"]}', None),
+        ('{path: a, needs: ["b@cxx20"]}', "did you mean `b`? variants follow those of the"),
+        ('{path: a, needs: ["B c"]}', "did you mean `b-c`?"),
+        ("{path: a, variants: {std: [c++17]}}", "did you mean `17`?"),
+        ("{<<: a, path: a}", "there are no merge keys"),
+        ("{path: a, test: {framework: ctest, runs_on: {compat: no}}}", "did you mean `off`?"),
+        ("{path: a, test: {framework: ctest, runs_on: {compat: yes}}}", "did you mean `on`?"),
+    ],
+)
+def test_a_value_as_other_tools_have_it_gets_a_hint(entry: str, hint: str | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_with(entry)
+    (problem,) = caught.value.problems
+    assert (problem.hint or "")[: len(hint or "")] == (hint or "")
+    assert bool(problem.hint) == bool(hint)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "test: {framework: ctest, runs_on: h100}",
+        "steps: {s: {commands: [x], runs_on: h100}}",
+        'variants: {std: ["17", "20"]}',
+        "build: {system: python, wheels: manylinux}",
+        "packages: [libx-dev]",
+    ],
+)
+def test_cells_that_do_not_exist_are_told_with_their_place_whatever_else_a_library_has(
+    entry: str,
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix_with(f'{{path: a, cells: "nope*", {entry}}}')
+    (problem,) = caught.value.problems
+    assert "`nope*` matches no cell" in str(problem)
+    assert problem.position
+
+
 def test_wheels_of_a_python_library_are_made_fit_to_publish() -> None:
     entry = "{path: a, build: {system: python, wheels: %s}, test: none}"
     (plain,) = matrix_with(entry % "manylinux").libraries

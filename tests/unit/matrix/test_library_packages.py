@@ -174,3 +174,14 @@ def test_any_placeholder_of_an_archive_is_filled_or_refused(name: str) -> None:
     if matrix := matrix_or_problems(entry):
         (text,) = matrix.libraries[0].with_sm(["80"]).build.options
         assert text == "/archives/b" or not text.startswith("/archives")
+
+
+@pytest.mark.parametrize(
+    "word", ["{archives:fmt}", "{Archive:fmt}", "{archive :fmt}", "{archive:fmt"]
+)
+def test_what_is_almost_a_placeholder_of_an_archive_is_refused(word: str) -> None:
+    option = quoted(f"-Dx={word}")
+    (problem,) = problems(
+        f"archives: {{fmt: {{sdist: b, version: '1'}}}}, build: {{options: [{option}]}}"
+    )
+    assert f"`{word}` is no placeholder" in problem

@@ -74,3 +74,30 @@ def test_a_file_replaces_the_built_in_flavour(tmp_path: Path) -> None:
     flavours = load_matrix(tmp_path).flavours
     assert flavours["devel"].packages == ("make", "meson")
     assert "cmake" in flavours["runtime"].packages
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("matrix.d/a.yml", "name it `matrix.d/a.yaml`, or move it away"),
+        ("matrix.d/next/a.yaml", "name it `matrix.d/a.yaml`, or move it away"),
+        ("envs/devel.yml", "name it `envs/devel.yaml`, or move it away"),
+    ],
+)
+def test_files_that_only_look_like_those_of_a_matrix_are_refused(
+    tmp_path: Path, name: str, hint: str
+) -> None:
+    (tmp_path / "matrix.yaml").write_text(_ONE_CELL)
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError) as caught:
+        load_matrix(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.hint) == (f"`{name}` is not read", hint)
+
+
+def test_directories_of_other_tools_may_be_beside_flavours(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(_ONE_CELL)
+    (tmp_path / "envs/conda").mkdir(parents=True)
+    (tmp_path / "envs/conda/environment.yml").touch()
+    assert load_matrix(tmp_path).cells

@@ -75,6 +75,23 @@ def test_an_unknown_name_has_a_suggestion() -> None:
     ]
 
 
+def test_a_long_cycle_is_told_by_its_ends() -> None:
+    rows = [f"l{row:02}: {{path: a, needs: [l{(row + 1) % 50:02}]}}" for row in range(50)]
+    (problem,) = problems("\n".join(rows))
+    assert problem == (
+        "5:26: libraries need each other: `l00` needs `l01` needs `l02` needs `l03` needs "
+        "... (43 more) ... needs `l47` needs `l48` needs `l49` needs `l00` "
+        "(take out one of them: a library is compiled after all that it needs)"
+    )
+
+
+def test_cycles_that_share_a_library_are_all_told() -> None:
+    rows = "a: {path: a, needs: [b]}\nb: {path: a, needs: [a, c]}\nc: {path: a, needs: [b]}"
+    first, second = problems(rows)
+    assert "`a` needs `b` needs `a`" in first
+    assert "`b` needs `c` needs `b`" in second
+
+
 def test_a_library_with_a_problem_of_its_own_is_not_called_unknown() -> None:
     (problem,) = problems("a: {path: a, cuda: maybe}\nb: {path: b, needs: [a]}")
     assert problem.startswith("5:")

@@ -55,6 +55,7 @@ KEYS = st.sampled_from(
         "arch",
         "compiler",
         "cuda_compiler",
+        "python",
         "reason",
         "path",
         "pr",

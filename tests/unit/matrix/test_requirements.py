@@ -340,3 +340,35 @@ def test_gpu_architectures_are_filled_into_steps() -> None:
     step = library.with_sm(["90"]).steps["a"]
     assert step.commands == ("nvcc -gencode=arch=compute_90,code=sm_90",)
     assert step.environment == {"SM": "90"}
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "expected"),
+    [
+        ("{memory: 999999}", "no GPU has `memory: 999999` (b300 has at most 288000)"),
+        (
+            '{sm: "75", memory: 90000}',
+            "no GPU of compute capability 75 has `memory: 90000` (t4 has at most 16000)",
+        ),
+        (
+            '{sm: ">=120", memory: 999999}',
+            (
+                "no GPU of compute capability >=120 has `memory: 999999` "
+                "(rtxpro6000 has at most 96000)"
+            ),
+        ),
+        (
+            '{gpu: h100, sm: "90", memory: 200000}',
+            "no h100 has `memory: 200000` (h100 has at most 94000)",
+        ),
+        ('{gpu: "\\u202Et4"}', "unknown GPU `\\u202et4` (did you mean `t4`?)"),
+    ],
+)
+def test_a_machine_that_no_model_makes_is_refused(runs_on: str, expected: str) -> None:
+    (problem,) = problems(f"test: {{framework: ctest, runs_on: {runs_on}}}")
+    assert problem.partition(": ")[2] == expected
+
+
+@pytest.mark.parametrize("runs_on", ["{memory: 250000}", '{sm: "90", memory: 144000}'])
+def test_a_memory_that_some_model_has_can_be_required(runs_on: str) -> None:
+    assert runs_on_of(runs_on)

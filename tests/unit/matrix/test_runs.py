@@ -320,6 +320,48 @@ def test_an_exclude_without_effect_is_an_error() -> None:
     assert problems(ALL, EXCLUDE) == ["9:11: excludes nothing that an entry of `runs` means"]
 
 
+@pytest.mark.parametrize(
+    ("axis", "value", "hint"),
+    [
+        ("", "gcc-11", "it has default"),
+        ("", "clang-newest", "it has default"),
+        (", compiler: [default, gcc-11]", "clang-16", "it has default, gcc-11"),
+        (", compiler: [clang-16]", "clang-15", "did you mean `clang-16`?"),
+        (", compiler: [default, clang-16]", "clang-newest", "did you mean `clang-16`?"),
+    ],
+)
+def test_a_compiler_of_an_entry_is_on_the_axis(axis: str, value: str, hint: str) -> None:
+    head = HEAD.replace(", arch: [x86_64, aarch64]", f", arch: [x86_64, aarch64]{axis}")
+    message = f"11:17: axis `compiler` has no value `{value}` ({hint}"
+    (row,) = problems(f"  - {{compiler: [{value}]}}\n{HOPPER}", head)
+    assert row.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("compiler: [clang-99]", "11:17: unknown compiler `clang-99`"),
+        ("compiler: [clang-99, default]", "11:17: unknown compiler `clang-99`"),
+        ('python: ["3.99", default]', "11:15: axis `python` has no value `3.99`"),
+        ('python: "3.99"', "11:14: axis `python` has no value `3.99`"),
+    ],
+)
+def test_a_wrong_value_of_an_entry_is_told_once(entry: str, message: str) -> None:
+    (row,) = problems(f"  - {{{entry}}}\n{HOPPER}")
+    assert row.startswith(message)
+    head = EXCLUDE.replace("cuda: '12.4', os: debian13", "compiler: clang-99")
+    (row,) = problems(ALL, head)
+    assert "unknown compiler `clang-99`" in row
+
+
+@pytest.mark.parametrize("value", ["gcc-12", "newest", "oldest", "clang-oldest", "minmax"])
+def test_a_compiler_of_an_entry_may_have_another_name_on_the_axis(value: str) -> None:
+    axis = ", compiler: [default, gcc-11, clang-13]"
+    head = HEAD.replace(", arch: [x86_64, aarch64]", f", arch: [x86_64, aarch64]{axis}")
+    entries = f"  - {{cuda: '12.4', compiler: [{value}]}}\n{HOPPER}"
+    assert matrix_with(entries, head).cells
+
+
 def test_a_compiler_is_one_of_the_first_system_that_has_it() -> None:
     compilers = "os: [debian12, debian13], arch: [x86_64], compiler: [default, gcc-11, clang-18]"
     head = HEAD.replace("os: [debian12, debian13], arch: [x86_64, aarch64]", compilers)

@@ -108,6 +108,16 @@ PARTS = {
         hosts=st.lists(of("x86_64", "ppc64le"), max_size=2),
         key=of(*PATHS), identity=texts, issuer=of(*URLS),
     ),
+    "ci": table(
+        runners=st.dictionaries(
+            of("a", "A b"),
+            table(
+                arch=of("x86_64", "aarch64", "ppc64le"), gpu=texts, gpus=numbers, memory=numbers,
+                github=texts | lists, gitlab=lists, jenkins=texts,
+            ),
+            max_size=2,
+        )
+    ),
     "tiers": st.dictionaries(
         of("pr", "weekly"), table(jobs=numbers, gpu_jobs=numbers, always=lists), max_size=1
     ),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.matrix.cells import AXES, COMPILER_AXES, Cell, CudaSource, Toolchain, sort_key
+from envmatrix.matrix.cells import AXES, TOOL_AXES, Cell, CudaSource, Toolchain, sort_key
 from envmatrix.matrix.model import Budget, Matrix
 from envmatrix.matrix.tier_names import TIERS
 from envmatrix.matrix.tiers import TierCells, tier_of
@@ -50,7 +50,7 @@ def cells_of(tier: TierCells) -> list[Cell]:
 
 
 def parts(cell: Cell, size: int) -> set[tuple[tuple[str, str | None], ...]]:
-    axes = [axis for axis in AXES if axis not in COMPILER_AXES]
+    axes = [axis for axis in AXES if axis not in TOOL_AXES]
     return set(combinations([(axis, getattr(cell, axis)) for axis in axes], size))
 
 

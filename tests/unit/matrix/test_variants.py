@@ -265,28 +265,28 @@ def test_rules_of_libraries_come_before_those_of_variants() -> None:
         (
             'std: ["17", "26"]',
             (
-                "9:19: no cell can build it: GCC 12 has no C++26; the nearest "
+                "9:19: no cell can build `ops@cxx26`: GCC 12 has no C++26; the nearest "
                 "that it has is C++23 (the last one is `cuda13.5-debian12-x86_64`)"
             ),
         ),
         (
             'std: "26"\nnamed: {d: {build_type: Debug}}',
             (
-                "9:12: no cell can build it: GCC 12 has no C++26; the nearest "
+                "9:12: no cell can build `ops`, `ops@d`: GCC 12 has no C++26; the nearest "
                 "that it has is C++23 (the last one is `cuda13.5-debian12-x86_64`)"
             ),
         ),
         (
             'named: {new: {std: "20", cells: [cuda11*]}}',
             (
-                "9:26: no cell can build it: nvcc of CUDA 11.8 has no C++20; the nearest "
+                "9:26: no cell can build `ops@new`: nvcc of CUDA 11.8 has no C++20; the nearest "
                 "that it has is C++17 (the last one is `cuda11.8-debian12-x86_64`)"
             ),
         ),
         (
             "named: {new: {sm: [90a], cells: [cuda11*]}}",
             (
-                "9:25: no cell can build it: CUDA 11.8 has no GPU architecture 90a; did "
+                "9:25: no cell can build `ops@new`: CUDA 11.8 has no GPU architecture 90a; did "
                 "you mean `90`? (the last one is `cuda11.8-debian12-x86_64`)"
             ),
         ),
@@ -330,6 +330,24 @@ def test_rules_of_libraries_come_before_those_of_variants() -> None:
         (
             "named: {d: {definitions: {CMAKE_CXX_COMPILER: clang++}}}",
             ("9:33: `CMAKE_CXX_COMPILER` sets what envmatrix sets for the cell (leave it out)"),
+        ),
+        (
+            "named: {d: {options: [--toolchain=x]}}",
+            "9:29: `--toolchain=x` sets what envmatrix sets for the cell (leave it out)",
+        ),
+        (
+            'named: {d: {definitions: {A: "1"}, options: ["-DB=1", "-DA:STRING=2"]}}',
+            (
+                "9:61: `-DA:STRING=2` sets `A`, which `definitions` sets as well "
+                "(leave one of them out)"
+            ),
+        ),
+        (
+            "std: ['17']\nnamed: {d: {definitions: {CMAKE_CXX_FLAGS: -O1 -std=c++14}}}",
+            (
+                "10:33: `CMAKE_CXX_FLAGS` sets what `std` of variants sets "
+                "(write `std` in `variants` instead)"
+            ),
         ),
     ],
 )
@@ -386,6 +404,73 @@ def test_a_library_does_not_set_what_its_variants_set(
     assert problem == expected
 
 
+@pytest.mark.parametrize(
+    ("system", "option", "key"),
+    [
+        ("cmake", "-DCMAKE_CXX_FLAGS=-O1 -std=c++14", "std"),
+        ("make", "CXXFLAGS=-std=gnu++17", "std"),
+        ("bazel", "--cxxopt=-std=c++14", "std"),
+        ("bazel", "-c dbg", "build_type"),
+        ("bazel", "--compilation_mode=dbg", "build_type"),
+    ],
+)
+def test_flags_of_a_library_do_not_set_what_its_variants_set(
+    system: str, option: str, key: str
+) -> None:
+    library = f"path: ops\n    build: {{system: {system}, options: ['{option}']}}"
+    (problem,) = problems('std: ["17", "20"]\nbuild_type: [Release, Debug]', library)
+    assert f"`{option}` sets what `{key}` of variants sets" in problem
+
+
+@pytest.mark.parametrize(
+    ("system", "option"),
+    [
+        ("bazel", "--host_cxxopt=-std=c++17"),
+        ("bazel", "-k"),
+        ("make", "CFLAGS=-std=c11"),
+        ("cmake", "-DUSE_STD=c++17"),
+    ],
+)
+def test_other_flags_stay_beside_variants(system: str, option: str) -> None:
+    library = f"path: ops\n    build: {{system: {system}, options: ['{option}']}}"
+    assert matrix_with('std: ["17", "20"]', library).variants
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        "{options: [-DCMAKE_TOOLCHAIN_FILE=x]}",
+        "{options: [--toolchain=x]}",
+        "{options: [--toolchain x]}",
+        "{options: [--toolchain, x]}",
+        "{environment: {CMAKE_TOOLCHAIN_FILE: x}}",
+        "{system: meson, options: [--cross-file=x]}",
+        "{system: python, options: [cmake.define.CMAKE_TOOLCHAIN_FILE=x]}",
+    ],
+)
+def test_a_library_does_not_set_what_envmatrix_sets(build: str) -> None:
+    (problem,) = problems("{}", f"path: ops\n    build: {build}")
+    assert "sets what envmatrix sets for the cell" in problem
+
+
+@pytest.mark.parametrize(
+    ("system", "option"),
+    [
+        ("cmake", "-DCMAKE_INSTALL_PREFIX=/opt"),
+        ("cmake", "--install-prefix=/opt"),
+        ("meson", "--prefix=/opt"),
+        ("make", "PREFIX=/opt"),
+    ],
+)
+def test_a_library_that_others_need_is_installed_where_they_find_it(
+    system: str, option: str
+) -> None:
+    library = f"path: ops\n    build: {{system: {system}, options: [{option}]}}"
+    assert matrix_with("{}", library).libraries
+    (problem,) = problems("{}", f"{library}\n  app:\n    path: app\n    needs: [ops]")
+    assert f"`{option}` sets where library `ops` is installed" in problem
+
+
 def test_options_of_a_library_may_set_what_no_variant_sets() -> None:
     build = "build: {options: [-DCMAKE_BUILD_TYPE=Debug]}"
     assert matrix_with('std: ["17", "20"]', f"path: ops\n    {build}").variants
@@ -424,7 +509,9 @@ def test_an_impossible_sdk_is_an_error_at_its_place() -> None:
         "9:26: unknown SDK `nvhpc-26` (did you mean `nvhpc-26.5`?)"
     ]
     (problem,) = problems("named: {hpc: {sdk: nvhpc-26.3}}", head=SDK)
-    assert problem.startswith("9:26: no cell can build it: `cuda13.2-debian12-x86_64` is not for")
+    assert problem.startswith(
+        "9:26: no cell can build `ops@hpc`: `cuda13.2-debian12-x86_64` is not for"
+    )
     (problem,) = problems('named: {hpc: {sdk: nvhpc-26.5, std: "14"}}', head=SDK)
     assert "NVHPC 26.5 has C++17, C++20" in problem
 
@@ -433,3 +520,22 @@ def test_an_sdk_compiles_a_library_without_cuda_with_any_release() -> None:
     library = "path: ops\n    cuda: none"
     matrix = matrix_with("named: {hpc: {sdk: nvhpc-26.5}}", library, SDK)
     assert all("ops@hpc" in in_cell(matrix, cell.id) for cell in matrix.cells)
+
+
+def test_excludes_that_leave_nothing_of_a_library_are_an_error() -> None:
+    expected = "leave no variant of library `ops` in any cell (leave the library out, or exclude "
+    for exclude in ("[{reason: x}]", '[{std: "17", reason: x}, {std: "20", reason: x}]'):
+        (problem,) = problems(f'std: ["17", "20"]\nexclude: {exclude}')
+        assert expected in problem
+
+
+def test_an_impossible_variant_is_named_with_the_excludes_that_take_it_from_other_cells() -> None:
+    (problem,) = problems(
+        'std: ["17", "20"]\nbuild_type: [Release, Debug]\n'
+        'exclude: [{std: "20", build_type: Debug, cells: ["cuda12*", "cuda13*"], reason: x}]'
+    )
+    assert problem == (
+        "9:19: no cell can build `ops@cxx20-debug`: nvcc of CUDA 11.8 has no C++20; the nearest "
+        "that it has is C++17 (`exclude` takes it out of the others; the last one is "
+        "`cuda11.8-debian12-x86_64`)"
+    )

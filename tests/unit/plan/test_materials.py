@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from tests.fakes import artifact
 
-from envmatrix.images.contents import BuildContents
 from envmatrix.images.model import BuildNeeds, Image
 from envmatrix.lock.model import BootstrapRequest, Lock, PackageSet
-from envmatrix.plan.actions import Inputs
 from envmatrix.plan.materials import ImageParts, materials_of
 
 REQUEST = BootstrapRequest("amd64", "bookworm", ())
@@ -21,24 +19,24 @@ LOCK = Lock(
 )
 
 
-def image(flavour: str, needs: BuildNeeds) -> Inputs:
-    return Inputs(
-        Image("environment", flavour, "amd64"), flavour, BuildContents(1, {}), needs=needs
-    )
+def image(flavour: str) -> Image:
+    return Image("environment", flavour, "amd64")
 
 
 def test_materials_have_what_the_builds_of_images_need() -> None:
     needs = BuildNeeds(("both",), ("base",))
-    materials = materials_of([image("runtime", needs), image("devel", BuildNeeds())], LOCK)
-    assert {key.flavour: parts for key, parts in materials.images.items()} == {
-        "runtime": ImageParts("runtime", needs),
-        "devel": ImageParts("devel", BuildNeeds()),
+    own = {
+        image("runtime"): ImageParts("runtime", needs),
+        image("devel"): ImageParts("devel", BuildNeeds()),
     }
+    materials = materials_of(own, LOCK)
+    assert materials.images == own
     assert {key: files.size for key, files in materials.sets.items()} == {"base": 30, "both": 34}
     assert materials.layers == {"base": "sha256:1"}
 
 
 def test_sets_with_the_same_files_are_equal() -> None:
-    sets = materials_of([image("runtime", BuildNeeds(tuple(LOCK.sets)))], LOCK).sets
+    parts = ImageParts("runtime", BuildNeeds(tuple(LOCK.sets)))
+    sets = materials_of({image("runtime"): parts}, LOCK).sets
     assert sets["both"] == sets["both, in another order"]
     assert len({files.sha256 for files in sets.values()}) == 3

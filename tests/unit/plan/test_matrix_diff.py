@@ -223,7 +223,7 @@ def test_wheels_of_a_library_with_a_longer_name_are_not_those_of_another(
 ) -> None:
     build = "{build: {requires: [numpy]}, path: .}"
     before = state(rest=f"libraries: {{a: {build}, a-wheels-b: {build}}}\n")
-    key = wheels_set(before.matrix.libraries[1], "debian12", "amd64")
+    key = wheels_set(before.matrix.libraries[1], before.matrix.cells[0], "amd64")
     changed = replace(before.lock.sets[key], artifacts=())
     after = replace(before, lock=with_set(before.lock, key, changed))
     reasons = {

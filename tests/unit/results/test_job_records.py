@@ -56,6 +56,15 @@ def test_results_of_trusted_directories_count_and_own_ones_before(tmp_path: Path
     assert JobRecords(own, [theirs]).good(JOB) is None
 
 
+def test_results_that_are_supplied_need_no_signature(tmp_path: Path) -> None:
+    theirs, own, key = tmp_path / "theirs", tmp_path / "own", tmp_path / "key"
+    JobRecords(theirs).keep(JOB, parts())
+    assert JobRecords(own, [theirs], key).good(JOB) is None
+    records = JobRecords(own, [], key, [theirs])
+    assert records.good(JOB)
+    assert [job for job, _ in records.good_among([JOB])] == [JOB]
+
+
 def test_good_results_of_many_jobs_are_those_of_each(tmp_path: Path) -> None:
     theirs, own = JobRecords(tmp_path / "theirs"), JobRecords(tmp_path / "own")
     of_others, failed, absent = (replace(JOB, id=digits * 32) for digits in ("cd", "ef", "12"))

@@ -24,6 +24,7 @@ from envmatrix.results.report import Scope
 from envmatrix.results.site import Project, Site
 from envmatrix.results.waivers import Waiver
 from envmatrix.sessions.outcomes import State, Step
+from envmatrix.sessions.products import Product
 
 ROOT = Path(__file__).parents[3]
 
@@ -241,6 +242,16 @@ def test_a_static_site_has_the_end_of_a_log_without_an_error(broken: Site) -> No
     assert "line 150\n" in compiled
     assert "line 0\n" in tested
     assert "lines before" not in page(broken, cell_page("lib", CELL))
+
+
+def test_the_page_of_a_run_says_what_a_wheel_has(tmp_path: Path) -> None:
+    wheel = Product("devel/dist/a.whl", None, 144_485, "0" * 64, "cp311; loads <b> of torch")
+    with connect(tmp_path / "results.sqlite") as database:
+        database.add(record(1, products=[wheel]))
+        with database.reading() as connection:
+            site = Site(connection, Scope(date(2026, 1, 1), 1e9), Project("numbers", (CELL,)))
+            text = page(site, cell_page("lib", CELL))
+    assert '<span class="note">cp311; loads &lt;b&gt; of torch</span>' in text
 
 
 def test_a_page_shows_a_test_in_all_cells(broken: Site) -> None:

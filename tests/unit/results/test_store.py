@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from tests.unit.results.examples import CELL, record
 
 from envmatrix.errors import ConfigurationError, LookupFailed
-from envmatrix.results import queries, tables
+from envmatrix.results import migrations, queries, tables
 from envmatrix.results.database import SCHEMA, Database, connect
 from envmatrix.results.queries import FlakyRevision
 from envmatrix.results.records import Record
@@ -24,6 +26,7 @@ from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 ROOT = Path(__file__).parents[3]
+MIGRATIONS = Path(migrations.__file__).parent
 OTHER = "cuda12.4-debian12-x86_64"
 
 FULL = record(
@@ -39,6 +42,26 @@ FULL = record(
 def add(database: Database, *records: Record) -> None:
     for entry in records:
         database.add(entry)
+
+
+def test_seconds_of_steps_are_those_of_the_newest_whole_runs_that_passed(
+    database: Database,
+) -> None:
+    states: tuple[State, ...] = ("passed", "failed", "passed", "passed")
+    for number, state in enumerate(states, 1):
+        steps = [Step("compile", 0, float(number), ""), Step("test", 0, 0.5, "")]
+        add(database, record(number, state=state, steps=steps))
+    steps = [Step("compile", 0, 9.0, "")]
+    add(database, record(8, extent="since", steps=steps), record(9, shard="1/2", steps=steps))
+    with database.reading() as connection:
+        times = queries.step_times(connection, 2)
+        assert len(queries.step_times(connection, 9)) == 6
+    assert [(row.step, row.seconds) for row in times] == [
+        *(("compile", 4.0), ("test", 0.5), ("compile", 3.0), ("test", 0.5)),
+    ]
+    assert {(row.library, row.cell, row.verb, row.part) for row in times} == {
+        ("lib", CELL, "test", "")
+    }
 
 
 def test_verdicts_are_of_the_last_two_whole_runs_that_passed_or_failed(database: Database) -> None:
@@ -59,6 +82,51 @@ def test_verdicts_are_of_the_last_two_whole_runs_that_passed_or_failed(database:
 def test_the_newest_migration_leaves_the_tables_that_the_code_knows(database: Database) -> None:
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
+
+
+def at_version(url: str | Path, version: str, original: Path) -> None:
+    """Make a store of an older version with the rows of another one, without what came later."""
+    with engine_of(url).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+        older = sa.MetaData()
+        older.reflect(connection)
+        with engine_of(original).connect() as source:
+            for table in (tables.runs, *tables.PARTS.values()):
+                rows = source.execute(sa.select(table)).mappings().all()
+                columns = older.tables[table.name].columns.keys()
+                values = [{name: row[name] for name in columns} for row in rows]
+                if values:
+                    connection.execute(older.tables[table.name].insert(), values)
+
+
+def engine_of(url: str | Path) -> sa.Engine:
+    address = f"sqlite:///{url}" if isinstance(url, Path) else url
+    address = address.replace("postgresql:", "postgresql+psycopg:", 1)
+    return sa.create_engine(address, poolclass=sa.NullPool)
+
+
+@pytest.mark.parametrize("version", ["0004", "0005", "0006"])
+def test_a_store_of_an_older_version_keeps_its_rows(
+    url: str | Path, version: str, tmp_path: Path
+) -> None:
+    original = tmp_path / "original.sqlite"
+    with connect(original) as database:
+        database.add(FULL)
+    at_version(url, version, original)
+    with connect(url) as database:
+        added = record(10, products=[Product("a.whl", None, 1, "0" * 64, "cp311")])
+        database.add(added)
+        with database.reading() as connection:
+            ids = [FULL.run.id, added.run.id]
+            stored = queries.run(connection, FULL.run.id)
+            products = queries.stored_parts(connection, Product, ids)
+            assert compare_metadata(MigrationContext.configure(connection), tables.METADATA) == []
+    assert stored
+    assert (stored.run, stored.end) == (FULL.run, FULL.end)
+    assert products == {FULL.run.id: FULL.products, added.run.id: added.products}
 
 
 # Eight processes find no store, and each adds a run. They are forks of a process of their own:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from envmatrix.lock.cuda_in_image import component_of
 from envmatrix.sessions.failure_causes import (
+    first_error,
     judge,
     judge_lacking,
     judge_packages,
@@ -70,7 +71,15 @@ from envmatrix.sessions.failure_causes import (
         ("meson.build:3:0: ERROR: Program 'swig' not found or not executable", "environment",
          "no program `swig`"),
         ("meson-python: error: meson executable \"meson\" not found", "environment", "`meson`"),
+        ("[FATAL tini (6)] exec meson failed: No such file or directory", "environment",
+         "no program `meson`"),
+        ("[FATAL tini (6)] exec ./test failed: No such file or directory", "product", ""),
         ("  No CMAKE_Fortran_COMPILER could be found.", "environment", "compiler for Fortran"),
+        (
+            "../meson.build:1:0: ERROR: Unknown compiler(s): [['gfortran'], ['flang']]",
+            "environment",
+            "compiler for Fortran",
+        ),
         ("make: gfortran: No such file or directory", "product", ""),
         ("CMake Error: Package Foo was not found", "product", ""),
     ],
@@ -363,3 +372,9 @@ def test_a_hostile_line_is_read_in_time(piece: str) -> None:
 )  # fmt: skip
 def test_a_program_that_waits_for_a_network_says_so(line: str, *, is_hopeless: bool) -> None:
     assert retries_request(line) == is_hopeless
+
+
+def test_the_first_error_is_no_consequence_of_another() -> None:
+    lines = ["cat: write error: Broken pipe", "ld: error: undefined symbol: a", "make: *** Error 1"]
+    assert first_error(lines) == lines[1]
+    assert first_error(lines[:1]) == lines[0]

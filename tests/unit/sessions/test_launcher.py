@@ -280,7 +280,7 @@ def test_a_compiler_of_the_library_is_called_without_the_cache(container: Contai
     wrapper.chmod(0o755)
     done = container.run(str(wrapper), "-c", f"{container.root}/src/a.c", "-o", "a.o")
     assert done.returncode == 0
-    assert "is no gcc or nvcc of the image" in container.log
+    assert "is no gcc, clang or nvcc of the image" in container.log
     assert container.ccache_calls == ""
 
 
@@ -471,6 +471,169 @@ def test_options_of_the_host_compiler_are_looked_into(container: Container) -> N
 def test_an_option_that_ccache_takes_for_another_is_written_in_full(container: Container) -> None:
     container.compile_cuda("-G", "-MD", "-MF", "/dev/null")
     assert " --device-debug -MD -MF " in container.ccache_calls
+
+
+# Stands in for Clang, which has no list of what its assembler read.
+CLANG = """\
+#!/bin/sh
+for word; do
+    case $word in
+        -Wa,*) exit 1 ;;
+        *.c | *.cu) source=$word ;;
+        *.o) output=$word ;;
+    esac
+done
+echo "$@" >>"$LAST/clang"
+case " $* " in *" -E "*) echo "# 1 \\"$source\\""; cat "$source"; exit ;; esac
+echo "object of $source" >"$output"
+"""
+
+
+@pytest.fixture
+def clang(container: Container) -> Container:
+    """A container with Clang as Debian has it: its names are links."""
+    program = container.root / "image/lib/clang"
+    program.parent.mkdir()
+    program.write_text(CLANG)
+    program.chmod(0o755)
+    for name in ("clang-16", "aarch64-linux-gnu-clang-16"):
+        (container.root / "image/bin" / name).symlink_to(program)
+    (container.root / "src/a.cu").write_text("int a;\n")
+    return container
+
+
+def log_of_clang(
+    container: Container,
+    *options: str,
+    program: str = "clang-16",
+    source: str = "a.c",
+    **variables: str,
+) -> str:
+    file = str(container.root / "src" / source)
+    argv = [program, *options, "-c", file, "-o", "a.o"]
+    done = container.run(*argv, **variables)
+    assert done.returncode == 0, done.stderr
+    assert (container.root / "build/a.o").read_text() == f"object of {file}\n"
+    return container.log
+
+
+def test_clang_goes_through_ccache_alone(clang: Container) -> None:
+    assert log_of_clang(clang, "-O2", "--target=x86_64-linux-gnu") == "miss build/a.o\n"
+    assert "CCACHE_COMPILERTYPE=clang" in clang.ccache_calls
+    log = log_of_clang(clang, ENVMATRIX_COMPILER_CACHE="sccache")
+    assert log == "uncached build/a.o (sccache is used for gcc only)\n"
+
+
+def test_the_name_that_clang_is_called_by_is_part_of_the_key(clang: Container) -> None:
+    """It is the target's."""
+    keys = []
+    for program in ("clang-16", "aarch64-linux-gnu-clang-16"):
+        log_of_clang(clang, program=program)
+        keys += [line for line in clang.ccache_calls.splitlines() if "COMPILERCHECK" in line]
+    assert keys[0] != keys[1]
+
+
+def test_clang_by_a_link_of_the_library_is_called_without_the_cache(clang: Container) -> None:
+    """It would read a configuration beside the link."""
+    link = clang.root / "src/clang"
+    link.symlink_to(clang.root / "image/bin/clang-16")
+    assert "is a link of the library" in log_of_clang(clang, program=str(link))
+
+
+def test_cuda_of_clang_is_preprocessed_for_host_and_devices(clang: Container) -> None:
+    arches = ("--cuda-gpu-arch=sm_80", "--offload-arch=sm_90")
+    options = ("-x", "cuda", "--cuda-path=/usr/local/cuda", *arches, "-Xcuda-ptxas", "-v")
+    assert log_of_clang(clang, *options, source="a.cu") == "miss build/a.o\n"
+    called = (clang.root / "tmp/clang").read_text()
+    assert " --cuda-compile-host-device -E" in called
+    log_of_clang(clang, source="a.c")
+    assert "-E" in (log := (clang.root / "tmp/clang").read_text().removeprefix(called))
+    assert "--cuda-compile-host-device" not in log
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "-Xclang=-load",
+        "-mllvm",
+        "-fpass-plugin=p.so",
+        "-fmodules",
+        "-fimplicit-module-maps",
+        "-fsanitize-ignorelist=list",
+        "-fxray-attr-list=list",
+        "-foptimization-record-file=x",
+        "-fthinlto-index=x",
+        "-ftime-trace",
+        "-gsplit-dwarf=split",
+        "-gmodules",
+        "-save-temps=obj",
+        "-ivfsoverlay",
+        "--config=x",
+        "--cuda-path=/src/cuda",
+        "--cuda-gpu-arch=native",
+        "--cuda-host-only",
+        "-Xarch_device",
+        "--gcc-toolchain=/src/gcc",
+        "-resource-dir=/src",
+        "-MJ",
+        "-march=native",
+    ],
+)
+def test_options_of_clang_that_read_or_write_more_are_not_cached(
+    clang: Container, option: str
+) -> None:
+    assert log_of_clang(clang, option).startswith("uncached build/a.o (")
+    assert clang.ccache_calls == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ('asm("nop\\n\\t" "{ nop; }");', False),
+        ('int f(void) __asm__("" "g");', False),
+        ('asm volatile("mov %0, %1" : "=r"(a) : "r"(b));', False),
+        ('asm(".incbin \\"blob\\"");', True),
+        ('asm(".inc" "bin \\"blob\\"");', True),
+        ('asm(".inc"\n"bin \\"blob\\"");', True),
+        ('__asm__ __volatile__ (".INCLUDE \\"a.s\\"");', True),
+        ('asm("\\x2eincbin \\"blob\\"");', True),
+        ('asm(".macro m x\\n.inc\\\\x \\"blob\\"\\n.endm\\nm bin");', True),
+        ('asm(R"(nop)");', True),
+        ("__asm { nop }", True),
+        ('char *text = ".incbin";', False),
+    ],
+)
+def test_what_clang_is_given_to_assemble_is_searched_for_files(
+    clang: Container, source: str, *, reads: bool
+) -> None:
+    (clang.root / "src/a.c").write_text(f"{source}\n")
+    expected = "uncached build/a.o (its assembler may read files)" if reads else "miss build/a.o"
+    assert log_of_clang(clang) == f"{expected}\n"
+
+
+def test_assembly_of_the_image_is_that_of_its_packages(clang: Container) -> None:
+    image, source = clang.root / "image", clang.root / "src/a.c"
+    lines = [f'# 1 "{image}/a.h" 1', 'asm(".incbin");', f'# 2 "{source}" 2', "int a;"]
+    source.write_text("\n".join(lines))
+    assert log_of_clang(clang) == "miss build/a.o\n"
+    # A name that the source gives to itself.
+    source.write_text("\n".join([lines[0].removesuffix(" 1"), lines[1]]))
+    assert "its assembler may read files" in log_of_clang(clang)
+
+
+def test_clang_writes_checksums_of_files_into_debug_information(clang: Container) -> None:
+    source = clang.root / "src/a.c"
+    (clang.root / "src/a.h").write_text("#define A 1\n")
+    source.write_text(f'# 1 "{clang.root}/src/a.h" 1\n# 2 "{source}" 2\nint a;\n')
+
+    def key(*options: str) -> str:
+        log_of_clang(clang, *options)
+        return next(line for line in clang.ccache_calls.splitlines() if "COMPILERCHECK" in line)
+
+    before = key(), key("-g")
+    (clang.root / "src/a.h").write_text("#define A 2\n")
+    after = key(), key("-g")
+    assert (before[0] == after[0], before[1] == after[1]) == (True, False)
 
 
 def test_a_check_of_cmake_is_compiled_under_names_that_are_always_the_same(

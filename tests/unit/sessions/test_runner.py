@@ -134,6 +134,19 @@ def test_an_engine_that_fails_is_tried_once_more(tmp_path: Path) -> None:
     assert len(attempts) == 2
 
 
+def test_nothing_is_retried_where_somebody_else_does_that(tmp_path: Path) -> None:
+    attempts = []
+
+    def program(_task: Task, _on_output: OnOutput) -> TaskResult:
+        attempts.append(1)
+        raise EngineError("it went away")
+
+    runner = replace(runner_of(tmp_path, program), retries=False)
+    with pytest.raises(EngineError):
+        runner.run(task_of(runner), "compile")
+    assert len(attempts) == 1
+
+
 RETRIES = "-- Retry after 5 seconds (attempt #2) ...\n"
 
 

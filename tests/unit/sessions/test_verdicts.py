@@ -115,6 +115,12 @@ def test_an_exit_code_tells_what_a_program_came_to(
         ('failed on setup with "cudaErrorNoDevice: no"', "", "errored", True),
         ("exit code 134 (SIGABRT, abort)", f"{NO_DEVICE}\nAborted", "errored", True),
         (
+            "exit code 134 (SIGABRT, abort)",
+            f"{NO_DEVICE}\n" + "[n:1] frame\n" * 40,
+            "errored",
+            True,
+        ),
+        (
             NO_DRIVER,
             "",
             "errored",

@@ -63,15 +63,23 @@ class Downloader:
         self.outages = Outages(self.warnings.append)
 
     def fetch(self, answer: Answer, *items: Artifact) -> None:
+        with self._fetcher(answer) as fetcher:
+            fetcher.fetch(items or (ITEM,), Silent())
+
+    def require(self, answer: Answer, item: Artifact) -> None:
+        with self._fetcher(answer) as fetcher:
+            fetcher.require(item)
+
+    @contextmanager
+    def _fetcher(self, answer: Answer) -> Iterator[Fetcher]:
         def listen(request: httpx.Request) -> httpx.Response:
             self.requests.append(str(request.url))
             return answer(request)
 
         with httpx.Client(transport=httpx.MockTransport(listen)) as client:
-            fetcher = Fetcher(
+            yield Fetcher(
                 self.store, self.origins, client, self.pauses.append, outages=self.outages
             )
-            fetcher.fetch(items or (ITEM,), Silent())
 
     @property
     def has_nothing(self) -> bool:
@@ -110,6 +118,40 @@ def ok(content: bytes = TEXT) -> httpx.Response:
 
 def status(code: int) -> httpx.Response:
     return httpx.Response(code)
+
+
+def test_a_file_is_required_of_any_server_and_not_stored(downloader: Downloader) -> None:
+    downloader.require(answers(status(404), ok()), ITEM)
+    assert len(downloader.requests) == 2
+    assert not downloader.store.has(ITEM)
+
+
+def test_a_required_file_that_is_stored_is_not_asked_for(downloader: Downloader) -> None:
+    downloader.fetch(answers(ok()))
+    downloader.requests.clear()
+    downloader.require(answers(status(404)), ITEM)
+    assert downloader.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (status(404), Absent, "no server has `a_1%2b.deb`"),
+        (status(503), LookupFailed, "cannot be read"),
+        (httpx.ConnectError("refused"), LookupFailed, "cannot be read"),
+    ],
+)
+def test_a_required_file_that_cannot_be_had_is_an_error(
+    downloader: Downloader,
+    answer: httpx.Response | Exception,
+    kind: type[LookupFailed],
+    words: str,
+) -> None:
+    with pytest.raises(LookupFailed, match=words) as caught:
+        downloader.require(answers(answer), ITEM)
+    assert type(caught.value) is kind
+    assert len(caught.value.details) == len(BASES)
+    assert caught.value.hint
 
 
 def test_a_file_is_fetched_once(downloader: Downloader) -> None:

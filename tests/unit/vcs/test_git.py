@@ -6,7 +6,7 @@ import pytest
 from tests.repositories import commit, committed, git, head
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError
-from envmatrix.vcs.git import absent_submodules, changed_files, commit_time
+from envmatrix.vcs.git import absent_around, absent_submodules, changed_files, commit_time
 
 
 def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Path) -> None:
@@ -20,6 +20,27 @@ def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Pa
     (tmp_path / "lib/there/a.c").write_text("int a;\n")
     assert absent_submodules(tmp_path, tmp_path / "lib") == ("empty", "gone")
     assert absent_submodules(tmp_path, tmp_path / "lib/there") == ()
+
+
+def test_submodules_of_submodules_and_of_the_whole_repository_are_told(tmp_path: Path) -> None:
+    module = '[submodule "x"]\n\tpath = {}\n'
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "root/lib/there").mkdir(parents=True)
+    (tmp_path / ".gitmodules").write_text(module.format("root/lib/there"))
+    (tmp_path / "root/lib/there/.gitmodules").write_text(module.format("nested"))
+    assert absent_submodules(tmp_path / "root", tmp_path / "root/lib") == ("there/nested",)
+    around = "lib/there/nested"
+    assert absent_around(tmp_path / "root", tmp_path / "root" / around / "in") == around
+    assert absent_around(tmp_path / "root", tmp_path / "root/lib") is None
+
+
+@pytest.mark.parametrize("name", [".", "..", "link", "link/../..", "link/link"])
+def test_a_submodule_that_is_not_below_its_repository_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "repository/.git").mkdir(parents=True)
+    (tmp_path / "repository/link").symlink_to(".")
+    modules = f'[submodule "x"]\n\tpath = {name}\n'
+    (tmp_path / "repository/.gitmodules").write_text(modules)
+    assert absent_submodules(tmp_path / "repository", tmp_path / "repository") == ()
 
 
 def test_a_repository_without_submodules_lacks_none(tmp_path: Path) -> None:

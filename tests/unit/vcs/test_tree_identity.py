@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from envmatrix.vcs.tree_identity import tree_identity
+from envmatrix.vcs import tree_identity as tree_identity_module
+from envmatrix.vcs.git import list_tree
+from envmatrix.vcs.tree_identity import tree_identities, tree_identity
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -67,7 +69,7 @@ def replace_by_link(tree: Path) -> None:
 
 
 def add_strange_name(tree: Path) -> None:
-    (tree / "a\n\tb\udcff ü").write_text("one\n")
+    (tree / "a\r\n\tb\r\udcff ü").write_text("one\n")
 
 
 def hide_edit(tree: Path) -> None:
@@ -119,6 +121,54 @@ def test_a_change_within_a_submodule_counts(tree: Path, tmp_path: Path) -> None:
     assert tree_identity(tree) != before
 
 
+def without_submodules(tree: Path, name: str) -> Path:
+    """Return a clone whose submodules are not checked out, of a repository with some."""
+    for place in ("inner", "../beside"):
+        git(tree, "submodule", "add", "--quiet", str(tree.parent), place)
+    git(tree, "commit", "--quiet", "-m", "submodules")
+    clone = tree.parent.parent / name
+    git(tree.parent, "clone", "--quiet", ".", str(clone))
+    return clone
+
+
+def test_a_submodule_is_known_by_its_commit_whether_or_not_it_is_checked_out(tree: Path) -> None:
+    clone = without_submodules(tree, "clone")
+    places = [clone, clone / "library", clone / "library/inner"]
+    before = tree_identities(places)
+    assert {each: tree_identity(each) for each in places} == before
+    (clone / "library/inner").rmdir()
+    assert tree_identity(clone) == before[clone]
+    git(clone, "submodule", "update", "--init")
+    assert tree_identities(places[:2]) == {place: before[place] for place in places[:2]}
+
+
+def test_every_change_of_a_submodule_counts(tree: Path) -> None:
+    clone = without_submodules(tree, "clone")
+    identities = {tree_identity(clone)}
+    (clone / "library/inner/new.cu").write_text("one\n")
+    identities.add(tree_identity(clone))
+    shutil.rmtree(clone / "library/inner")
+    git(clone, "submodule", "update", "--init")
+    inner = clone / "library/inner/library"
+    add(inner)
+    identities.add(tree_identity(clone))
+    git(inner, "add", "--all", ".")
+    git(inner, "commit", "--quiet", "-m", "change")
+    identities.add(tree_identity(clone))
+    hide_edit(inner)
+    identities.add(tree_identity(clone))
+    assert len(identities) == 5
+
+
+def test_a_submodule_without_its_repository_counts_by_its_files(tree: Path) -> None:
+    clone = without_submodules(tree, "clone")
+    git(clone, "submodule", "update", "--init")
+    shutil.rmtree(clone / ".git/modules")
+    before = tree_identity(clone)
+    edit(clone / "library/inner/library")
+    assert tree_identity(clone) != before
+
+
 @pytest.mark.parametrize("is_committed", [False, True])
 def test_the_directory_of_builds_and_results_do_not_count(tree: Path, is_committed: bool) -> None:
     builds = tree / "build [1]*"
@@ -136,6 +186,56 @@ def test_the_directory_of_builds_and_results_do_not_count(tree: Path, is_committ
     assert tree_identity(tree, builds) == without_git
 
 
+@pytest.fixture
+def directories(tree: Path) -> list[Path]:
+    """Return directories of a repository, with one in which another repository is, one in a
+    submodule, an ignored one, one in a directory of results, and one that is in no repository."""
+    root = tree.parent
+    names = ("part", "part 2", "nested", "ignored", ".envmatrix/part")
+    others = [*(root / name for name in names), root.parent / "outside"]
+    for number, directory in enumerate(others):
+        directory.mkdir(parents=True)
+        (directory / "main.cu").write_text(f"{number}\n")
+    git(root / "nested", "init", "--quiet")
+    (root / ".gitignore").write_text("ignored\n")
+    git(root, "submodule", "add", "--quiet", str(root), "inner")
+    git(root, "add", "part", "inner")
+    (root / "inner/library/new.cu").write_text("one\n")
+    return [root, tree, *others, root / "inner", root / "inner/library"]
+
+
+@pytest.mark.parametrize("place", ["build", "library/build", "part/build"])
+def test_several_directories_have_the_identities_that_each_has(
+    tree: Path, directories: list[Path], place: str
+) -> None:
+    builds = tree.parent / place
+    builds.mkdir()
+    (builds / "main.txt").write_text("one\n")
+    assert tree_identities(directories, builds) == {
+        directory: tree_identity(directory, builds) for directory in directories
+    }
+
+
+def test_git_is_started_as_often_for_several_directories_as_for_one(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+
+    def listed(root: Path, *arguments: str) -> list[str]:
+        started.append(arguments)
+        return list_tree(root, *arguments)
+
+    monkeypatch.setattr(tree_identity_module, "list_tree", listed)
+    tree_identity(tree)
+    count = len(started)
+    directories = [tree.parent / f"library{number}" for number in range(9)]
+    for directory in directories:
+        directory.mkdir()
+        (directory / "main.cu").write_text("one\n")
+    tree_identities([tree, *directories])
+    assert len(started) == 2 * count
+
+
 def test_without_git_all_files_count(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("*.o\n")
     before = tree_identity(tmp_path)
@@ -149,12 +249,29 @@ PROGRAM = """\
 import sys
 from pathlib import Path
 from envmatrix.errors import ConfigurationError
-from envmatrix.vcs.tree_identity import tree_identity
+from envmatrix.vcs.tree_identity import tree_identities
 try:
-    tree_identity(Path(sys.argv[1]))
+    tree_identities(map(Path, sys.argv[1:]))
 except ConfigurationError as error:
     print(error.problems[0].message)
 """
+
+
+def without_reading(directory: Path, *trees: Path) -> str:
+    """Return the message about trees while nobody may read a directory."""
+    directory.chmod(0)
+    try:
+        command = [*ORDINARY, sys.executable, "-c", PROGRAM, *map(str, trees)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    finally:
+        directory.chmod(0o755)
+
+
+def parts_of(tree: Path) -> Path:
+    """Return a directory of a tree with a file that git does not know."""
+    (directory := tree / "parts").mkdir()
+    (directory / "part.cu").write_text("two\n")
+    return directory
 
 
 @pytest.mark.parametrize("has_git", [True, False])
@@ -162,27 +279,27 @@ except ConfigurationError as error:
 def test_a_directory_that_cannot_be_read_is_refused(
     tree: Path, *, is_committed: bool, has_git: bool
 ) -> None:
-    (directory := tree / "parts").mkdir()
-    (directory / "part.cu").write_text("two\n")
+    directory = parts_of(tree)
     if is_committed:
         git(tree, "add", ".")
     if not has_git:
         shutil.rmtree(tree.parent / ".git")
-    directory.chmod(0)
-    try:
-        command = [*ORDINARY, sys.executable, "-c", PROGRAM, str(tree)]
-        message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    finally:
-        directory.chmod(0o755)
-    assert re.search("cannot read `.*parts|parts` cannot be read", message)
+    assert re.search("cannot read `.*parts|parts` cannot be read", without_reading(directory, tree))
 
 
 def test_a_directory_that_git_ignores_may_be_unreadable(tree: Path) -> None:
     (tree / ".gitignore").write_text("data/\n")
-    (directory := tree / "data").mkdir(mode=0)
-    try:
-        command = [*ORDINARY, sys.executable, "-c", PROGRAM, str(tree)]
-        message = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    finally:
-        directory.chmod(0o755)
-    assert message == ""
+    (directory := tree / "data").mkdir()
+    assert without_reading(directory, tree) == ""
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_directory_beside_all_may_be_unreadable(tree: Path, *, is_committed: bool) -> None:
+    beside, other = tree.parent / "beside", tree.parent / "other"
+    for directory in (beside, other):
+        directory.mkdir()
+        (directory / "part.cu").write_text("two\n")
+    if is_committed:
+        git(tree.parent, "add", ".")
+    assert without_reading(beside, tree, other) == ""
+    assert re.search("cannot read `.*parts", without_reading(parts_of(other), tree, other))

@@ -39,13 +39,11 @@ def read(sources: Sequence[Source], request: Request) -> Iterator[Item]:
         file = source.document.file
         keys = source.root.children_by_key
         if _PLATFORM in keys:
-            platform = next(map(text_of, texts_of(keys[_PLATFORM])), "")
-            if request.wants(platform):
-                yield from _jobs(keys, platform, source.root.position)
+            yield from _jobs(keys, source.root.position, request)
             continue
         for platform in PLATFORMS:
             if _is_meant(platform, source.text) and request.wants(platform):
-                yield from _jobs_on(platform, source.text, file)
+                yield from _jobs_on(platform, source.text, file, request)
 
 
 def suits(source: Source) -> bool:
@@ -59,7 +57,7 @@ def _is_meant(platform: str, text: str) -> bool:
     return platform == PLATFORMS[0] or re.search(rf"\[[^\]]*\b{name}\b", text) is not None
 
 
-def _jobs_on(platform: str, text: str, file: str) -> Iterator[Item]:
+def _jobs_on(platform: str, text: str, file: str, request: Request) -> Iterator[Item]:
     lines, unknown = select_lines(text, platform)
     for number, selector in unknown:
         reason = "cannot be evaluated: its line is left out"
@@ -74,16 +72,24 @@ def _jobs_on(platform: str, text: str, file: str) -> Iterator[Item]:
     for problem in document.problems:
         position = problem.position or Position(file, 1, 1)
         yield Remainder("lines for", (platform,), problem.message, position)
-    yield from _jobs(document.root.children_by_key, platform, document.root.position)
+    keys = {**document.root.children_by_key, _PLATFORM: Node(platform, document.root.position)}
+    yield from _jobs(keys, document.root.position, request)
 
 
-def _jobs(keys: Mapping[str, Node], platform: str, position: Position) -> Iterator[Item]:
-    """Yield the product of lists, of which those in `zip_keys` advance together."""
-    lists = {key: texts_of(keys[key]) for key in _OF_CELLS if texts_of(keys.get(key))}
+def _jobs(keys: Mapping[str, Node], position: Position, request: Request) -> Iterator[Item]:
+    """Yield the product of lists, of which those in `zip_keys` advance together: a single value
+    beside all of the others."""
+    lists = {key: texts_of(keys[key]) for key in (_PLATFORM, *_OF_CELLS) if texts_of(keys.get(key))}
     zipped: list[list[dict[str, Node]]] = []
     for group in _groups(keys.get(_ZIPPED)):
         names = [name for name in group if name in lists]
-        length = max((len(lists[name]) for name in names), default=0)
+        lengths = {len(lists[name]) for name in names} - {1}
+        length = min(lengths, default=1 if names else 0)
+        for name in names:
+            if unpaired := lists[name][length:]:
+                rest = tuple(brief(text_of(node)) for node in unpaired)
+                reason = "the lists that `zip_keys` joins it with are shorter"
+                yield Remainder(name, rest, reason, unpaired[0].position)
         rows = [
             {name: lists[name][index % len(lists[name])] for name in names}
             for index in range(length)
@@ -96,10 +102,13 @@ def _jobs(keys: Mapping[str, Node], platform: str, position: Position) -> Iterat
             bounded(len(rows) * len(alternatives), position)
             rows = [{**row, **other} for row in rows for other in alternatives]
         for values in rows:
+            platform = text_of(values[_PLATFORM]) if _PLATFORM in values else ""
+            if not request.wants(platform):
+                continue
             words = [
                 Word(_key(key), text_of(node), node.position)
                 for key, node in values.items()
-                if key != _VARIANT or text_of(node) in _OF_VARIANT
+                if key != _PLATFORM and (key != _VARIANT or text_of(node) in _OF_VARIANT)
             ]
             place = values.get("cuda_compiler_version")
             words.append(Word("arch", platform, position))

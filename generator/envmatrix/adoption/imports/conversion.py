@@ -25,7 +25,7 @@ from envmatrix.errors import Position
 from envmatrix.facts.cuda import CudnnSupport
 from envmatrix.facts.model import Facts
 from envmatrix.facts.versions import in_range, version_key
-from envmatrix.matrix.cells import ARCHES, AXES, Candidate, sort_key
+from envmatrix.matrix.cells import ARCHES, AXES, OMITTED, Candidate, sort_key
 from envmatrix.matrix.compatibility import Verdict, check
 from envmatrix.matrix.scalars import NAME
 from envmatrix.records import dataclass
@@ -264,7 +264,7 @@ class _Converter:
             "axes": {
                 axis: sorted(row, key=_ORDERS[axis])
                 for axis, row in zip(AXES, axes, strict=True)
-                if row != (_DEFAULTS.get(axis),)
+                if row != (OMITTED.get(axis),)
             }
         }
         if included:
@@ -328,10 +328,6 @@ class _Converter:
         return entry | ({"test": test} if test is not None else {})
 
 
-# The values that candidates have None for.
-_DEFAULTS = {"cudnn": "none", "compiler": "default", "cuda_compiler": "nvcc"}
-
-
 def _version_order(value: str) -> tuple[int, ...]:
     return version_key(value) if value[:1].isdigit() else ()
 
@@ -347,7 +343,8 @@ _ORDERS: Mapping[str, Callable[[str], Any]] = {
     "cudnn": _version_order,
     "os": str,
     "compiler": _compiler_order,
-    "cuda_compiler": lambda value: value != _DEFAULTS["cuda_compiler"],
+    "cuda_compiler": lambda value: value != OMITTED["cuda_compiler"],
+    "python": _version_order,
     "arch": ARCHES.index,
 }
 
@@ -374,7 +371,7 @@ def _key(job: Job) -> Cell:
 
 def _candidate(cell: Mapping[str, str | None]) -> Candidate:
     values: dict[str, Any] = {
-        axis: None if value == _DEFAULTS.get(axis) else value
+        axis: None if value == OMITTED.get(axis) else value
         for axis, value in cell.items()
         if axis in AXES
     }
@@ -382,7 +379,7 @@ def _candidate(cell: Mapping[str, str | None]) -> Candidate:
 
 
 def _values(cell: Candidate) -> Cell:
-    return tuple(getattr(cell, axis) or _DEFAULTS[axis] for axis in AXES)
+    return tuple(getattr(cell, axis) or OMITTED[axis] for axis in AXES)
 
 
 def _of_values(row: Cell) -> Candidate:
@@ -391,7 +388,7 @@ def _of_values(row: Cell) -> Candidate:
 
 def _row(values: Cell) -> dict[str, str]:
     row = dict(zip(AXES, values, strict=True))
-    return {axis: value for axis, value in row.items() if value != _DEFAULTS.get(axis)}
+    return {axis: value for axis, value in row.items() if value != OMITTED.get(axis)}
 
 
 def _covers(row: CudnnSupport, version: str) -> bool:

@@ -96,13 +96,14 @@ def _combinations(matrix: Node) -> list[_Row]:
         if key not in ("include", "exclude") and isinstance(node.content, tuple)
     }
     excludes = [row.children_by_key for row in rows_of(keys.get("exclude"))]
+    includes = rows_of(keys.get("include"))
+    products = [*combinations(lists, matrix.position)] if lists else []
+    bounded(len(products) * (len(includes) + len(excludes)), matrix.position, MOST_VALUES)
     rows: list[dict[str, Node]] = [
         {**row}
-        for row in (combinations(lists, matrix.position) if lists else ())
+        for row in products
         if not any(exclude and _holds(exclude, row) for exclude in excludes)
     ]
-    includes = rows_of(keys.get("include"))
-    bounded(len(rows) * (len(includes) + len(excludes)), matrix.position, MOST_VALUES)
     originals, added = [{**row} for row in rows], []
     for entry in includes:
         values = entry.children_by_key

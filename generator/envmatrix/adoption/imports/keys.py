@@ -80,7 +80,7 @@ _SYSTEMS = ("os", "operating_system", "distro", "distribution", "linux_ver", "li
 _WITHOUT_VERSION = re.compile(r"linux|ubuntu|debian|latest|self-hosted")
 
 NOT_EVALUATED = "an expression that only GitHub evaluates"
-NO_PYTHON = "cells have no axis for versions of Python: libraries use the one of the system"
+NO_PYTHON = "releases of Python are not converted: add them to the axis `python`"
 NO_COMPILER = "host compilers of cells are GCC and Clang"
 NO_SYSTEM = "is no operating system that is known"
 NO_CUDA_COMPILER = "compilers of CUDA code are nvcc and Clang"

@@ -14,7 +14,7 @@ from envmatrix.console import Console
 @click.group(
     cls=Verbs,
     package=__name__,
-    names=("devcontainer", "github"),
+    names=("comments", "devcontainer", "github", "gitlab", "jenkins"),
     invoke_without_command=True,
     epilog="Example: envmatrix generate --check",
 )

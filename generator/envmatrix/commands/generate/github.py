@@ -1,8 +1,6 @@
-"""`envmatrix generate github`: a workflow of GitHub Actions, with published images."""
+"""`envmatrix generate github`: the workflow of GitHub Actions that runs the pipeline."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import click
 
@@ -12,10 +10,9 @@ from envmatrix.commands import options
 from envmatrix.console import Console
 
 
-@click.command("github", epilog="Example: envmatrix generate github --tier pr")
-@options.select
-@options.tier
+@click.command("github", epilog="Example: envmatrix generate github")
 @options.verbosity
-def command(*, patterns: Sequence[str], tier: str | None, console: Console) -> None:
-    """Write a workflow of GitHub Actions that tests the selected cells in published images."""
-    write_consumer(Workspace.here(), ConsumerRequest("github", tuple(patterns), tier), console)
+def command(*, console: Console) -> None:
+    """Write a workflow of GitHub Actions, which asks `envmatrix ci plan` for its jobs: the files
+    are the same for any number of cells."""
+    write_consumer(Workspace.here(), ConsumerRequest("github"), console)

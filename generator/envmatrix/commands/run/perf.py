@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Unpack
 
 import click
@@ -13,6 +14,8 @@ from envmatrix.app.compilation import Compilation
 from envmatrix.app.library_runs import skip
 from envmatrix.app.measurement import measure_libraries
 from envmatrix.app.places import THIS_MACHINE
+from envmatrix.app.requirements import unmet_in_cell
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
@@ -36,6 +39,9 @@ def command(
     gpu = THIS_MACHINE.choose_gpu(device=device)
     if isinstance(gpu, NoGpu):
         return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
+    selected = Workspace.here(), cell["name"], cell["libraries"]
+    if reason := unmet_in_cell(*selected, attrgetter("measured_on"), THIS_MACHINE.choose_gpu):
+        return skip(reason)
 
     def show(result: Compilation | Sequence[Measurement]) -> None:
         if isinstance(result, Compilation):

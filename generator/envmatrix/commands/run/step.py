@@ -8,7 +8,9 @@ import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation
-from envmatrix.app.steps import StepResult, require_step, run_steps
+from envmatrix.app.library_runs import skip
+from envmatrix.app.places import THIS_MACHINE
+from envmatrix.app.steps import StepResult, run_steps, unmet_step
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.commands.completions import complete_step
@@ -30,5 +32,7 @@ def command(*, step: str, console: Console, **cell: Unpack[CellArguments]) -> in
         else:
             show_outcomes(result)
 
-    require_step(Workspace.here(), step, cell["name"], cell["libraries"])
+    workspace, choose = Workspace.here(), THIS_MACHINE.choose_gpu
+    if reason := unmet_step(workspace, step, cell["name"], cell["libraries"], choose):
+        return skip(reason)
     return run_steps(open_session(console, **cell), step, options.today(), show)

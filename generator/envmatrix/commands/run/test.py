@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Unpack
 
 import click
 
 from envmatrix.app.cell_session import CellArguments, open_session
 from envmatrix.app.compilation import Compilation
+from envmatrix.app.library_runs import skip
+from envmatrix.app.places import THIS_MACHINE
+from envmatrix.app.requirements import unmet_in_cell
 from envmatrix.app.testing import TestOptions, TestResult, test_libraries
+from envmatrix.app.workspace import Workspace
 from envmatrix.commands import options
 from envmatrix.commands.display import show_products
 from envmatrix.commands.outcomes import show_outcomes
@@ -47,6 +52,9 @@ def command(
         raise click.UsageError(f"`{option}` is about `--since REV`, which is not given")
     part = None if shard is None else Shard.parse(shard)
     tests = TestOptions(TestRequest(arguments, part, retries=retries), since, shadow)
+    selected = Workspace.here(), cell["name"], cell["libraries"]
+    if reason := unmet_in_cell(*selected, attrgetter("tested_on"), THIS_MACHINE.choose_gpu):
+        return skip(reason)
 
     def show(result: TestResult) -> None:
         match result:

@@ -18,6 +18,7 @@ from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact
 from envmatrix.records import dataclass
 from envmatrix.suggestions import MISTYPED, did_you_mean
+from envmatrix.text import leading_names
 
 # Runs a program and returns its stdout; LookupFailed with its output where it fails.
 Run = Callable[[Sequence[str]], str]
@@ -30,8 +31,15 @@ _UNKNOWN = re.compile(
     r"^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate)$",
     re.MULTILINE,
 )
+_VIRTUAL = re.compile(
+    r"^Package (?P<name>\S+) is a virtual package provided by:\n(?P<providers>(?:  \S.*\n?)+)",
+    re.MULTILINE,
+)
+_MOST_PROVIDERS = 8
 
 # apt's report of packages that conflict, or that depend on one that it cannot install.
+_NO_SOURCE = "Unable to find a source package"
+_OF_SOURCES = "is its name right? it may be another one than those of its packages"
 _UNMET_PACKAGES = "The following packages have unmet dependencies:"
 _UNMET = re.compile(r"^ ([a-z0-9][a-z0-9+.:-]*) : \S", re.MULTILINE)
 
@@ -62,7 +70,8 @@ class Apt:
     """apt's view of one suite and architecture, stored only in `directory`.
 
     `mirror` is the base URL of the archive; the lock does not contain it. `foreign` are the
-    archives of other architectures whose packages are installed as well, each with its mirror.
+    archives of other architectures, and of others than the system's, whose packages are installed
+    as well, each with its mirror.
     """
 
     directory: Path
@@ -78,7 +87,8 @@ class Apt:
 
     def _line(self, archive: Archive, mirror: str, options: str) -> str:
         distribution = archive.distribution
-        location = f"{mirror} {archive.suite} {' '.join(distribution.sections)}"
+        base = "/".join(filter(None, (mirror, archive.path)))
+        location = f"{base} {archive.suite} {' '.join(distribution.sections)}"
         return f"deb [{options}signed-by={distribution.keyring}] {location}"
 
     @property
@@ -129,7 +139,7 @@ class Apt:
         except LookupFailed as error:
             output = "\n".join((str(error), *error.details))
             if matches := _UNKNOWN.findall(output):
-                raise self._unknown(["".join(groups) for groups in matches]) from error
+                raise self._unknown(["".join(groups) for groups in matches], output) from error
             if unmet := dict.fromkeys(_UNMET.findall(output)):
                 raise self._conflict([*unmet], error.details) from error
             if not foreign or _REMOVAL_REFUSED not in output:
@@ -152,11 +162,16 @@ class Apt:
         message = f"{self.archive.suite} cannot install {every} with the other packages"
         return LookupFailed(message, details=lines, hint=hint)
 
-    def _unknown(self, names: Sequence[str]) -> UnknownPackages:
-        """Return the error for packages that the suite does not have, with similar ones."""
+    def _unknown(self, names: Sequence[str], output: str) -> UnknownPackages:
+        """Return the error for packages that the suite does not have, with those that provide them,
+        or similar ones."""
         offered = self._apt("apt-cache", "pkgnames").split()
-        similar = {name: similar_package(name, offered) for name in dict.fromkeys(names)}
-        return UnknownPackages(self.archive.suite, similar)
+        provided = {match["name"]: match["providers"] for match in _VIRTUAL.finditer(output)}
+        hints = {
+            name: _providers(provided[name]) if name in provided else similar_package(name, offered)
+            for name in dict.fromkeys(names)
+        }
+        return UnknownPackages(self.archive.suite, hints)
 
     def exactly(self, packages: Sequence[str]) -> tuple[Artifact, ...]:
         return self._require_some(self._artifacts("download", *packages), packages)
@@ -168,13 +183,18 @@ class Apt:
         home = replace(self, directory=self.directory / "sources")
         if not (home.directory / "lists").exists():
             home._update(home.source, home.source.replace("deb ", "deb-src ", 1))
-        matches = home._printed_uris("source", "--download-only", package)
+        message = f"{self.archive.suite} has no source package `{package}`"
+        try:
+            matches = home._printed_uris("source", "--download-only", package)
+        except LookupFailed as error:
+            if _NO_SOURCE not in "\n".join((str(error), *error.details)):
+                raise
+            raise Absent(message, hint=_OF_SOURCES) from error
         versions = [unquote(match["file"]) for match in matches if match["file"].endswith(".dsc")]
         name, _, version = (versions or [""])[0].removesuffix(".dsc").partition("_")
         if name != package:
             hint = f"`{package}` is built from `{name}`" if name else None
-            message = f"{self.archive.suite} has no source package `{package}`"
-            raise LookupFailed(message, hint=hint)
+            raise Absent(message, hint=hint or _OF_SOURCES)
         archives = [match for match in matches if _ORIGINAL.search(unquote(match["file"]))]
         return tuple(sorted(home._file(match, name, version) for match in archives))
 
@@ -228,14 +248,23 @@ class Apt:
             "Dir::Etc::preferencesparts": "/dev/null",
             "APT::Architecture": MACHINES[self.archive.arch].debian,
             "APT::Architectures": ",".join(
-                MACHINES[archive.arch].debian for archive, _ in self._archives
+                dict.fromkeys(MACHINES[archive.arch].debian for archive, _ in self._archives)
             ),
             "APT::Sandbox::User": "root",
             "Acquire::ForceHash": "SHA256",
             "Acquire::Languages": "none",
+            # Else `g++-14` of no archive means every package that it matches as an expression.
+            "APT::Cmd::Pattern-Only": "true",
         }
         chosen = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         return self.run([program, *chosen, *arguments])
+
+
+def _providers(lines: str) -> str:
+    """Return a hint for a virtual package, by apt's list of those that provide it."""
+    names = dict.fromkeys(line.split()[0] for line in lines.splitlines())
+    listed = leading_names([f"`{name}`" for name in names], _MOST_PROVIDERS, "package")
+    return f"it is a virtual package: name one that provides it, {listed}"
 
 
 def similar_package(name: str, offered: Sequence[str]) -> str | None:

@@ -125,7 +125,7 @@ class NvidiaApt(NvidiaRepositories):
         # Of NVIDIA's keys one counts, of a file that the user names all.
         fingerprint = None if keyring else str(repository.fingerprint)
         # apt tells the two forms of a key apart by the file's name.
-        file = directory / ("key.asc" if _ARMOR in key else "key.gpg")
+        file = directory / ("key.asc" if is_armored(key) else "key.gpg")
         directory.mkdir(parents=True)
         file.write_bytes(key)
         signed_by = ",".join(filter(None, [str(file), fingerprint]))
@@ -179,6 +179,11 @@ class NvidiaDnf(NvidiaRepositories):
                 hint=_KEYRINGS,
             )
         return key
+
+
+def is_armored(key: bytes) -> bool:
+    """Return whether a file of keys is text."""
+    return _ARMOR in key
 
 
 def _absence_error(path: str, missing: Sequence[str], error: LookupFailed) -> LookupFailed:

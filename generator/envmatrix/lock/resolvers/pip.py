@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from fnmatch import fnmatchcase
@@ -18,6 +18,7 @@ from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.targets import MACHINES
 from envmatrix.lock.model import Artifact, PackageSet, ReleaseRequest, WheelsRequest, is_in_origin
 from envmatrix.machine.configuration import PYPI
+from envmatrix.matrix.cells import gil_release
 from envmatrix.records import dataclass
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _NO_VERSION = re.compile(
     r"Could not find a version that satisfies the requirement (?P<requirement>[^(\n]+?)"
     r"(?: \(from (?P<parent>[A-Za-z0-9._-]+)[^)\n]*\))? \(from versions: (?P<versions>[^)\n]*)\)"
 )
+# Requirements that exclude each other: `a==1, b==2 and c`.
+_CONFLICT = re.compile(r"Cannot install (?P<every>\S.*) because these package versions have conf")
 # pip, with the values of markers that another Python on another machine has: its options select
 # wheels, but conditions of requirements follow the Python that runs it.
 _PIP_ELSEWHERE = (
@@ -55,7 +58,9 @@ _PIP_ELSEWHERE = (
 
 class UnknownWheels(Absent):
     """No wheel meets a `requirement` of a library, or one of a wheel that the library
-    requires by it."""
+    requires by it; `others` are the same errors of others of its requirements."""
+
+    others: tuple[UnknownWheels, ...] = ()
 
     def __init__(self, requirement: str, message: str, hint: str, details: Sequence[str]) -> None:
         super().__init__(message, hint=hint, details=details)
@@ -84,21 +89,30 @@ class Pip:
         return PackageSet(request, artifacts)
 
     def resolve_wheels(self, request: WheelsRequest, sets: ResolvedSets) -> PackageSet:
-        """Resolve requirements and their dependencies for the Python of an operating system."""
+        """Resolve requirements and their dependencies for the Python of an operating system, or
+        for another one."""
         os = sets.facts.of_suite(request.suite)
-        if os.python is None:
+        python = request.python or os.python
+        if python is None:
             raise LookupFailed(
                 f"it is not known which Python `{os.name}` has, so nothing `requires` wheels there",
                 hint="say in `cells` which cells the library is for",
             )
-        options = _python_options(request.arch, os.python, os.glibc)
-        markers = _markers(request.arch, os.python)
+        options = _python_options(request.arch, python, os.glibc)
+        markers = _markers(request.arch, gil_release(python))
+        owner = "in" if request.python else "of"
+        place = f"Python {python} {owner} `{os.name}` on {request.arch}"
+
+        def resolve(requirements: Sequence[str]) -> Sequence[Artifact]:
+            return sorted(self._wheels(requirements, options, markers, request.omitted))
+
         try:
-            wheels = sorted(self._wheels(request.requirements, options, markers, request.omitted))
+            return PackageSet(request, tuple(resolve(request.requirements)))
         except Absent as error:
-            place = f"Python {os.python} of `{os.name}` on {request.arch}"
-            raise _without_wheel(error, request.requirements, place) or error from error
-        return PackageSet(request, tuple(wheels))
+            if failures := [*_missing(error, request.requirements, resolve, place)]:
+                failures[0].others = tuple(failures[1:])
+                raise failures[0] from error
+            raise
 
     def _pins_of(self, release: str, arch: str, options: Sequence[str]) -> Mapping[str, str]:
         """Return the pins of a release; ask pip once, as each of its sets needs them."""
@@ -150,15 +164,46 @@ class Pip:
         return rows
 
 
+def _missing(
+    error: Absent,
+    requirements: Sequence[str],
+    resolve: Callable[[Sequence[str]], object],
+    place: str,
+) -> Iterator[UnknownWheels]:
+    """Yield the errors of all requirements that no wheel meets. pip ends at the first one, so the
+    others are resolved without it."""
+    left = [*requirements]
+    while failure := _without_wheel(error, left, place):
+        yield failure
+        left = [each for each in left if each != failure.requirement]
+        if not left or failure.requirement not in requirements:
+            return
+        try:
+            resolve(left)
+        except Absent as next_error:
+            error = next_error
+        except LookupFailed:
+            return
+        else:
+            return
+
+
 def _without_wheel(error: Absent, requirements: Sequence[str], place: str) -> UnknownWheels | None:
     """Return the error of a requirement that no wheel meets, if pip tells one."""
     from packaging.requirements import Requirement
 
-    match = _NO_VERSION.search("\n".join(error.details))
+    output = "\n".join(error.details)
+    own = {canonicalize_name(Requirement(each).name): each for each in reversed(requirements)}
+    if conflict := _CONFLICT.search(output):
+        name = re.match(r"[A-Za-z0-9._-]+", conflict["every"])
+        declared = own.get(canonicalize_name(name[0]), "") if name else ""
+        message = f"no wheels meet {conflict['every']} together for {place}"
+        hint = "leave the version of one of them open: `pip` then takes one that fits"
+        return UnknownWheels(declared, message, hint, error.details)
+    match = _NO_VERSION.search(output)
     if match is None:
         return None
     text, parent = match["requirement"].strip(), match["parent"]
-    own = {canonicalize_name(Requirement(each).name): each for each in requirements}
     project = canonicalize_name(Requirement(text).name)
     declared = own.get(project) or own.get(canonicalize_name(parent or "")) or text
     of_parent = f", which `{parent}` requires," if parent else ""
@@ -216,6 +261,9 @@ def _explain(error: LookupFailed) -> LookupFailed:
             details=error.details,
             hint="is the network there, and the proxy right? see `pip config list`, $https_proxy",
         )
+    if conflict := _CONFLICT.search(output):
+        message = f"no wheels meet {conflict['every']} together"
+        return Absent(message, details=error.details)
     if match := _NO_DISTRIBUTION.search(output):
         return Absent(
             f"the index has no `{match[1]}`, or no wheel of it for this Python and architecture",
@@ -226,10 +274,14 @@ def _explain(error: LookupFailed) -> LookupFailed:
 
 
 def _python_options(arch: str, python: str, glibc: str) -> Sequence[str]:
-    """Return the options for all wheels that a CPython on a glibc supports, newest tag first."""
+    """Return the options for all wheels that a CPython on a glibc supports, newest tag first. One
+    without the GIL has an ABI of its own, and takes no `abi3`."""
+    release = gil_release(python)
+    abis = (f"cp{python.replace('.', '')}", "none") if python != release else ()
     minors = range(int(glibc.split(".")[1]), 4, -1)
     tags = (*(f"manylinux_2_{minor}" for minor in minors), *_OLDER_TAGS)
-    return ("--python-version", python, "--implementation", "cp", *_platforms(tags, arch))
+    own = [word for abi in abis for word in ("--abi", abi)]
+    return ("--python-version", release, "--implementation", "cp", *own, *_platforms(tags, arch))
 
 
 def _platforms(tags: Sequence[str], arch: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any, Protocol
 
 from envmatrix.facts.model import Facts
+from envmatrix.facts.systems import SignedArchive
 from envmatrix.lock.cuda_in_image import ProbedImage
 from envmatrix.lock.model import BaseRequest, ImageRequest, PackageSet, helper_of
 from envmatrix.lock.resolvers.apt import Apt
@@ -33,7 +34,12 @@ class ResolverBackend(Protocol):
 
     def apt_of_host(self, suite: str, arch: str) -> Apt: ...
     def manager_in_base(
-        self, base: str, suite: str, arch: str, foreign: tuple[str, ...] = ()
+        self,
+        base: str,
+        suite: str,
+        arch: str,
+        foreign: tuple[str, ...] = (),
+        archives: tuple[SignedArchive, ...] = (),
     ) -> PackageManager: ...
     def rpm_manager_in_base(self, base: str, repositories: Repositories) -> PackageManager: ...
     def release_time(self, suite: str, arch: str) -> int: ...

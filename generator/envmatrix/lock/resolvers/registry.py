@@ -41,6 +41,7 @@ class Services:
     nvidia: NvidiaMirror
     commits: sources.Commits
     depot: sources.Depot
+    require: sources.Require
     measure: sources.Measure
     unpack: sources.Unpack
 
@@ -64,9 +65,9 @@ def resolvers_of(services: Services) -> Mapping[str, Resolver]:
         "wheels": pip.resolve_wheels,
         "git": partial(sources.git, services.commits),
         "perforce": partial(sources.perforce, services.depot),
-        "sdist": partial(sources.sdist, services.index),
+        "sdist": partial(sources.sdist, services.index, services.require),
         "archive": partial(sources.archive, services.measure, services.unpack),
-        "debian-source": sources.debian_source,
+        "debian-source": partial(sources.debian_source, services.require),
     }
 
 
@@ -94,7 +95,8 @@ def system_packages(request: SystemRequest, sets: ResolvedSets) -> PackageSet:
     every = (*(sets.sets[key].request for key in below), request)
     requests = [each for each in every if isinstance(each, SystemRequest)]
     foreign = tuple(sorted({arch for each in requests for arch in each.foreign}))
-    manager = sets.backend.manager_in_base(home, request.suite, request.arch, foreign)
+    archives = tuple(sorted({archive for each in requests for archive in each.archives}))
+    manager = sets.backend.manager_in_base(home, request.suite, request.arch, foreign, archives)
     names = [str(package) for each in requests for package in each.packages]
     digests_below = {item.sha256 for key in below for item in sets.sets[key].artifacts}
     artifacts = manager.closure(names, sets.state(base).status)

@@ -24,12 +24,16 @@ class IndexFile:
     is_yanked: bool = False
 
 
+# The newest versions that a hint has.
+_MOST_VERSIONS = 8
 # Commits of a revision of a repository and of its submodules.
 Commits = Callable[[str, str], Mapping[str, str]]
 # A digest of a depot path at a changelist.
 Depot = Callable[[str, str], str]
 # The files of a project in the package index.
 Index = Callable[[str], Sequence[IndexFile]]
+# Raises LookupFailed if no server has a file.
+Require = Callable[[Artifact], object]
 # The sha256 and the size in bytes of the content of a URL, which is stored if it has the expected
 # sha256.
 Measure = Callable[[str, str], tuple[str, int]]
@@ -45,23 +49,29 @@ def perforce(depot: Depot, request: SourceRequest, _sets: object) -> PackageSet:
     return PackageSet(request, (), versions={CHANGELIST: depot(request.place, request.pin)})
 
 
-def sdist(index: Index, request: SourceRequest, _sets: object) -> PackageSet:
+def sdist(index: Index, require: Require, request: SourceRequest, _sets: object) -> PackageSet:
     from packaging.utils import canonicalize_name
+    from packaging.version import Version
 
     name, version = canonicalize_name(request.place), request.pin
     files = [(parsed, file) for file in index(name) if (parsed := _parse_sdist(file))]
     file = next((file for parsed, file in files if parsed == (name, version)), None)
     if file is None:
-        versions = ", ".join(parsed[1] for parsed, _ in files[-8:]) or "none at all"
+        every = sorted({parsed[1] for parsed, _ in files}, key=Version)
+        versions = ", ".join(every[-_MOST_VERSIONS:]) or "none at all"
         message = f"the index has no source distribution of `{request.place}` {version}"
         raise Absent(message, hint=f"it has {versions}")
     artifact = Artifact(PYPI, path_in_index(file.url), name, version, file.size, file.sha256)
+    require(artifact)
     return PackageSet(request, (artifact,))
 
 
-def debian_source(request: SourceRequest, sets: ResolvedSets) -> PackageSet:
+def debian_source(require: Require, request: SourceRequest, sets: ResolvedSets) -> PackageSet:
     apt = sets.backend.apt_of_host(request.pin, sets.backend.host_arch)
-    return PackageSet(request, apt.sources(request.place))
+    artifacts = apt.sources(request.place)
+    for artifact in artifacts:
+        require(artifact)
+    return PackageSet(request, artifacts)
 
 
 def archive(measure: Measure, unpack: Unpack, request: SourceRequest, _sets: object) -> PackageSet:

@@ -30,7 +30,7 @@ class Finding:
     def identity(self) -> str:
         """A hash that stays the same when lines around the finding change."""
         words = (self.tool, self.rule, self.file, without_numbers(self.message))
-        return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()[:16]
+        return _fingerprint(*words)[:16]
 
 
 def without_numbers(text: str) -> str:
@@ -58,6 +58,48 @@ def sarif(findings: Sequence[Finding], path: str) -> dict[str, Any]:
             for tool in tools
         ],
     }
+
+
+def merged_sarif(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return documents of SARIF as one, with one run for each tool, as engines require it."""
+    runs: dict[str, dict[str, Any]] = {}
+    for run in (run for document in documents for run in document["runs"]):
+        driver = run["tool"]["driver"]
+        merged = runs.setdefault(driver["name"], {"tool": {"driver": {**driver}}, "results": []})
+        rules = {row["id"]: row for row in (*merged["tool"]["driver"]["rules"], *driver["rules"])}
+        merged["tool"]["driver"]["rules"] = [rules[key] for key in sorted(rules)]
+        merged["results"] += run["results"]
+    return {**sarif((), ""), "runs": [runs[name] for name in sorted(runs)]}
+
+
+# By level: the severities that GitLab knows.
+_SEVERITIES = {"error": "major", "warning": "minor"}
+
+
+def code_quality(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results of a document of SARIF as GitLab's report of code quality, which has only
+    those with a place in a file.
+
+    https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
+    """
+    return [
+        {
+            "description": result["message"]["text"],
+            "check_name": result["ruleId"],
+            "fingerprint": _fingerprint(uri, result["partialFingerprints"]["envmatrix/v1"]),
+            "severity": _SEVERITIES[result["level"]],
+            "location": {"path": uri, "lines": {"begin": line}},
+        }
+        for run in document["runs"]
+        for result in run["results"]
+        for place in result["locations"]
+        for uri in [place["physicalLocation"]["artifactLocation"]["uri"]]
+        for line in [place["physicalLocation"].get("region", {"startLine": 1})["startLine"]]
+    ]
+
+
+def _fingerprint(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode("utf-8", "replace")).hexdigest()
 
 
 def _sarif_run(tool: str, findings: Sequence[Finding], path: str) -> dict[str, Any]:

@@ -11,12 +11,17 @@ from envmatrix.sessions.flags import SANITIZERS
 # A second `setup` of a directory is an error, and ninja reconfigures what needs it.
 _SET_UP = 'test -f build.ninja || exec meson setup "$@"'
 
-# Cross files of the image: one says what runs programs of the target, where this machine does.
+# Cross files of the image: one says what runs programs of the target, where this machine does. Of
+# variables, Meson reads none across, so the compiler of Fortran is in a file of its own.
 _ACROSS = """
 test ! -f build.ninja || exit 0
 set -- "$@" --cross-file toolchain.ini
 if "${QEMU_LD_PREFIX:-}"/lib/ld-linux-*.so.* --version >/dev/null 2>&1; then
   set -- "$@" --cross-file emulated.ini
+fi
+if [ "${FC:-}" ]; then
+  printf "[binaries]\\nfortran = '%s'\\n" "$FC" >fortran.ini
+  set -- "$@" --cross-file "$PWD/fortran.ini"
 fi
 exec meson setup "$@"
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -16,15 +16,16 @@ from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.wheels import plan
 from envmatrix.sessions.wheels.contents import WheelContents, read_wheel
 from envmatrix.sessions.wheels.plan import Repair, WheelSettings
-from envmatrix.sessions.wheels.report import describe, document
+from envmatrix.sessions.wheels.report import describe, document, summarize
 
 _STEP = "repair"
 # What the wheels in `dist` have, in the build directory.
 REPORT = "wheels.json"
 
 
-def repair_wheels(runner: Runner, wheels: PublishableWheels) -> None:
-    """Repair the wheels of a build, check the result, and unpack it for tests."""
+def repair_wheels(runner: Runner, wheels: PublishableWheels) -> Mapping[str, str]:
+    """Repair the wheels of a build, check the result, and unpack it for tests. Return what the
+    wheels have, by their paths."""
     context = runner.context
     with context.build.opened() as build:
         build.remove(REPORT)
@@ -40,7 +41,7 @@ def repair_wheels(runner: Runner, wheels: PublishableWheels) -> None:
     published = _wheels(context, DIST)
     for wheel in published:
         plan.check_published(wheel, settings)
-    _report(runner, published, settings)
+    return _report(runner, published, settings)
 
 
 def _wheels(context: BuildContext, directory: str) -> Sequence[WheelContents]:
@@ -59,8 +60,10 @@ def _program() -> str:
     return Path(__file__).with_name("repair.py").read_text("utf-8")
 
 
-def _report(runner: Runner, wheels: Sequence[WheelContents], settings: WheelSettings) -> None:
-    """Write what the wheels have, and show it."""
+def _report(
+    runner: Runner, wheels: Sequence[WheelContents], settings: WheelSettings
+) -> Mapping[str, str]:
+    """Write what the wheels have, show it, and return it by their paths."""
     with runner.context.build.opened() as build:
         sizes = {file.name: file.size for file in build.files([f"{DIST}/*.whl"])}
         rows = [document(wheel, sizes.get(wheel.path, 0), settings) for wheel in wheels]
@@ -68,3 +71,4 @@ def _report(runner: Runner, wheels: Sequence[WheelContents], settings: WheelSett
         build.write(REPORT, f"{text}\n".encode())
     for row in rows:
         runner.console.say(describe(row))
+    return {wheel.path: summarize(row) for wheel, row in zip(wheels, rows, strict=True)}

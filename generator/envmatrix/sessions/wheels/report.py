@@ -9,6 +9,10 @@ from envmatrix.sessions.wheels.contents import WheelContents
 from envmatrix.sessions.wheels.plan import WheelSettings
 from envmatrix.text import one_line
 
+# Instead of a project, for libraries that every machine has.
+_OF_MACHINE = ("the system", "the driver")
+_LONGEST_SUMMARY = 2_000
+
 
 def document(wheel: WheelContents, size: int, settings: WheelSettings) -> Mapping[str, Any]:
     """Return what a wheel has: `libraries` are those outside of it, with the project that has
@@ -29,9 +33,26 @@ def document(wheel: WheelContents, size: int, settings: WheelSettings) -> Mappin
     }
 
 
+def summarize(row: Mapping[str, Any]) -> str:
+    """Return what a wheel has, without its name and size."""
+    projects = [
+        f"{name} of {project}"
+        for name, project in row["libraries"].items()
+        if project not in _OF_MACHINE
+    ]
+    bundled = [path.rpartition("/")[2] for path in row["bundled"]]
+    parts = (
+        ", ".join(row["tags"]),
+        f"needs glibc {row['glibc']}" if row["glibc"] else "",
+        f"loads {', '.join(projects)}" if projects else "",
+        f"has {', '.join(bundled)} in it" if bundled else "",
+    )
+    return one_line("; ".join(filter(None, parts)))[:_LONGEST_SUMMARY]
+
+
 def describe(row: Mapping[str, Any]) -> str:
     """Return the line of a wheel."""
-    projects = set(row["libraries"].values()) - {"the system", "the driver"}
+    projects = set(row["libraries"].values()) - {*_OF_MACHINE}
     parts = [f"{row['size']} bytes"]
     if row["glibc"]:
         parts.append(f"needs glibc {row['glibc']}")

@@ -318,6 +318,17 @@ def test_circles_of_gitlab_end(text: str) -> None:
     assert [job.cell["cuda"] for job in jobs_of(text) if job.cell] == ["12.4.1"]
 
 
+def test_excludes_of_more_combinations_than_any_matrix_has_are_refused() -> None:
+    rows = "".join(f"          - {{cuda: '12.{row}', gcc: {row}}}\n" for row in range(3000))
+    values = ", ".join(f"'12.{row}'" for row in range(1000))
+    text = (
+        "on: push\njobs:\n  a:\n    runs-on: x\n    strategy:\n      matrix:\n"
+        f"        cuda: [{values}]\n        exclude:\n{rows}"
+    )
+    with pytest.raises(ConfigurationError, match="more than 2000000 jobs or values"):
+        jobs_of(text)
+
+
 def test_references_that_multiply_are_refused() -> None:
     lines = ["x0: [a, a, a, a, a, a, a, a]"]
     for number in range(1, 10):
@@ -486,3 +497,25 @@ CI_MATRICES = {
     "lists": [LISTS.encode()],
     "rapids": [RAPIDS.encode(), caller('map(select(.ARCH == "amd64"))').encode()],
 }
+
+
+def test_each_platform_of_a_rendered_variant_of_conda_is_converted() -> None:
+    text = "target_platform: [linux-64, linux-aarch64]\ncuda_compiler_version: ['12.9']\n"
+    assert [job.cell["arch"] for job in jobs_of(text)] == ["x86_64", "aarch64"]
+    text = text.replace("['12.9']", "['12.9', '13.0']")
+    text += "zip_keys: [[target_platform, cuda_compiler_version]]\n"
+    assert [(job.cell["arch"], job.cell["cuda"]) for job in jobs_of(text)] == [
+        ("x86_64", "12.9"),
+        ("aarch64", "13.0"),
+    ]
+
+
+def test_values_without_a_partner_in_joined_lists_of_conda_are_listed() -> None:
+    text = (
+        "target_platform: [linux-64]\ncuda_compiler_version: ['12.4', '12.9', '13.0']\n"
+        "c_compiler_version: ['12', '13']\n"
+        "zip_keys: [[cuda_compiler_version, c_compiler_version]]\n"
+    )
+    assert [job.cell["cuda"] for job in jobs_of(text)] == ["12.4", "12.9"]
+    reason = "the lists that `zip_keys` joins it with are shorter"
+    assert converted(text).rest["cuda_compiler_version: 13.0"] == reason

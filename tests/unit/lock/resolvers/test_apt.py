@@ -197,6 +197,13 @@ def test_apt_reads_nothing_of_this_machine_but_its_own_directory(tmp_path: Path)
     )
 
 
+def test_a_name_of_no_package_is_no_expression_that_matches_others(tmp_path: Path) -> None:
+    apt, commands = apt_that_prints(tmp_path, "")
+    with pytest.raises(LookupFailed):
+        apt.closure(["g++-14"])
+    assert all("APT::Cmd::Pattern-Only=true" in command for command in commands)
+
+
 def test_a_distribution_has_its_own_keyring_and_sections(tmp_path: Path) -> None:
     apt, _ = apt_that_prints(tmp_path, suite="noble")
     apt.update()
@@ -243,6 +250,11 @@ def test_packages_that_a_suite_lacks_are_told_with_similar_ones(tmp_path: Path) 
         "E: Unable to locate package libfmt9",
         "E: Package 'libfmtdev' has no installation candidate",
         "E: Unable to locate package nothing-like-this",
+        "Package awk is a virtual package provided by:",
+        "  mawk 1.3.4.20200120-3.1",
+        "  gawk 1:5.2.1-2",
+        "You should explicitly select one to install.",
+        "E: Package 'awk' has no installation candidate",
     ]
 
     def run(command: Sequence[str]) -> str:
@@ -256,6 +268,10 @@ def test_packages_that_a_suite_lacks_are_told_with_similar_ones(tmp_path: Path) 
         ("bookworm has no package `libfmt9`", "did you mean `libfmt10`?"),
         ("bookworm has no package `libfmtdev`", "did you mean `libfmt-dev`?"),
         ("bookworm has no package `nothing-like-this`", None),
+        (
+            "bookworm has no package `awk`",
+            "it is a virtual package: name one that provides it, `mawk`, `gawk`",
+        ),
     ]
     assert caught.value.exit_code == 5
 

@@ -204,6 +204,39 @@ def test_a_wheel_that_another_one_requires_is_told_with_what_requires_it(tmp_pat
     assert error.requirement == "A.b~=1.0"
 
 
+def test_requirements_that_exclude_each_other_are_told(tmp_path: Path) -> None:
+    output = (
+        "Cannot install b==2, my.numpy==1.26.4 and numpy==2.0.0 because these package versions "
+        "have conflicting dependencies."
+    )
+    error = missing(tmp_path, "b==2", "my.numpy==1.26.4", "numpy==2.0.0", output=output)
+    assert error.message == (
+        "no wheels meet b==2, my.numpy==1.26.4 and numpy==2.0.0 together "
+        "for Python 3.11 of `debian12` on arm64"
+    )
+    assert error.requirement == "b==2"
+
+
+def test_all_requirements_without_a_wheel_are_told_at_once(tmp_path: Path) -> None:
+    commands: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> str:
+        commands.append(command)
+        name = next((each for each in ("a==1", "b==2") if each in command), None)
+        if name is None:
+            return json.dumps({"install": []})
+        lacks = f"ERROR: {_LACKS} {name} (from versions: none)"
+        none = f"ERROR: No matching distribution found for {name}"
+        raise LookupFailed("`pip` failed", details=[lacks, none])
+
+    request = WheelsRequest("arm64", "bookworm", ("a==1", "b==2", "c==3"))
+    with pytest.raises(UnknownWheels) as caught:
+        Pip(run, lambda _: ("", 0)).resolve_wheels(request, of_suite(tmp_path))
+    errors = (caught.value, *caught.value.others)
+    assert [error.requirement for error in errors] == ["a==1", "b==2"]
+    assert [command[-1] for command in commands] == ["c==3"] * 3
+
+
 def test_what_images_have_is_not_locked(tmp_path: Path) -> None:
     names = ("torch==2", "nvidia-cublas-cu12==12", "Triton==3", "numpy==2")
     index = Index()
@@ -226,6 +259,26 @@ def test_conditions_of_requirements_follow_the_python_and_machine_of_the_cell(
     (command,) = commands
     values = json.loads(command[3])
     assert (values["python_version"], values["platform_machine"]) == ("3.13", "aarch64")
+
+
+@pytest.mark.parametrize(
+    ("python", "version", "abis"), [("3.14", "3.14", []), ("3.14t", "3.14", ["cp314t", "none"])]
+)
+def test_wheels_are_for_another_python_of_the_cell(
+    tmp_path: Path, python: str, version: str, abis: list[str]
+) -> None:
+    commands: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> str:
+        commands.append(command)
+        return json.dumps({"install": []})
+
+    request = WheelsRequest("amd64", "bookworm", ("numpy",), python=python)
+    Pip(run, Index().look_up).resolve_wheels(request, of_suite(tmp_path))
+    (command,) = commands
+    assert json.loads(command[3])["python_version"] == version
+    assert command[command.index("--python-version") + 1] == version
+    assert [after for word, after in itertools.pairwise(command) if word == "--abi"] == abis
 
 
 def test_pip_evaluates_markers_with_other_values() -> None:

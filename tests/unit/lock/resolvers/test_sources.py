@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tests.fakes import Archive, FakeBackend
 
-from envmatrix.errors import LookupFailed
+from envmatrix.errors import Absent, LookupFailed
 from envmatrix.facts.model import load_facts
 from envmatrix.lock.lock_file import dumps, loads
-from envmatrix.lock.model import URL, Lock, SourceRequest
+from envmatrix.lock.model import URL, Artifact, Lock, SourceRequest
 from envmatrix.lock.resolvers.apt import Apt
 from envmatrix.lock.resolvers.protocol import ResolvedSets
 from envmatrix.lock.resolvers.sources import (
@@ -35,21 +35,41 @@ ARCHIVE = partial(archive, lambda _url, _sha256: ("e" * 64, 5), lambda _source: 
 
 
 def test_a_source_distribution_is_the_one_of_the_version() -> None:
-    index = {"lib": FILES}.__getitem__
-    (item,) = sdist(index, SourceRequest("sdist", "Lib", "1.0"), None).artifacts
+    index, required = {"lib": FILES}.__getitem__, list[Artifact]()
+    (item,) = sdist(index, required.append, SourceRequest("sdist", "Lib", "1.0"), None).artifacts
     assert (item.origin, item.path) == ("pypi", "packages/a/lib-1.0.tar.gz")
     assert (item.name, item.version, item.size, item.sha256) == ("lib", "1.0", 7, "a" * 64)
+    assert required == [item]
 
 
 def test_a_name_is_the_same_however_it_is_written() -> None:
-    (item,) = sdist(lambda _: FILES, SourceRequest("sdist", "My.Lib", "2.0"), None).artifacts
+    (item,) = sdist(lambda _: FILES, id, SourceRequest("sdist", "My.Lib", "2.0"), None).artifacts
     assert item.sha256 == "c" * 64
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(LookupFailed) as failed:
-        sdist(lambda _: FILES, SourceRequest("sdist", "lib", "3.0"), None)
+        sdist(lambda _: FILES, id, SourceRequest("sdist", "lib", "3.0"), None)
     assert failed.value.hint == "it has 1.0, 2.0"
+
+
+def test_the_newest_versions_are_named() -> None:
+    files = [IndexFile(f"lib-1.{row}.tar.gz", "u", "a" * 64, 7) for row in (10, 9, 11)]
+    with pytest.raises(Absent) as failed:
+        sdist(lambda _: files, id, SourceRequest("sdist", "lib", "3.0"), None)
+    assert failed.value.hint == "it has 1.9, 1.10, 1.11"
+
+
+def test_a_source_package_that_a_suite_lacks_is_told(tmp_path: Path) -> None:
+    def run(command: Sequence[str]) -> str:
+        if "source" in command:
+            error = "E: Unable to find a source package for lib"
+            raise LookupFailed("`apt-get` failed with exit code 100", details=[error])
+        return ""
+
+    apt = replace(FakeBackend(tmp_path, Archive()).apt_of_host("bookworm", "amd64"), run=run)
+    with pytest.raises(Absent, match="bookworm has no source package `lib`"):
+        apt.sources("lib")
 
 
 def test_an_archive_is_what_the_matrix_says_or_refused() -> None:
@@ -107,10 +127,11 @@ def test_a_source_package_is_its_archives_in_its_suite(
     tmp_path: Path, files: Sequence[str], archives: Sequence[str]
 ) -> None:
     backend = SourcesBackend(tmp_path, Archive(), files=tuple(files))
-    request = SourceRequest("debian-source", "lib", "bookworm")
-    package_set = debian_source(request, ResolvedSets(backend, load_facts(), {}))
+    request, required = SourceRequest("debian-source", "lib", "bookworm"), list[Artifact]()
+    package_set = debian_source(required.append, request, ResolvedSets(backend, load_facts(), {}))
     assert [item.filename for item in package_set.artifacts] == archives
     assert package_set.request == request
+    assert required == [*package_set.artifacts]
 
 
 def test_a_lock_with_sources_survives_being_written() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmatrix.sessions.analysis.findings import Finding, compare_findings
+from envmatrix.sessions.analysis.findings import Finding, code_quality, compare_findings, sarif
 
 
 def finding(message: str = "m", line: int = 1, file: str = "a.cpp") -> Finding:
@@ -29,3 +31,23 @@ def test_only_what_the_baseline_lacks_is_new() -> None:
 def test_what_is_accepted_is_never_new(findings: list[Finding]) -> None:
     accepted = [finding.identity for finding in findings]
     assert not any(finding.is_new for finding in compare_findings(findings, accepted))
+
+
+def test_gitlab_gets_each_finding_that_has_a_place() -> None:
+    nowhere = Finding("t", "r", "m")
+    error = replace(finding("bad", 7), level="error")
+    first, second = code_quality(sarif([error, nowhere, finding("b", 0)], "lib"))
+
+    assert first | {"fingerprint": ""} == {
+        "description": "bad",
+        "check_name": "r",
+        "fingerprint": "",
+        "severity": "major",
+        "location": {"path": "lib/a.cpp", "lines": {"begin": 7}},
+    }
+    assert second["severity"] == "minor"
+    assert second["location"]["lines"] == {"begin": 1}
+    moved, elsewhere = (
+        code_quality(sarif([replace(error, line=8)], path))[0] for path in ("lib", "other")
+    )
+    assert moved["fingerprint"] == first["fingerprint"] != elsewhere["fingerprint"]

@@ -206,6 +206,16 @@ def test_gpu_code_is_examined_with_a_gpu_and_ctest_only(tmp_path: Path) -> None:
     assert task.command[-3:] == ["ctest", "--test-dir", "/build"]
 
 
+def test_coverage_is_that_of_gcc(tmp_path: Path) -> None:
+    analysis = analysis_in(tmp_path, {}, test=LibraryTest("ctest"))
+    context = analysis.runner.context
+    cell = replace(context.cell, compiler="clang-16")
+    with pytest.raises(Skipped, match="Clang compiles the cell"):
+        replace(
+            analysis, runner=replace(analysis.runner, context=replace(context, cell=cell))
+        ).examine("coverage")
+
+
 def test_coverage_is_merged_for_the_cell_and_for_all(tmp_path: Path) -> None:
     gcov = {"files": [{"file": "/src/a.cpp", "lines": [{"line_number": 1, "count": 2}]}]}
     files = {

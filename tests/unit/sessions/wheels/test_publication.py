@@ -68,7 +68,11 @@ def test_the_report_tells_what_a_wheel_has(tmp_path: Path) -> None:
     bundled = {EXTENSION: CUDA, "a.libs/libgomp-0a1b.so.1": shared_object("libc.so.6")}
     published = wheel(PUBLISHED, bundled, REQUIRED)
     runner = runner_of(tmp_path, {f"wheels/{NAME}": wheel()}, {f"dist/{PUBLISHED}": published})
-    compile_library(runner)
+    (product,) = compile_library(runner)
+    assert product.contents == (
+        "cp311-cp311-manylinux_2_36_x86_64; needs glibc 2.34; "
+        "loads libcudart.so.13 of nvidia-cuda-runtime; has libgomp-0a1b.so.1 in it"
+    )
     with runner.context.build.opened() as build:
         document = json.loads(build.text("wheels.json"))
     assert document["wheels"] == [

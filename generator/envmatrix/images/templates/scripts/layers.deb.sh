@@ -6,29 +6,43 @@
 #   removed        the names of what is gone
 # The names have the epoch because BuildKit copies equal files from its cache, whatever their times, and
 # of a path it compares the last name alone. What changed has a ctime after `start`, which no program
-# can set back.
+# can set back. BuildKit makes and removes hard links to the files of layers at any time, so a new
+# ctime alone means nothing: either the file is another one, by inode, size, time, mode or owner, or
+# its contents were written, which install.sh tells by `written`.
 export LC_ALL=C
 layers=/layers
 lists=$layers/lists
+export written=$lists/written
 mkdir -p "$lists"
+: >"$written"
 start=@$(date +%s.%N)
 
-# every EXPRESSION...: prints the names of all files of the image for which find's expression is true
+# every EXPRESSION...: prints the names of all files of the image for which find's expression is true,
+# each with a tab and its state
 every() {
   find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /files -o -path /scripts \
     -o -path "$layers" -o -path /etc/hosts -o -path /etc/resolv.conf -o -path /etc/hostname \) \
-    -prune -o "$@" -print | sort
+    -prune -o "$@" -printf '%p\t%i %s %T@ %m %U %G\n' | sort
 }
+
+# names: the names of the files that are read with their states
+names() { cut -f 1 | sort -u; }
 
 every >"$lists/before"
 
 divide() {
   every >"$lists/after"
-  comm -23 "$lists/before" "$lists/after" >"$layers/removed"
-  every \( ! -type d -o -empty \) -newerct "$start" >"$lists/changed"
+  names <"$lists/before" >"$lists/names-before"
+  names <"$lists/after" | comm -23 "$lists/names-before" - >"$layers/removed"
+  sort -u "$written" >"$lists/names-written"
+  every \( ! -type d -o -empty \) -newerct "$start" >"$lists/touched"
+  {
+    comm -23 "$lists/touched" "$lists/before" | names
+    names <"$lists/touched" | comm -12 - "$lists/names-written"
+  } | sort -u >"$lists/changed"
   for name in "$@" others; do : >"$lists/of-$name"; done
   native=$(dpkg --print-architecture)
-  find /var/lib/dpkg/info -name '*.list' -newerct "$start" | while read -r list; do
+  grep '^/var/lib/dpkg/info/.*\.list$' "$lists/changed" | while read -r list; do
     package=${list##*/}; package=${package%.list}; name=${package%":$native"}
     case " $* " in *" $name "*) ;; *) name=others ;; esac
     canonical <"$list" >>"$lists/of-$name"

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from envmatrix.confined import Directory
+from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions.analysis.analysers.base import AnalysedBuild, Analyser, Examination
-from envmatrix.sessions.context import BUILD, Instrumentation, source_path
+from envmatrix.sessions.context import BUILD, BuildContext, Instrumentation, source_path
+from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import COVERAGE, Measurement, parse_errors
 
 _FILE = "coverage.json"
@@ -38,6 +40,11 @@ gcovr --root "$root" "$@" --xml coverage.xml --html-details index.html
 class LineCoverage(Analyser):
     instrumentation = Instrumentation.with_flags("coverage", "--coverage -O0 -g")
 
+    def check(self, context: BuildContext, gpus: Gpus | None) -> None:
+        del gpus
+        if context.cell.host_compiler.kind == "clang":
+            raise Skipped("gcov reads what GCC counts, and Clang compiles the cell")
+
     def examine(self, build: AnalysedBuild) -> Examination:
         context = build.context
         with context.build.opened() as directory:
@@ -57,7 +64,7 @@ def _trace(build: AnalysedBuild) -> dict[str, Any]:
     """Return the execution counts that the tests left."""
     context = build.context
     # Each file of notes is read with the counts beside it, if the program ever ran.
-    gcov = f"xargs -0 -r -n 50 gcov-{context.cell.toolchain.gcc} --json-format --stdout"
+    gcov = f"xargs -0 -r -n 50 gcov-{context.cell.host_compiler.major} --json-format --stdout"
     command = ["sh", "-c", f"find {BUILD} -name '*.gcno' -print0 | {gcov}"]
     root = context.library_source
     documents = filter(None, build.output_of("coverage", command).splitlines())

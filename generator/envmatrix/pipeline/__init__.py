@@ -1,0 +1,1 @@
+"""The pipeline: the jobs of the graph as a CI engine runs them, and what becomes of them. Pure."""
