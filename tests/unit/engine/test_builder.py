@@ -55,12 +55,14 @@ printf '{"containerimage.digest": "sha256:%s"}' "$target" > "$metadata"
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of a program `docker` that builds."""
+    """The directory of a program `docker` that builds, and that alone reaches the engine, which has
+    no images."""
     directory = tmp_path / "docker"
     directory.mkdir()
     (directory / "docker").write_text(BUILDX)
     (directory / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(directory), prepend=":")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2376")
     return directory
 
 
