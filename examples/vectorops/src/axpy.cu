@@ -3,6 +3,7 @@
 #include <vectorops/ops.h>
 
 #include "launch.cuh"
+#include "slowdown.h"
 #include "validate.h"
 
 namespace vectorops {
@@ -36,6 +37,17 @@ __global__ void __launch_bounds__(kBlockThreads)
   }
   for (std::size_t i = done + first; i < size; i += step) {
     y[i] = fmaf(alpha, x[i], y[i]);
+  }
+  if constexpr (VECTOROPS_SLOWDOWN > 0) {  // of what this thread has written itself
+    constexpr std::size_t kWidth = kVectorised ? kVectorWidth : 1;
+    const volatile float* const read = x;
+    volatile float* const written = y;
+    for (std::size_t i = first; i < repeated(size / kWidth); i += step) {
+      for (std::size_t k = i * kWidth; k < (i + 1) * kWidth; ++k) {
+        static_cast<void>(read[k]);
+        written[k] = written[k];
+      }
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "histogram_bin.h"
+#include "slowdown.h"
 #include "validate.h"
 
 namespace vectorops::reference {
@@ -58,7 +59,11 @@ double sum(Span<const float> x) {
   for (const float value : x) {
     total += value;
   }
-  return total;
+  double copy = 0;
+  for (std::size_t i = 0; i < repeated_on_host(x.size()); ++i) {
+    copy += x[i];
+  }
+  return std::isnan(copy) ? copy : total;
 }
 
 void histogram(Span<const float> x, float lower, float upper, Span<std::uint32_t> counts) {
@@ -68,6 +73,27 @@ void histogram(Span<const float> x, float lower, float upper, Span<std::uint32_t
   for (const float value : x) {
     if (bins.contains(value)) {
       ++counts[bins.index(value)];
+    }
+  }
+}
+
+void polynomial(Span<const float> coefficients, Span<const float> x, Span<float> y) {
+  validate::polynomial(coefficients, x, y);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const float value = x[i];
+    float result = coefficients[coefficients.size() - 1];
+    for (std::size_t k = coefficients.size() - 1; k-- > 0;) {
+      result = std::fma(result, value, coefficients[k]);
+    }
+    y[i] = result;
+  }
+}
+
+void follow(Span<const std::uint32_t> next, Span<std::uint32_t> positions, std::size_t steps) {
+  validate::follow(next, positions);
+  for (std::uint32_t& position : positions) {
+    for (std::size_t step = 0; step < steps; ++step) {
+      position = next[position];
     }
   }
 }

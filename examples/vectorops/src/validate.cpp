@@ -127,4 +127,27 @@ void histogram(Span<const float> x, float lower, float upper, Span<const std::ui
           "x and counts overlap");
 }
 
+void polynomial(Span<const float> coefficients, Span<const float> x, Span<const float> y) {
+  constexpr auto kName = "polynomial";
+  require(!coefficients.empty() && coefficients.size() <= kMaxCoefficients, kName,
+          std::to_string(coefficients.size()) + " coefficients; there can be 1 to " +
+              std::to_string(kMaxCoefficients));
+  require(x.size() == y.size(), kName,
+          "x has " + std::to_string(x.size()) + " elements, y has " + std::to_string(y.size()));
+  const Extent extent_y = extent_of(y, kName, "y");
+  require(x.data() == y.data() || !extent_of(x, kName, "x").overlaps(extent_y), kName,
+          "x and y overlap in part");
+  require(!extent_of(coefficients, kName, "coefficients").overlaps(extent_y), kName,
+          "coefficients and y overlap");
+}
+
+void follow(Span<const std::uint32_t> next, Span<const std::uint32_t> positions) {
+  constexpr auto kName = "follow";
+  require(positions.empty() || !next.empty(), kName, "next is empty");
+  require(next.size() - 1 <= std::numeric_limits<std::uint32_t>::max() || next.empty(), kName,
+          "next has more than 2^32 elements");
+  require(!extent_of(next, kName, "next").overlaps(extent_of(positions, kName, "positions")), kName,
+          "next and positions overlap");
+}
+
 }  // namespace vectorops::validate

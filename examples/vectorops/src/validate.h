@@ -22,4 +22,8 @@ void sum_output(Span<const float> x, const float* result, Span<const std::byte> 
 
 void histogram(Span<const float> x, float lower, float upper, Span<const std::uint32_t> counts);
 
+void polynomial(Span<const float> coefficients, Span<const float> x, Span<const float> y);
+
+void follow(Span<const std::uint32_t> next, Span<const std::uint32_t> positions);
+
 }  // namespace vectorops::validate

@@ -9,6 +9,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -100,6 +101,23 @@ inline std::vector<float> random_values(std::size_t size, float lower, float upp
     value = lower + unit * (upper - lower);
   }
   return values;
+}
+
+// A linked list of all elements, in an order that no prefetcher foresees: element after element.
+inline std::vector<std::uint32_t> random_cycle(std::size_t size) {
+  std::mt19937 engine(static_cast<std::mt19937::result_type>(size));
+  std::vector<std::uint32_t> order(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    order[i] = static_cast<std::uint32_t>(i);
+  }
+  for (std::size_t i = size; i > 1; --i) {
+    std::swap(order[i - 1], order[engine() % i]);
+  }
+  std::vector<std::uint32_t> next(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    next[order[i]] = order[(i + 1) % size];
+  }
+  return next;
 }
 
 // The body of main(): the tests, where there is a device.

@@ -112,6 +112,35 @@ void histogram() {
                          {static_cast<std::uint32_t*>(static_cast<void*>(first)), 8}));
 }
 
+void polynomial() {
+  using vectorops::polynomial;
+  CHECK_THROWS(InvalidArgument, "0 coefficients", polynomial({}, {first, 8}, {second, 8}));
+  CHECK_THROWS(InvalidArgument, "4097 coefficients",
+               polynomial({first, 4097}, {first, 8}, {second, 8}));
+  CHECK_THROWS(InvalidArgument, "x has 8 elements, y has 7",
+               polynomial({first, 2}, {first, 8}, {second, 7}));
+  CHECK_THROWS(InvalidArgument, "y is null", polynomial({first, 2}, {first, 8}, {nullptr, 8}));
+  CHECK_THROWS(InvalidArgument, "overlap in part",
+               polynomial({second, 2}, {first, 8}, {first + 1, 8}));
+  CHECK_THROWS(InvalidArgument, "coefficients and y overlap",
+               polynomial({second, 2}, {first, 8}, {second, 8}));
+  polynomial({first, 2}, {}, {});
+}
+
+void follow() {
+  using vectorops::follow;
+  std::uint32_t links[16] = {};
+  CHECK_THROWS(InvalidArgument, "next is empty", follow({}, {links, 1}, 1));
+  CHECK_THROWS(InvalidArgument, "next is null", follow({nullptr, 8}, {links, 1}, 1));
+  CHECK_THROWS(InvalidArgument, "positions is null", follow({links, 8}, {nullptr, 1}, 1));
+  CHECK_THROWS(InvalidArgument, "next has more than 2^32 elements",
+               follow({links, (1ULL << 32) + 1}, {links, 1}, 1));
+  CHECK_THROWS(InvalidArgument, "next and positions overlap",
+               follow({links, 8}, {links + 7, 1}, 1));
+  follow({links, 8}, {}, 1);
+  follow({}, {}, 1);
+}
+
 // The reference implementations keep to the same contracts.
 void reference() {
   CHECK_THROWS(InvalidArgument, "x and y overlap",
@@ -124,6 +153,11 @@ void reference() {
   CHECK_THROWS(InvalidArgument, "x is null", vectorops::reference::sum({nullptr, 8}));
   CHECK_THROWS(InvalidArgument, "0 bins",
                vectorops::reference::histogram({first, 8}, 0, 1, {}));
+  CHECK_THROWS(InvalidArgument, "0 coefficients",
+               vectorops::reference::polynomial({}, {first, 8}, {second, 8}));
+  std::uint32_t position = 0;
+  CHECK_THROWS(InvalidArgument, "next is empty",
+               vectorops::reference::follow({}, {&position, 1}, 1));
 }
 
 }  // namespace
@@ -134,6 +168,8 @@ int main() {
   gemm();
   sum();
   histogram();
+  polynomial();
+  follow();
   reference();
   return check::result();
 }

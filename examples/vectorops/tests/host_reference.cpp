@@ -112,6 +112,30 @@ void histogram() {
   CHECK_EQUAL(three[2], 1U);
 }
 
+void polynomial() {
+  std::vector<float> coefficients{1.0F, -3.0F, 2.0F};
+  std::vector<float> x{0.0F, 1.0F, 2.0F, -0.5F};
+  const std::vector<float> expected{1.0F, 0.0F, 3.0F, 3.0F};
+  std::vector<float> y(x.size());
+  reference::polynomial(span(coefficients), span(x), span(y));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK_EQUAL(y[i], expected[i]);
+  }
+  reference::polynomial(span(coefficients), span(x), span(x));  // in place
+  CHECK_EQUAL(x[2], 3.0F);
+}
+
+void follow() {
+  std::vector<std::uint32_t> next{3, 0, 1, 2};  // 0 -> 3 -> 2 -> 1 -> 0
+  std::vector<std::uint32_t> positions{0, 1, 3};
+  reference::follow(span(next), span(positions), 2);
+  CHECK_EQUAL(positions[0], 2U);
+  CHECK_EQUAL(positions[1], 3U);
+  CHECK_EQUAL(positions[2], 1U);
+  reference::follow(span(next), span(positions), 0);
+  CHECK_EQUAL(positions[0], 2U);
+}
+
 }  // namespace
 
 int main() {
@@ -120,5 +144,7 @@ int main() {
   gemm();
   sum();
   histogram();
+  polynomial();
+  follow();
   return check::result();
 }

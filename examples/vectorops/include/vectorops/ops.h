@@ -21,6 +21,7 @@ namespace vectorops {
 using Stream = CUstream_st*;
 
 inline constexpr std::size_t kMaxHistogramBins = 4096;
+inline constexpr std::size_t kMaxCoefficients = 4096;
 
 // y += alpha * x. The spans are of one size and do not overlap.
 VECTOROPS_API void axpy(float alpha, Span<const float> x, Span<float> y, Stream stream = nullptr);
@@ -49,5 +50,16 @@ VECTOROPS_API void sum(Span<const float> x, float* result, Span<std::byte> works
 // 2^32 - 1 elements.
 VECTOROPS_API void histogram(Span<const float> x, float lower, float upper,
                              Span<std::uint32_t> counts, Stream stream = nullptr);
+
+// y = coefficients[0] + coefficients[1] * x + coefficients[2] * x^2 + ..., for each element of x, by
+// Horner's method. At least one coefficient, at most kMaxCoefficients. y may be x.
+VECTOROPS_API void polynomial(Span<const float> coefficients, Span<const float> x, Span<float> y,
+                              Stream stream = nullptr);
+
+// Each position becomes the element of a linked list that is `steps` links further: next[i] is the
+// element after i. The elements of `next` and the positions have to be less than next.size(), which
+// is not checked. `positions` does not overlap `next`.
+VECTOROPS_API void follow(Span<const std::uint32_t> next, Span<std::uint32_t> positions,
+                          std::size_t steps, Stream stream = nullptr);
 
 }  // namespace vectorops

@@ -23,4 +23,9 @@ VECTOROPS_API double sum(Span<const float> x);
 VECTOROPS_API void histogram(Span<const float> x, float lower, float upper,
                              Span<std::uint32_t> counts);
 
+VECTOROPS_API void polynomial(Span<const float> coefficients, Span<const float> x, Span<float> y);
+
+VECTOROPS_API void follow(Span<const std::uint32_t> next, Span<std::uint32_t> positions,
+                          std::size_t steps);
+
 }  // namespace vectorops::reference
