@@ -83,7 +83,7 @@ from envmatrix.sessions.analysis.analysers import (
 )
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
-from envmatrix.sessions.outcomes import Measurement, Step
+from envmatrix.sessions.outcomes import Comparison, Measurement, Step
 from envmatrix.sessions.wheels.plan import plan_repair
 from envmatrix.shared_cache import protocol
 from envmatrix.shared_cache.gateway import Gateway
@@ -558,6 +558,7 @@ def _lines_of_a_journal() -> bytes:
         *full.outcomes,
         *full.measurements,
         Finding("t", "r", "m"),
+        Comparison("axpy", "slower", 0.03, 0.004, "b" * 40, "H100", "ms", "m", "[[1, 1.03]]"),
         full.end,
     )
     return "".join(f"{line_of(part)}\n" for part in parts).encode()

@@ -53,11 +53,13 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Workspace:
     """`results` is where runs are recorded, None for the location of the repository. One that is
-    not trusted writes to nothing that machines share, and its waivers do not count."""
+    not trusted writes to nothing that machines share, and its waivers do not count. It has the
+    trust group of the repository `trusted_as`, by default of its own."""
 
     root: Path
     results: Location | None = None
     is_trusted: bool = True
+    trusted_as: Path | None = None
 
     @classmethod
     def here(cls) -> Workspace:
@@ -102,7 +104,8 @@ class Workspace:
         from envmatrix.machine.configuration import configured_trust, user_configuration
         from envmatrix.machine.trust import VARIABLE, group_of
 
-        return group_of(self.root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
+        root = self.trusted_as or self.root
+        return group_of(root, configured_trust(user_configuration()), os.environ.get(VARIABLE))
 
     @cached_property
     def shared_cache(self) -> SharedCompilerCache | None:

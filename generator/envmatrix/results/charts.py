@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import median
 
 from markupsafe import Markup
 
@@ -13,6 +14,8 @@ from envmatrix.records import dataclass
 # The size of a chart and the margins of its plot, in units of its view box.
 _WIDTH, _HEIGHT = 360, 132
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 20
+# The height of a row of a distribution, the width of the names of rows, and the margin beside.
+_ROW, _NAMES, _MARGIN = 36, 64, 20
 # The most distances between the lines of a scale.
 _DISTANCES = 4
 # The least distance that a scale shows.
@@ -85,6 +88,52 @@ def chart(points: Sequence[Point], title: str, unit: str) -> Markup:
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(
         head, Markup("").join(parts)
     )
+
+
+def distribution(rows: Mapping[str, Sequence[float]], unit: str) -> Markup:
+    """Return the values of each of some named rows as dots on one scale, with their median as a
+    line; nothing if a row has none, or for numbers that no scale can have."""
+    values = [value for row in rows.values() for value in row]
+    if not all(rows.values()) or not values or not all(abs(value) < 1e15 for value in values):
+        return Markup()
+    low, high = min(values), max(values)
+    scale = scale_of([low, high], unit) if low < high else Scale(unit, (low - 1, low, low + 1))
+    height = _TOP + _ROW * len(rows) + _BOTTOM
+    medians = ", ".join(f"{name} {number(median(row))} {unit}" for name, row in rows.items())
+    parts = [_FRAME.format(_WIDTH, height, f"medians: {medians}"), *_columns(scale, height)]
+    for index, (name, row) in enumerate(rows.items()):
+        parts += _dots(name, row, scale, _TOP + _ROW * index)
+    return Markup("").join([*parts, Markup("</svg>")])
+
+
+def _columns(scale: Scale, height: int) -> Iterator[Markup]:
+    for mark in scale.marks:
+        x = _x(mark, scale)
+        yield Markup('<line x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x, x, _TOP, height - _BOTTOM)
+        yield Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            x, height - 6, number(mark)
+        )
+
+
+def _dots(name: str, row: Sequence[float], scale: Scale, top: int) -> Iterator[Markup]:
+    yield Markup('<text class="y" x="{}" y="{}">{}</text>').format(
+        _NAMES - 8, top + _ROW // 2 + 4, name
+    )
+    # From above to below in the order of time, so that a drift is visible.
+    distance = (_ROW - 10) / max(1, len(row) - 1)
+    for index, value in enumerate(row):
+        yield Markup('<circle cx="{}" cy="{}" r="2"><title>{}</title></circle>').format(
+            _x(value, scale), round(top + 5 + distance * index, 1), number(value)
+        )
+    middle = _x(median(row), scale)
+    yield Markup('<line class="median" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+        middle, middle, top + 2, top + _ROW - 2
+    )
+
+
+def _x(value: float, scale: Scale) -> float:
+    low, high = scale.marks[0], scale.marks[-1]
+    return round(_NAMES + (value - low) / (high - low) * (_WIDTH - _NAMES - _MARGIN), 1)
 
 
 def number(value: float) -> str:

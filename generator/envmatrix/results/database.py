@@ -29,7 +29,7 @@ from envmatrix.sessions.outcomes import COUNTED
 from envmatrix.text import one_line
 
 # The migrations in their order; `connect` upgrades older stores to the newest.
-_SCHEMAS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+_SCHEMAS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 SCHEMA = _SCHEMAS[-1]
 
 _WAIT_SECONDS = 30

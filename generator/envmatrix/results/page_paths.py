@@ -9,7 +9,7 @@ import hashlib
 import re
 from functools import lru_cache
 
-INDEX = "index.html"
+INDEX, PERFORMANCE = "index.html", "performance.html"
 # The directories of pages.
 CELLS, RUNS, TESTS = "cell", "run", "outcome"
 

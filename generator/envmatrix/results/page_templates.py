@@ -14,7 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from envmatrix.console import amount_of
-from envmatrix.results import failure_groups, formats, page_paths, summary
+from envmatrix.results import failure_groups, formats, page_paths, performance, summary
 from envmatrix.results.records import Revision, Run
 from envmatrix.text import duration, number_of
 
@@ -91,9 +91,11 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {"badge": badge}
     environment.filters |= {
         "cell_page": page_paths.cell_page,
+        "colour": performance.COLOURS.__getitem__,
         "command": command,
         "count": lambda count: f"{count:,}",
         "duration": duration,
+        "effect": performance.effect_text,
         "first_line": failure_groups.first_line,
         "flakiness": formats.flakiness,
         "invalid": formats.invalid_rows_text,

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from envmatrix.records import dataclass
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.outcomes import Comparison, Measurement, State, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 BAD: frozenset[State] = frozenset({"failed", "errored", "killed"})
@@ -101,6 +101,7 @@ class Record:
     measurements: tuple[Measurement, ...] = ()
     products: tuple[Product, ...] = ()
     findings: tuple[Finding, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -112,6 +113,7 @@ class Record:
             *self.measurements,
             *self.products,
             *self.findings,
+            *self.comparisons,
             self.end,
         )
 
@@ -120,7 +122,7 @@ class Record:
         return Counter(outcome.state for outcome in self.outcomes)
 
 
-Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | Finding | End
+Part: TypeAlias = Run | Step | TestOutcome | Measurement | Product | Finding | Comparison | End
 
 _Checked = TypeVar("_Checked")
 
@@ -131,6 +133,7 @@ _KINDS: Mapping[str, type[Part]] = {
     "measurement": Measurement,
     "product": Product,
     "finding": Finding,
+    "comparison": Comparison,
     "end": End,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -166,7 +169,7 @@ def record_of(lines: Iterable[str]) -> Record:
         raise InvalidRecord("it has no beginning")
     killed = replace(KILLED, seconds=sum(step.seconds for step in parts[Step]))
     (run,), (end,) = parts[Run], parts[End] or [killed]
-    kinds = (Step, TestOutcome, Measurement, Product, Finding)
+    kinds = (Step, TestOutcome, Measurement, Product, Finding, Comparison)
     return Record(run, end, *(tuple(parts[kind]) for kind in kinds))
 
 

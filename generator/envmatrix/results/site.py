@@ -17,12 +17,13 @@ from markupsafe import Markup
 
 from envmatrix.records import dataclass
 from envmatrix.results import queries, summary
-from envmatrix.results.charts import Point, chart, in_unit_of_duration
+from envmatrix.results.charts import Point, chart, distribution, in_unit_of_duration
 from envmatrix.results.failure_groups import FailureGroup, extent_text, group_failures
 from envmatrix.results.heat_map import count_states, heat_map
 from envmatrix.results.page_paths import (
     CELLS,
     INDEX,
+    PERFORMANCE,
     RUNS,
     TESTS,
     cell_page,
@@ -33,12 +34,17 @@ from envmatrix.results.page_paths import (
     test_page,
 )
 from envmatrix.results.page_templates import commit, moment, render, tail
+from envmatrix.results.performance import (
+    PerformanceTable,
+    performance_table,
+    sides_of,
+)
 from envmatrix.results.queries import Sighting, StoredRun
 from envmatrix.results.records import BAD, Revision
 from envmatrix.results.report import Scope, compose
 from envmatrix.results.summary import Failure, Report, ReportEntry
 from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.outcomes import Measurement, Step, TestOutcome
+from envmatrix.sessions.outcomes import Comparison, Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 # The number of runs in histories, and of those of the same verb in trends.
@@ -96,6 +102,8 @@ class Site:
         """Yield the paths of a static site."""
         selection = self.selection or _selection(self.report)
         yield INDEX
+        if self._performance.rows:
+            yield PERFORMANCE
         for entry in self.report.entries:
             yield cell_page(entry.library, entry.cell)
         for library, test in sorted(selection.tests):
@@ -107,6 +115,8 @@ class Site:
         kind, *names = path.removesuffix(".html").split("/")
         if (kind, names) == ("index", []):
             return self._index()
+        if path == PERFORMANCE:
+            return self._performance_page() if self._performance.rows else None
         if not all(map(is_file_name, names)):
             return None
         if kind == CELLS and len(names) == 2:
@@ -168,7 +178,18 @@ class Site:
             waived=waived[:_GROUPS],
             extent=lambda group: extent_text(group.cells, states[group.library]),
             runs={stored.run.id: stored.run for stored in runs},
+            performance=self._performance,
         )
+
+    @cached_property
+    def _performance(self) -> PerformanceTable:
+        runs = [stored for entry in self.report.entries for stored in entry.runs]
+        ids = [stored.run.id for stored in runs if stored.run.verb == "perf"]
+        rows = queries.stored_parts(self.connection, Comparison, ids)
+        return performance_table(runs, rows)
+
+    def _performance_page(self) -> str:
+        return self._rendered("performance.html.j2", "", table=self._performance)
 
     def _cells(self, with_results: Iterable[str]) -> Sequence[str]:
         """Return the cells of the matrix and those with results, as far as they are selected."""
@@ -231,6 +252,10 @@ class Site:
                 name: sorted(rows, key=lambda row: row.started) for name, rows in sightings.items()
             },
             measurements=queries.stored_parts(connection, Measurement, ids).get(run.id, ()),
+            comparisons=[
+                (row, _distribution(row))
+                for row in queries.stored_parts(connection, Comparison, ids).get(run.id, ())
+            ],
             charts=_charts(last, measured),
             products=queries.stored_parts(connection, Product, ids).get(run.id, ()),
             findings=sorted(findings, key=lambda finding: not finding.is_new),
@@ -376,6 +401,12 @@ def _charts(
         for row in measured.get(stored.run.id, ())
     )
     return {name: chart(rows, name, unit) for (name, unit), rows in points.items()}
+
+
+def _distribution(comparison: Comparison) -> Markup:
+    sides = sides_of(comparison)
+    rows = {"baseline": sides.baseline, "change": sides.change}
+    return distribution(rows, comparison.unit)
 
 
 def _point(stored: StoredRun, value: float) -> Point:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import SchemaItem
 
 from envmatrix.sessions.analysis.findings import Finding
-from envmatrix.sessions.outcomes import COUNTED, Measurement, Step, TestOutcome
+from envmatrix.sessions.outcomes import COUNTED, Comparison, Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
 
 METADATA = sa.MetaData(
@@ -116,6 +116,19 @@ products = _of_run(
     contents=sa.String(4000),
 )
 
+comparisons = _of_run(
+    "comparisons",
+    name=sa.String(500),
+    state=sa.String(10),
+    effect=sa.Float(53),
+    half_width=sa.Float(53),
+    baseline=sa.String(200),
+    device=sa.String(200),
+    unit=sa.String(50),
+    message=sa.String(4000),
+    pairs=sa.Text,
+)
+
 # Libraries in cells that have runs, with their summaries, which `results.places` reads and writes.
 # Triggers (migration 0005) increment the version and remove the summary when any program changes
 # the rows that it is made of.
@@ -136,4 +149,5 @@ PARTS: Mapping[type, sa.Table] = {
     Measurement: measurements,
     Product: products,
     Finding: findings,
+    Comparison: comparisons,
 }

@@ -52,6 +52,27 @@ class Measurement:
     direction: Literal["higher", "lower"]
 
 
+# The result of a comparison with a baseline: `undecided` needs more pairs, `invalid` has a fault.
+ComparisonState: TypeAlias = Literal["slower", "faster", "equal", "undecided", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The comparison of a benchmark with that of the revision `baseline`, on a `device`. `effect`
+    is the change of its time, 0.03 for 3 % slower, with the half width of its interval; the other
+    numbers are those of `pairs`, of the baseline and the change, in `unit`, as JSON."""
+
+    name: str
+    state: ComparisonState
+    effect: float
+    half_width: float
+    baseline: str
+    device: str
+    unit: str
+    message: str
+    pairs: str
+
+
 # The measurement of how much of a library its tests execute.
 COVERAGE = "line coverage"
 

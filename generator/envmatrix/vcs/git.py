@@ -24,14 +24,15 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 def export_files(root: Path, revision: str, paths: Iterable[str], target: Path) -> None:
     """Write the files below `paths` that are committed at `revision` to `target`."""
-    commit = _commit(root, revision)
+    commit = commit_named(root, revision)
     for name in list_rows(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", *paths):
         file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(_git(root, "cat-file", "blob", f"{commit}:./{name}"), encoding="utf-8")
 
 
-def _commit(root: Path, revision: str) -> str:
+def commit_named(root: Path, revision: str) -> str:
+    """Return the commit that a revision names; raise ConfigurationError if it names none."""
     try:
         commit = _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}").strip()
     except EnvmatrixError as error:
@@ -41,6 +42,24 @@ def _commit(root: Path, revision: str) -> str:
     if not _COMMIT.fullmatch(commit):  # `^HEAD` and options, which git accepts as well
         raise _unreadable(revision, "it is no single commit")
     return commit
+
+
+def top_of(root: Path) -> Path:
+    """Return the top directory of the repository around `root`."""
+    return Path(_git(root, "rev-parse", "--show-toplevel").removesuffix("\n")).resolve()
+
+
+def commits_between(root: Path, good: str, bad: str) -> tuple[str, ...]:
+    """Return the commits after `good` up to `bad`, the oldest first, along first parents: each is
+    what a merge made of the branch. Raise ConfigurationError unless `good` is among its ancestors.
+    """
+    first, last = commit_named(root, good), commit_named(root, bad)
+    rows = _git(root, "rev-list", "--first-parent", "--reverse", f"{first}..{last}").split()
+    parent = _git(root, "rev-parse", f"{rows[0]}^").strip() if rows else ""
+    if parent != first:
+        message = f"`{bad}` does not follow `{good}` along first parents"
+        raise ConfigurationError(message, hint="name an older revision of the same branch first")
+    return tuple(rows)
 
 
 def _unreadable(revision: str, reason: str) -> ConfigurationError:
@@ -88,7 +107,7 @@ def commit_of(root: Path, file: str) -> str | None:
 def changed_files(root: Path, revision: str) -> tuple[str, ...]:
     """Return the files below `root` that differ between the merge base with `revision` and the
     working tree, untracked ones included."""
-    commit = _commit(root, revision)
+    commit = commit_named(root, revision)
     base = _merge_base(root, commit, revision)
     names = ("diff", "--name-only", "--no-renames", "--relative", "-z", base)
     new = ("ls-files", "--others", "--exclude-standard", "-z")
@@ -162,7 +181,7 @@ class Checkout:
 def commit_time(root: Path, revision: str) -> float:
     """Return the time of a revision in seconds since 1970; ConfigurationError where it does not
     exist."""
-    return float(_git(root, "log", "-1", "--format=%ct", _commit(root, revision)))
+    return float(_git(root, "log", "-1", "--format=%ct", commit_named(root, revision)))
 
 
 def checkout_of(

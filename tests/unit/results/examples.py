@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from envmatrix.results.records import End, Record, Revision, Run
 from envmatrix.sessions.failure_causes import Cause
-from envmatrix.sessions.outcomes import Measurement, State, Step, TestOutcome
+from envmatrix.sessions.outcomes import (
+    Comparison,
+    ComparisonState,
+    Measurement,
+    State,
+    Step,
+    TestOutcome,
+)
 from envmatrix.sessions.products import Product
 
 CELL = "cuda13.0-debian12-x86_64"
@@ -60,6 +67,7 @@ def record(
     shard: str = "",
     extent: str = "",
     part: str = "",
+    comparisons: Sequence[Comparison] = (),
 ) -> Record:
     """Return a run that failed if one of its tests did."""
     states = tests or {}
@@ -84,7 +92,17 @@ def record(
         ),
         tuple(measurements),
         tuple(products),
+        comparisons=tuple(comparisons),
     )
+
+
+def comparison(
+    name: str = "axpy", state: ComparisonState = "slower", *, device: str = "H100", pairs: str = ""
+) -> Comparison:
+    """Return a comparison of three pairs, or of others as JSON."""
+    pairs = pairs or "[[1.0, 1.03], [1.01, 1.04], [0.99, 1.02]]"
+    numbers = (0.03, 0.004)
+    return Comparison(name, state, *numbers, "b" * 40, device, "ms", f"{name} is {state}", pairs)
 
 
 def collector(records: list[Record]) -> Callable[..., None]:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pytest
 import sqlalchemy as sa
 from tests.unit.prompt import Prompt
-from tests.unit.results.examples import CELL, record
+from tests.unit.results.examples import CELL, comparison, record
 
 from envmatrix.errors import Position
 from envmatrix.results import page_paths, tables
@@ -80,6 +80,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, name in enumerate(NAMES):
             database.add(record(2, {name: "failed"}, library=name, message=name))
             database.add(record(3, {"t": "flaky"}, cell=name, revision=name))
+            compared = comparison(name, device=name, pairs=name)
+            database.add(record(4, verb="perf", library=f"l{number}", comparisons=[compared]))
             with database.engine.begin() as connection:
                 row = {
                     "id": name,
