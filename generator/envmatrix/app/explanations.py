@@ -68,7 +68,7 @@ def explain_machines(matrix: Matrix, row: LibraryExplanation) -> Iterator[Machin
                 continue
             verdicts = tuple(requirement_verdicts(requirement, row.library, row.cell, matrix))
             reason = unmet(requirement, row.library, row.cell, matrix, THIS_MACHINE.choose_gpu)
-            purpose = f"step {keys[-1]}" if keys[0] == "steps" else keys[0]
+            purpose = f"step {keys[-1]}" if keys[0] == "steps" else str(keys[0])
             yield MachineExplanation(purpose, requirement, verdicts, reason)
 
 

@@ -197,9 +197,9 @@ def _libraries(workspace: Workspace, selection: JobSelection) -> Sequence[Librar
         return libraries
     from envmatrix.sessions.benchmark import no_benchmark
 
-    measured = [library for library in libraries if library.benchmark is not None]
+    measured = [library for library in libraries if library.benchmark]
     if not measured or (selection.libraries and len(measured) < len(libraries)):
-        others = (library for library in libraries if library.benchmark is None)
+        others = (library for library in libraries if not library.benchmark)
         raise ConfigurationError(*map(no_benchmark, others))
     return measured
 

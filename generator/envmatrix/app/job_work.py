@@ -26,7 +26,7 @@ from envmatrix.app.testing import TestOptions, judge, test_recorded
 from envmatrix.app.workspace import Workspace
 from envmatrix.confined import Area
 from envmatrix.console import Console
-from envmatrix.engine.tasks import Gpus
+from envmatrix.engine.gpu import NoGpu
 from envmatrix.errors import Cancelled, EngineError, EnvmatrixError
 from envmatrix.executors.outputs import Outputs, keep_outputs, restore_outputs
 from envmatrix.jobs.execution import JobResult, JobState
@@ -209,8 +209,9 @@ class JobWork:
 
     def _measure(self, job: Job, console: Console) -> JobResult:
         session = self._session(job, console)
-        gpu = self.place.choose_gpu(job.requirement)
-        if not isinstance(gpu, Gpus):
+        has_gpu = job.requirement is None or job.requirement.gpus > 0
+        gpu = self.place.choose_gpu(job.requirement) if has_gpu else None
+        if isinstance(gpu, NoGpu):
             raise Skipped(gpu.reason)
         part = Part(requirement=job.requirement)
         with (

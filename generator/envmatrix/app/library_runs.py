@@ -312,6 +312,8 @@ def revision_of(workspace: Workspace, library: Library) -> Revision:
 def gpus_of(place: Place, context: BuildContext) -> Gpus | None:
     """Return the GPUs for tests, those that are required or all, if there are any in a place and
     the tests run natively. Raise Skipped where they are required, and there are none."""
+    if context.requirement and not context.requirement.gpus:
+        return None
     gpus = None if context.is_emulated else place.choose_gpu(context.requirement)
     if context.requirement and not isinstance(gpus, Gpus):
         raise Skipped(gpus.reason if gpus else f"needs {context.requirement}: it is emulated here")
@@ -329,7 +331,7 @@ def require_machine(session: CellSession, context: BuildContext) -> None:
 
 
 def parts_on(
-    session: CellSession, requirements: Sequence[Requirement], part: Part = WHOLE
+    session: CellSession, requirements: Sequence[Requirement | None], part: Part = WHOLE
 ) -> Sequence[Part]:
     """Return a part of a library's work for each machine that it requires in a cell; for any where
     there is none."""

@@ -9,11 +9,13 @@ from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
 from envmatrix.app.library_runs import Part, gpus_of, parts_on, require_machine, run_each_library
 from envmatrix.app.testing import placed_name
+from envmatrix.engine.gpu import NoGpu
 from envmatrix.engine.tasks import Gpus
 from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS
 from envmatrix.sessions.benchmark import FOREIGN, measure
+from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped
 from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.runner import Runner
@@ -21,12 +23,13 @@ from envmatrix.sessions.runner import Runner
 
 def measure_libraries(
     session: CellSession,
-    gpus: Gpus,
+    gpu: Gpus | NoGpu,
     arguments: Sequence[str],
     show: Callable[[Compilation | Sequence[Measurement]], None],
 ) -> int:
-    """Compile and measure each library, and show the results; return the exit code. Nothing else is
-    measured on the same GPUs meanwhile: a wait for that is in no recorded time."""
+    """Compile and measure each library on each machine that its benchmarks require, or on `gpu`,
+    and show the results; return the exit code. Nothing else is measured meanwhile: a wait for that
+    is in no recorded time."""
 
     def measure_library(
         runner: Runner, recorder: Recorder
@@ -34,9 +37,9 @@ def measure_libraries(
         if runner.context.is_emulated:
             raise Skipped(f"`{session.cell.id}` {FOREIGN}")
         require_machine(session, runner.context)
+        gpus = _gpus(session, runner.context, gpu)
         yield from compile_recorded(runner, recorder)
-        required = gpus_of(session.place, runner.context) if runner.context.requirement else gpus
-        yield measure_recorded(runner, recorder, required or gpus, arguments)
+        yield measure_recorded(runner, recorder, gpus, arguments)
 
     part = Part(extent=ARGUMENTS if arguments else "")
 
@@ -47,8 +50,18 @@ def measure_libraries(
         return run_each_library(session, "perf", measure_library, show, parts)
 
 
+def _gpus(session: CellSession, context: BuildContext, gpu: Gpus | NoGpu) -> Gpus | None:
+    """Return the GPUs to measure with, those that are required or `gpu`; raise Skipped without
+    them."""
+    if context.requirement:
+        return gpus_of(session.place, context)
+    if isinstance(gpu, NoGpu):
+        raise Skipped(gpu.reason)
+    return gpu
+
+
 def measure_recorded(
-    runner: Runner, recorder: Recorder, gpus: Gpus, arguments: Sequence[str] = ()
+    runner: Runner, recorder: Recorder, gpus: Gpus | None, arguments: Sequence[str] = ()
 ) -> Sequence[Measurement]:
     """Run the benchmark of a compiled library; record its measurements, and return them."""
     measurements = [

@@ -230,7 +230,7 @@ def _host(run: CellRun, selected: _Selected) -> str:
 def _is_measured(run: CellRun, machines: Machines, selected: _Selected) -> bool:
     """Return whether a library in a cell is measured: on the machines that it requires, or where
     the tier has a GPU and a class of runners as well."""
-    if run.library.benchmark is None or not run.is_compiled:
+    if not run.library.benchmark or not run.is_compiled:
         return False
     if run.measured_on != (None,):
         return True

@@ -19,7 +19,7 @@ from envmatrix.matrix.selection import machines_of
 from envmatrix.matrix.tier_names import TIERS
 
 # Returns the machines that something of a library requires.
-RequirementsOf = Callable[[Library], Sequence[Requirement]]
+RequirementsOf = Callable[[Library], Sequence[Requirement | None]]
 # Returns how a place passes GPUs that fulfil a requirement, or why it does not.
 Choice = Callable[[Requirement], Gpus | NoGpu]
 
@@ -32,6 +32,8 @@ def unmet(
     is_native = runs_natively_on(cell, host_arch())
     if reason := impossible(requirement, library, cell, matrix, is_native=is_native):
         return reason
+    if not requirement.gpus:
+        return None
     gpus = choose(requirement)
     return None if isinstance(gpus, Gpus) else gpus.reason
 
@@ -42,11 +44,13 @@ def unmet_in_cell(
     libraries: Sequence[str],
     requirements_of: RequirementsOf,
     choose: Choice,
+    unplaced: str | None = None,
 ) -> str | None:
     """Return why a place can run nothing of what the named libraries have in a cell, which can be
-    told before images are built."""
+    told before images are built. What requires no machine runs on any, unless `unplaced` has a
+    reason why not."""
     chosen, selected = find_libraries(workspace, cell, libraries)
-    return unmet_everywhere(selected, chosen, workspace.matrix, requirements_of, choose)
+    return unmet_everywhere(selected, chosen, workspace.matrix, requirements_of, choose, unplaced)
 
 
 def unmet_everywhere(
@@ -55,6 +59,7 @@ def unmet_everywhere(
     matrix: Matrix,
     requirements_of: RequirementsOf,
     choose: Choice,
+    unplaced: str | None = None,
 ) -> str | None:
     """Return why a place can run nothing of what libraries have in a cell; None if it can run any
     of it."""
@@ -62,7 +67,7 @@ def unmet_everywhere(
     for library in libraries:
         machines = machines_of(requirements_of(library), cell, matrix, TIERS[-1])
         for requirement in machines or (None,):
-            reason = unmet(requirement, library, cell, matrix, choose) if requirement else None
+            reason = unmet(requirement, library, cell, matrix, choose) if requirement else unplaced
             if reason is None:
                 return None
             reasons[reason] = None

@@ -257,7 +257,7 @@ class _Expansion:
     def measurement(self, run: CellRun) -> Iterator[Job]:
         """Yield the jobs that compile and measure a library in a cell, if it has a benchmark. Every
         measurement is another sample, so none is reused."""
-        if run.library.benchmark is None or run.runtime is None:
+        if not run.library.benchmark or run.runtime is None:
             return
         subject = (run.library.name, run.cell.id)
         compilation, needed = self._building(run, "compile"), self._needed(run)
@@ -307,7 +307,9 @@ class _Expansion:
         key = library.name, library.is_only_compiled  # in some cells, with listed runs
         if key not in self.texts:
             build = asdict(replace(library, test=None, cells=(), owner=None, position=None))
-            build["benchmark"] = library.benchmark and library.benchmark.program
+            programs = [row.program for row in library.benchmark]
+            # One or none has the identity that it always had.
+            build["benchmark"] = programs if programs[1:] else next(iter(programs), None)
             # What a compilation does not depend on; cells and wheels are inputs by themselves. A
             # library without variants has the identity of one that cannot have any, and likewise
             # without needs, commands that install it and wheels to publish.

@@ -289,7 +289,7 @@ class LibraryTest:
 
 @dataclass(frozen=True, slots=True)
 class LibraryBenchmark:
-    """The benchmark of a library: a program in the build directory, and the machines that it is
+    """A benchmark of a library: a program in the build directory, and the machines that it is
     measured on, any with a GPU without these."""
 
     program: InsidePath
@@ -372,7 +372,7 @@ class Library:
     source: LibrarySource | None = None
     build: LibraryBuild = LibraryBuild()
     test: Annotated[LibraryTest, _NO_TESTS] | None = None
-    benchmark: Annotated[LibraryBenchmark, _PROGRAM] | None = None
+    benchmark: OneOrMore[Annotated[LibraryBenchmark, _PROGRAM]] = ()
     steps: Mapping[Name, LibraryStep] = field(default_factory=dict)
     artifacts: tuple[InsideGlob, ...] = ()
     components: tuple[Name, ...] = ()
@@ -439,9 +439,14 @@ class Library:
         return self.tests.runs_on if self.tests else ()
 
     @property
-    def measured_on(self) -> tuple[Requirement, ...]:
-        """The machines that its benchmark requires."""
-        return self.benchmark.runs_on if self.benchmark else ()
+    def measured_on(self) -> tuple[Requirement | None, ...]:
+        """The machines that its benchmarks require, without duplicates; None is any with a GPU."""
+        rows = (row for benchmark in self.benchmark for row in benchmark.runs_on or (None,))
+        return tuple(dict.fromkeys(rows))
+
+    def benchmarks_on(self, machine: Requirement | None) -> tuple[LibraryBenchmark, ...]:
+        """Return the benchmarks that are measured on a machine, one of `measured_on`."""
+        return tuple(row for row in self.benchmark if machine in (row.runs_on or (None,)))
 
     @property
     def is_only_compiled(self) -> bool:
@@ -468,11 +473,14 @@ class Library:
         return (*frontend, *repairing, *self.build.requires, *of_tests, *of_steps)
 
     @property
-    def requirements(self) -> Mapping[tuple[str, ...], tuple[Requirement, ...]]:
+    def requirements(self) -> Mapping[tuple[str | int, ...], tuple[Requirement, ...]]:
         """The requirements of machines, by the keys of what they are for."""
-        rows: dict[tuple[str, ...], tuple[Requirement, ...]] = {
+        rows: dict[tuple[str | int, ...], tuple[Requirement, ...]] = {
             ("test",): self.test.runs_on if self.test else (),
-            ("benchmark",): self.measured_on,
+            **{
+                ("benchmark", *([index] if len(self.benchmark) > 1 else [])): row.runs_on
+                for index, row in enumerate(self.benchmark)
+            },
             **{("steps", name): step.runs_on for name, step in self.steps.items()},
         }
         return {keys: requirements for keys, requirements in rows.items() if requirements}

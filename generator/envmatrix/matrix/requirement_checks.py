@@ -31,6 +31,8 @@ _OWN_STEPS = re.compile("(configure|compile|test|list|perf|junit|shell)(-on-.*)?
 _INSTALL = "install"
 # What names of the files of a step have after its name.
 _OF_STEP = re.compile(r"(\.[0-9]+)?(-on-.+)?")
+# The keys that require something of GPUs.
+_OF_GPUS = ("gpu", "sm", "memory", "driver", "compat")
 # The keys to look at where a rule fails, the first that there is.
 _KEYS: Mapping[str, Sequence[str]] = {
     "machine": ("gpu",),
@@ -120,6 +122,12 @@ def _value_problems(
 ) -> Iterator[Problem]:
     """Yield models and branches that do not exist, and values that contradict each other."""
     facts = matrix.facts
+    if not requirement.gpus:
+        keys = (key for key in _OF_GPUS if getattr(requirement, key))
+        for key in keys:
+            hint = "leave it out, or `gpus: 0`"
+            yield source.problem(f"`{key}` requires a GPU, `gpus: 0` none", (*location, key), hint)
+        return
     yield from duplicate_problems(source, (*location, "gpu"), _model_names(requirement, facts))
     unknown = {
         index: name

@@ -59,6 +59,8 @@ def requirement_verdicts(
     requirement: Requirement, library: Library, cell: Cell, matrix: Matrix
 ) -> Iterator[Verdict]:
     """Yield the verdicts of rules that concern what a library requires in a cell."""
+    if not requirement.gpus:
+        return
     facts, target = matrix.facts, TARGETS[cell.arch]
     if library.cuda == "none" or target.cuda is None:
         yield Verdict(

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from envmatrix.errors import Position
-from envmatrix.matrix.scalars import Capability, Count, DriverBranch, OneOrMore, Text
+from envmatrix.matrix.scalars import Capability, Count, CountOrZero, DriverBranch, OneOrMore, Text
 from envmatrix.matrix.tier_names import Occasion
 from envmatrix.records import dataclass
 from envmatrix.schema.constraints import Place, Shorthand
@@ -20,14 +20,15 @@ _AT_LEAST = ">="
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
     """The machine to run on: with a GPU of one of the models `gpu`, of the compute capability `sm`,
-    with `memory` in MB; with so many `gpus` of that; with a `driver` of a branch. `compat` tells
+    with `memory` in MB; with so many `gpus` of that, none of which are passed if it is 0; with a
+    `driver` of a branch. `compat` tells
     whether programs use NVIDIA's forward compatibility. `cells` are globs of those that it is for,
     and `tier` the first one that has it."""
 
     gpu: OneOrMore[Text] = ()
     sm: Capability | None = None
     memory: Count | None = None
-    gpus: Count = 1
+    gpus: CountOrZero = 1
     driver: DriverBranch | None = None
     compat: Literal["on", "off"] | None = None
     cells: OneOrMore[Text] = ()
@@ -37,6 +38,8 @@ class Requirement:
     @property
     def label(self) -> str:
         """A short name: `h100`, `l4-or-t4`, `sm80-up-2gpus-r550`."""
+        if not self.gpus:
+            return "cpu"
         words = [
             "-or-".join(map(_word, self.gpu)),
             _bound_label("sm", self.sm),
@@ -54,6 +57,8 @@ class Requirement:
 
     def __str__(self) -> str:
         """Return what it requires, for messages."""
+        if not self.gpus:
+            return "no GPU"
         words = [
             " or ".join(self.gpu) or "a GPU",
             _bound_text("of compute capability", self.sm),

@@ -172,13 +172,13 @@ def library_verdicts(library: Library, cell: Cell, matrix: Matrix) -> Iterator[V
 
 
 def machines_of(
-    requirements: Sequence[Requirement], cell: Cell, matrix: Matrix, tier: str
+    requirements: Sequence[Requirement | None], cell: Cell, matrix: Matrix, tier: str
 ) -> tuple[Requirement | None, ...]:
     """Return the machines that something runs on in a cell, in a tier: those that it requires
-    there, or any if it requires none anywhere."""
+    there, or any, as None, if it requires none anywhere."""
     if not requirements:
         return (None,)
-    return tuple(row for row in requirements if _is_meant(row, cell, matrix, tier))
+    return tuple(row for row in requirements if row is None or _is_meant(row, cell, matrix, tier))
 
 
 def steps_of(library: Library, cell: Cell, matrix: Matrix, tier: str) -> tuple[LibraryStep, ...]:

@@ -84,6 +84,8 @@ class Machines:
         is_native = runs_natively_on(cell, host)
         if reason := impossible(requirement, library, cell, self.matrix, is_native=is_native):
             return reason
+        if not requirement.gpus:
+            return self.for_processors(host, 0)
         classes = (row for row in self._with_gpus(host) if _fulfils(row, requirement, self._facts))
         return _smallest(classes) or f"needs {requirement}: no class of runners has that"
 

@@ -263,7 +263,7 @@ def test_no_more_images_are_built_at_once_than_their_builder_has_processors(
 
 
 def measured(run: CellRun) -> CellRun:
-    return replace(run, library=replace(run.library, benchmark=LibraryBenchmark("bench")))
+    return replace(run, library=replace(run.library, benchmark=(LibraryBenchmark("bench"),)))
 
 
 def measurements(*runs: CellRun, basis: Basis = BASIS) -> Graph:
@@ -458,7 +458,7 @@ def test_a_library_is_compiled_after_all_that_it_needs() -> None:
 @pytest.mark.parametrize("verb", ["test", "perf"])
 def test_what_a_library_needs_is_there_when_it_runs(verb: Any) -> None:
     high = with_needs()[-1]
-    high = replace(high, library=replace(high.library, benchmark=LibraryBenchmark("bench")))
+    high = replace(high, library=replace(high.library, benchmark=(LibraryBenchmark("bench"),)))
     jobs = job_graph([high], BASIS, verb)
     (job,) = (job for job in jobs.jobs.values() if job.kind in ("test", "measure"))
     assert needs_of(job, jobs) == {

@@ -128,8 +128,8 @@ def test_the_memory_of_the_largest_edition_can_be_required(runs_on: str) -> None
          ("7:61: `h200-or-h-100` is already listed at matrix.yaml:7:40 (leave one of them out)")),
         ("{gpu: h100, cells: cuda14*}",
          "7:58: `cuda14*` matches no cell (did you mean `cuda13-x86_64`?)"),
-        ("{gpus: 0}",
-         "7:46: `libraries.ops.test.runs_on.gpus` must be a number from 1 to 999999, not `0`"),
+        ("{gpus: -1}",
+         "7:46: `libraries.ops.test.runs_on.gpus` must be a number from 0 to 999999, not `-1`"),
         ("{sm: 8.0}",
          ("7:44: `libraries.ops.test.runs_on.sm` must be a compute capability such as `90`, or "
          "at least one, `>=80`, not `8.0` (did you mean `80`?)")),
@@ -265,12 +265,33 @@ def test_a_benchmark_and_steps_have_requirements_too() -> None:
         "benchmark: {program: bin/bench, runs_on: [h100, a100]}\n"
         "steps: {nvrtc: {commands: [./nvrtc], runs_on: h100}}"
     )
-    assert library.benchmark
-    assert library.benchmark.program == "bin/bench"
+    (benchmark,) = library.benchmark
+    assert benchmark.program == "bin/bench"
     assert [*library.requirements] == [("benchmark",), ("steps", "nvrtc")]
-    plain = library_with("benchmark: bin/bench").benchmark
-    assert plain
+    (plain,) = library_with("benchmark: bin/bench").benchmark
     assert (plain.program, plain.runs_on) == ("bin/bench", ())
+
+
+def test_each_of_several_benchmarks_has_machines_of_its_own() -> None:
+    library = library_with(
+        "benchmark:\n- bin/any\n- {program: bin/host, runs_on: {gpus: 0}}\n"
+        "- {program: bin/both, runs_on: [{gpus: 0}, h100]}"
+    )
+    any_gpu, host, h100 = library.measured_on
+    assert any_gpu is None
+    assert (str(host), str(h100)) == ("no GPU", "h100")
+    assert [row.program for row in library.benchmarks_on(any_gpu)] == ["bin/any"]
+    assert [row.program for row in library.benchmarks_on(host)] == ["bin/host", "bin/both"]
+    assert [row.program for row in library.benchmarks_on(h100)] == ["bin/both"]
+    assert [*library.requirements] == [("benchmark", 1), ("benchmark", 2)]
+
+
+def test_a_machine_without_a_gpu_has_nothing_that_a_gpu_has() -> None:
+    text = "benchmark: {program: b, runs_on: {gpus: 0, sm: 80, driver: 550}}"
+    assert [problem.split(": ", 1)[1] for problem in problems(text)] == [
+        "`sm` requires a GPU, `gpus: 0` none (leave it out, or `gpus: 0`)",
+        "`driver` requires a GPU, `gpus: 0` none (leave it out, or `gpus: 0`)",
+    ]
 
 
 STEPS = """\

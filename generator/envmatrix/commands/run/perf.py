@@ -34,14 +34,14 @@ def command(
     console: Console,
     **cell: Unpack[CellArguments],
 ) -> int:
-    """Run the benchmark in CELL with a GPU; without a GPU, exit with 77 and say what is missing.
-    ARGUMENTs go to the benchmark."""
+    """Run the benchmarks in CELL, with a GPU unless they require none. What cannot run here is
+    skipped, with what is missing; if nothing can, exit with 77. ARGUMENTs go to the benchmarks."""
     gpu = THIS_MACHINE.choose_gpu(device=device)
-    if isinstance(gpu, NoGpu):
-        return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
     selected = Workspace.here(), cell["name"], cell["libraries"]
-    if reason := unmet_in_cell(*selected, attrgetter("measured_on"), THIS_MACHINE.choose_gpu):
-        return skip(reason)
+    unplaced = gpu.reason if isinstance(gpu, NoGpu) else None
+    choose, requirements_of = THIS_MACHINE.choose_gpu, attrgetter("measured_on")
+    if reason := unmet_in_cell(*selected, requirements_of, choose, unplaced):
+        return skip(f"no GPU for `{cell['name']}`: {reason}" if reason == unplaced else reason)
 
     def show(result: Compilation | Sequence[Measurement]) -> None:
         if isinstance(result, Compilation):
