@@ -4,7 +4,6 @@ and measured beside the working tree."""
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.workspace import Workspace
@@ -69,8 +68,3 @@ def _library_at(
         message = f"there was no `{library.name}` for `{session.cell.id}` at `{revision}`"
         raise EnvmatrixError(message, hint="name a later revision")
     return past
-
-
-def snapshots_of(workspace: Workspace) -> Path:
-    """Return the directory of all snapshots of a repository."""
-    return workspace.location.directory / _SNAPSHOTS

@@ -6,7 +6,13 @@ import pytest
 from tests.repositories import commit, committed, git, head
 
 from envmatrix.errors import ConfigurationError, EnvmatrixError
-from envmatrix.vcs.git import absent_around, absent_submodules, changed_files, commit_time
+from envmatrix.vcs.git import (
+    absent_around,
+    absent_submodules,
+    changed_files,
+    commit_time,
+    commits_between,
+)
 
 
 def test_submodules_that_are_not_checked_out_are_told_by_their_path(tmp_path: Path) -> None:
@@ -79,3 +85,24 @@ def test_without_git_it_is_told_what_reads_revisions(
     with pytest.raises(EnvmatrixError, match="`git` is missing") as caught:
         commit_time(tmp_path, "HEAD")
     assert caught.value.hint == "revisions are read with git"
+
+
+def test_commits_between_two_are_those_of_first_parents(tmp_path: Path) -> None:
+    repository = committed(tmp_path, {"a": "1"})
+    good = head(repository)
+    git(repository, "checkout", "--quiet", "-b", "topic")
+    committed(repository, {"b": "1"})
+    git(repository, "checkout", "--quiet", "main")
+    committed(repository, {"a": "2"})
+    second = head(repository)
+    git(repository, "merge", "--quiet", "--no-ff", "--message=merge", "topic")
+    assert commits_between(repository, good, "HEAD") == (second, head(repository))
+
+
+def test_revisions_that_do_not_follow_each_other_have_no_commits_between(tmp_path: Path) -> None:
+    repository = committed(tmp_path, {"a": "1"})
+    git(repository, "branch", "other")
+    committed(repository, {"a": "2"})
+    for good, bad in (("HEAD", "other"), ("HEAD", "HEAD")):
+        with pytest.raises(ConfigurationError, match="does not follow"):
+            commits_between(repository, good, bad)
