@@ -50,6 +50,7 @@ LAYERS = (
     "shared_cache",
     "images",
     "plan",
+    "comparison",
     "jobs",
     "pipeline",
     "render",
@@ -69,6 +70,7 @@ LAYERS = (
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
     "adoption",
+    "comparison",
     "help_page",
     "records",
     "text",
@@ -100,6 +102,7 @@ PURE = {
     "results.formats",
     "results.heat_map",
     "results.page_paths",
+    "results.performance",
     "results.records",
     "results.summary",
     "results.tables",
