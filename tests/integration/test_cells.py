@@ -120,6 +120,7 @@ def test_a_missing_gpu_is_a_skip_that_names_the_missing_link(envmatrix: Envmatri
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("this machine has a GPU driver")
 
-    done = envmatrix("run", "perf", CELL, expect=77)
+    done = envmatrix("run", "perf", CELL)
 
-    assert "no NVIDIA driver" in done.stderr
+    assert "skipped: no NVIDIA driver" in done.stderr
+    assert "host sum" in done.stdout  # which needs no GPU

@@ -77,9 +77,9 @@ def test_a_cdi_device_reaches_the_container(
 def test_perf_runs_the_benchmark_with_the_device_and_skips_where_cuda_finds_none(
     envmatrix: Envmatrix,
 ) -> None:
-    done = envmatrix("run", "perf", CELL, "--device", f"{KIND}=all", expect=77)
+    done = envmatrix("run", "perf", CELL, "--device", f"{KIND}=all")
 
-    assert "the benchmark found no GPU" in done.stderr
+    assert "skipped: the benchmark found no GPU" in done.stderr
 
 
 def test_an_unknown_device_is_named(envmatrix: Envmatrix) -> None:

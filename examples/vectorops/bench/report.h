@@ -15,8 +15,8 @@
 namespace report {
 
 struct Options {
-  int warmup = 3;
-  int iterations = 21;
+  int warmup;
+  int iterations;
 };
 
 // `samples` are the values of all iterations, in the order of time; more is better.
@@ -39,6 +39,10 @@ inline double median(std::vector<double> values) {
   return *middle;
 }
 
+inline double best(std::vector<double> values) {
+  return *std::max_element(values.begin(), values.end());
+}
+
 inline std::string quoted(const std::string& text) {
   std::ostringstream json;
   json << '"';
@@ -55,16 +59,18 @@ inline std::string quoted(const std::string& text) {
   return json.str();
 }
 
-// The JSON object of a benchmark; `header` are members that come first, each with a comma.
+// The JSON object of a benchmark; `header` are members that come first, each with a comma, and
+// `summary` makes a value of samples.
 inline std::string json(const std::string& header, const Options& options,
-                        const std::vector<Measurement>& measurements) {
+                        const std::vector<Measurement>& measurements,
+                        double (*summary)(std::vector<double>)) {
   std::ostringstream json;
   json << std::setprecision(6) << "{\n" << header << "  \"iterations\": " << options.iterations
        << ",\n  \"measurements\": [";
   const char* separator = "\n";
   for (const Measurement& measurement : measurements) {
     json << separator << "    {\"name\": " << quoted(measurement.name)
-         << ", \"value\": " << median(measurement.samples)
+         << ", \"value\": " << summary(measurement.samples)
          << ", \"unit\": " << quoted(measurement.unit)
          << ", \"direction\": \"higher\", \"samples\": [";
     const char* comma = "";
@@ -99,8 +105,7 @@ inline bool parse(int argc, char** argv, Options& options) {
 
 // The body of main(): `measure` returns the exit code.
 template <typename Function>
-int run(int argc, char** argv, Function&& measure) {
-  Options options;
+int run(int argc, char** argv, Options options, Function&& measure) {
   if (!parse(argc, argv, options)) {
     std::cerr << "usage: " << argv[0] << " [--iterations N] [--warmup N]\n";
     return 2;

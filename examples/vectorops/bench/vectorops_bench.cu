@@ -126,13 +126,13 @@ static std::string device_json() {
 }
 
 int main(int argc, char** argv) {
-  return report::run(argc, argv, [](const Options& options) {
+  return report::run(argc, argv, {3, 21}, [](const Options& options) {
     if (const std::string reason = gpu::absence(); !reason.empty()) {
       std::cerr << reason << "\n";
       return gpu::kSkipped;
     }
     const auto measurements = measure(options);
-    std::cout << report::json(device_json(), options, measurements);
+    std::cout << report::json(device_json(), options, measurements, report::median);
     return 0;
   });
 }

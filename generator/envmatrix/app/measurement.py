@@ -8,9 +8,11 @@ from dataclasses import replace
 from envmatrix.app.cell_session import CellSession
 from envmatrix.app.compilation import Compilation, compile_recorded
 from envmatrix.app.library_runs import Part, gpus_of, parts_on, require_machine, run_each_library
+from envmatrix.app.places import Place
 from envmatrix.app.testing import placed_name
-from envmatrix.engine.gpu import NoGpu
+from envmatrix.engine.gpu import NoGpu, probe_gpus
 from envmatrix.engine.tasks import Gpus
+from envmatrix.machine.resources import processor_model
 from envmatrix.matrix.library import Library
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS
@@ -37,7 +39,7 @@ def measure_libraries(
         if runner.context.is_emulated:
             raise Skipped(f"`{session.cell.id}` {FOREIGN}")
         require_machine(session, runner.context)
-        gpus = _gpus(session, runner.context, gpu)
+        gpus = gpus_for(session.place, runner.context, gpu)
         yield from compile_recorded(runner, recorder)
         yield measure_recorded(runner, recorder, gpus, arguments)
 
@@ -50,14 +52,24 @@ def measure_libraries(
         return run_each_library(session, "perf", measure_library, show, parts)
 
 
-def _gpus(session: CellSession, context: BuildContext, gpu: Gpus | NoGpu) -> Gpus | None:
+def gpus_for(place: Place, context: BuildContext, gpu: Gpus | NoGpu) -> Gpus | None:
     """Return the GPUs to measure with, those that are required or `gpu`; raise Skipped without
     them."""
     if context.requirement:
-        return gpus_of(session.place, context)
+        return gpus_of(place, context)
     if isinstance(gpu, NoGpu):
         raise Skipped(gpu.reason)
     return gpu
+
+
+def device_of(gpus: Gpus | None) -> str:
+    """Return the models of the GPUs of this machine that something is measured on, or that of its
+    processors."""
+    if gpus is None:
+        return processor_model()
+    present = probe_gpus()
+    chosen = [gpu.name for gpu in present if not gpus.chosen or gpu.index in gpus.chosen]
+    return " + ".join(chosen) or "GPU"
 
 
 def measure_recorded(

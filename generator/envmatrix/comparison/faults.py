@@ -14,6 +14,8 @@ from envmatrix.text import number_of
 _SAME_CLOCK = 0.05
 # No change is larger than a thousandfold, as a logarithm.
 _LARGEST_RATIO = math.log(1000)
+# As many equal pairs are no coincidence.
+_ENOUGH = 8
 # The part of pairs that may be set aside.
 _MOST_ASIDE = 0.5
 
@@ -45,7 +47,7 @@ def valid_pairs(pairs: Sequence[Pair]) -> Valid | Fault:
         if abs(pair.log_ratio) > _LARGEST_RATIO:
             return Fault(f"the values differ too much in pair {number}: are they of one unit?")
     values = [value for pair in pairs for value in (pair.baseline, pair.change)]
-    if len(values) > 2 and len(set(values)) == 1:
+    if len(pairs) >= _ENOUGH and len(set(values)) == 1:
         return Fault("all values are equal: the timer is too coarse, or nothing is measured")
     return _with_usual_clocks(pairs)
 

@@ -13,6 +13,12 @@ from envmatrix.records import dataclass
 VerdictState: TypeAlias = Literal["slower", "faster", "equal", "undecided", "invalid"]
 
 
+def percent(share: float) -> str:
+    """Return a share as a text: `2.8 %`, and with two digits if it is small, `0.03 %`."""
+    digits = 1 if abs(share) >= 0.001 else 2
+    return f"{100 * share:.{digits}f} %"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """The values of the baseline and of the change, of which less is better, in any unit. `clocks`
@@ -64,10 +70,10 @@ class Verdict:
     def __str__(self) -> str:
         match self.state:
             case "slower" | "faster":
-                size = f"{100 * abs(self.effect):.1f} % ± {100 * self.half_width:.1f} %"
+                size = f"{percent(abs(self.effect))} ± {percent(self.half_width)}"
                 text = f"{self.state} by {size}"
             case "equal":
-                text = f"equal within {100 * self.bound:.1f} %"
+                text = f"equal within {percent(self.bound)}"
             case "undecided":
                 interval = f"{100 * self.low:+.1f} % to {100 * self.high:+.1f} %"
                 text = f"undecided ({interval}): about {self.more} more pairs"

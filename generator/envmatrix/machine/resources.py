@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envmatrix.facts.targets import machine_called
 from envmatrix.files import readable_text
+from envmatrix.text import one_line
 
 # How many sets of files are downloaded at once, each over several connections: more make the first
 # one come later.
@@ -34,6 +35,13 @@ def available_memory() -> int | None:
     lines = readable_text(Path("/proc/meminfo")).splitlines()
     rows = dict(line.split(":", 1) for line in lines)
     return int(rows["MemAvailable"].split()[0]) << 10 if "MemAvailable" in rows else None
+
+
+def processor_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model of this machine's processors, or its architecture where none is told."""
+    rows = (line.partition(":") for line in readable_text(cpuinfo).splitlines())
+    names = (value.strip() for key, _, value in rows if key.strip() == "model name")
+    return one_line(next(names, "")) or host_arch()
 
 
 def gpus() -> int:

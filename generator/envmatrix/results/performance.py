@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from envmatrix.comparison.model import percent
 from envmatrix.records import dataclass
 from envmatrix.results.queries import StoredRun
 from envmatrix.sessions.outcomes import Comparison, ComparisonState, State
@@ -46,7 +47,8 @@ def effect_text(comparison: Comparison) -> str:
     """Return the effect with its interval: `+3.1 % ± 0.4 %`; nothing if there is none."""
     if comparison.state in ("invalid", "undecided") and not comparison.half_width:
         return ""
-    return f"{100 * comparison.effect:+.1f} % ± {100 * comparison.half_width:.1f} %"
+    sign = "+" if comparison.effect >= 0 else ""
+    return f"{sign}{percent(comparison.effect)} ± {percent(comparison.half_width)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from envmatrix.comparison.decision import looks
 from envmatrix.comparison.family import decide
-from envmatrix.comparison.model import Limits, Pair, Verdict
+from envmatrix.comparison.model import Limits, Pair, Verdict, percent
 
 VALUES = st.one_of(st.floats(), st.floats(1e-9, 1e9))
 LIMITS = Limits()
@@ -44,7 +44,7 @@ def test_what_did_not_change_is_equal_within_a_bound() -> None:
     row = verdict(pairs(0.0, 16))
     assert row.state == "equal"
     assert row.bound <= LIMITS.margin
-    assert str(row) == f"equal within {100 * row.bound:.1f} %"
+    assert str(row) == f"equal within {percent(row.bound)}"
 
 
 def test_few_pairs_decide_nothing_and_tell_how_many_more_may() -> None:

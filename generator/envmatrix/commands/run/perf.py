@@ -19,38 +19,90 @@ from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
 from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
-from envmatrix.sessions.outcomes import Measurement
+from envmatrix.sessions.outcomes import Comparison, Measurement
+
+_EPILOG = """\
+\b
+Examples:
+  envmatrix run perf cuda13-x86_64
+  envmatrix run perf cuda13-x86_64 --against origin/main
+"""
 
 
-@click.command("perf", cls=options.Passing, epilog="Example: envmatrix run perf cuda13-x86_64")
+@click.command("perf", cls=options.Passing, epilog=_EPILOG)
 @options.cell
 @click.option("--device", metavar="NAME", help="A qualified CDI device, such as nvidia.com/gpu=0.")
+@click.option(
+    "--against",
+    metavar="REVISION",
+    help="Build this revision as well, and compare with it in interleaved pairs of runs.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(8, 1000),
+    default=32,
+    show_default=True,
+    help="With --against, at most so many pairs; fewer once all results are clear.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 1440, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="With --against, measure for at most so long.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="With --against, changes within so many percent are none.",
+)
 @options.as_json
 def command(
     *,
     device: str | None,
+    against: str | None,
+    pairs: int,
+    minutes: float,
+    margin: float,
     as_json: bool,
     arguments: Sequence[str],
     console: Console,
     **cell: Unpack[CellArguments],
 ) -> int:
     """Run the benchmarks in CELL, with a GPU unless they require none. What cannot run here is
-    skipped, with what is missing; if nothing can, exit with 77. ARGUMENTs go to the benchmarks."""
+    skipped, with what is missing; if nothing can, exit with 77. ARGUMENTs go to the benchmarks.
+
+    With --against, a benchmark that is slower than at REVISION fails: see docs/performance.md."""
     gpu = THIS_MACHINE.choose_gpu(device=device)
+    if device and isinstance(gpu, NoGpu):
+        return skip(f"no GPU for `{cell['name']}`: {gpu.reason}")
     selected = Workspace.here(), cell["name"], cell["libraries"]
     unplaced = gpu.reason if isinstance(gpu, NoGpu) else None
     choose, requirements_of = THIS_MACHINE.choose_gpu, attrgetter("measured_on")
     if reason := unmet_in_cell(*selected, requirements_of, choose, unplaced):
         return skip(f"no GPU for `{cell['name']}`: {reason}" if reason == unplaced else reason)
 
-    def show(result: Compilation | Sequence[Measurement]) -> None:
+    def show(result: Compilation | Sequence[Measurement] | Sequence[Comparison]) -> None:
         if isinstance(result, Compilation):
             display.show_products(result)
             return
-        lines = (
-            f"{item.name:24} {item.value:12.4g} {item.unit} ({item.direction} is better)"
-            for item in result
-        )
-        display.show([asdict(item) for item in result], lines, as_json=as_json)
+        rows = [asdict(item) for item in result]
+        display.show(rows, map(_line, result), as_json=as_json)
 
-    return measure_libraries(open_session(console, **cell), gpu, arguments, show)
+    session = open_session(console, **cell)
+    if against is None:
+        return measure_libraries(session, gpu, arguments, show)
+    from envmatrix.app.comparing import ComparisonRequest, compare_libraries
+    from envmatrix.comparison.model import Limits
+
+    limits = Limits(margin / 100, pairs)
+    request = ComparisonRequest(against, limits, 60 * minutes, arguments)
+    return compare_libraries(session, gpu, request, options.today(), show)
+
+
+def _line(item: Measurement | Comparison) -> str:
+    if isinstance(item, Comparison):
+        return f"{item.state:10} {item.name:28} {item.message}"
+    return f"{item.name:28} {item.value:12.4g} {item.unit} ({item.direction} is better)"

@@ -1,0 +1,249 @@
+"""Compare the benchmarks of libraries with those of another revision: both are built in the same
+images and measured on the same machine, in interleaved pairs, until the result is clear."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+
+from envmatrix.app.cell_session import CellSession
+from envmatrix.app.compilation import Compilation, compile_recorded
+from envmatrix.app.library_runs import (
+    Needs,
+    Part,
+    locked_build,
+    parts_on,
+    recorded_run,
+    require_machine,
+    run_each_library,
+)
+from envmatrix.app.measurement import device_of, gpus_for
+from envmatrix.app.snapshots import session_at, snapshot_at
+from envmatrix.app.testing import judge, placed_name
+from envmatrix.comparison.family import decide
+from envmatrix.comparison.model import Limits, Pair, Verdict
+from envmatrix.console import Console
+from envmatrix.engine.gpu import NoGpu
+from envmatrix.engine.tasks import Gpus
+from envmatrix.errors import EnvmatrixError
+from envmatrix.matrix.library import Library
+from envmatrix.records import dataclass
+from envmatrix.results.recorder import Recorder
+from envmatrix.results.records import ARGUMENTS, BAD
+from envmatrix.results.waivers import load_waivers
+from envmatrix.sessions.benchmark import FOREIGN, measure
+from envmatrix.sessions.context import BuildContext
+from envmatrix.sessions.failures import Skipped, StepFailed
+from envmatrix.sessions.outcomes import Comparison, Measurement, State, TestOutcome
+from envmatrix.sessions.runner import Runner
+from envmatrix.sessions.testing import TestRun
+from envmatrix.text import number_of
+
+# The states of tests that stand for verdicts. Nothing but a clear result passes.
+_STATES: Mapping[str, State] = {
+    "slower": "failed",
+    "faster": "passed",
+    "equal": "passed",
+    "undecided": "skipped",
+    "invalid": "errored",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """The revision to compare with, the limits of verdicts, the most seconds to measure, and the
+    arguments for benchmarks."""
+
+    revision: str
+    limits: Limits
+    seconds: float
+    arguments: Sequence[str] = ()
+
+
+def compare_libraries(
+    session: CellSession,
+    gpu: Gpus | NoGpu,
+    request: ComparisonRequest,
+    today: date,
+    show: Callable[[Compilation | Sequence[Comparison]], None],
+) -> int:
+    """Build each library and what it was at a revision, compare their benchmarks on each machine
+    that they require, and show the results; return the exit code. A slower benchmark fails as a
+    test does, and can be waived."""
+    waivers = load_waivers(session.workspace.root)
+    snapshot = snapshot_at(session.workspace, request.revision, session.console)
+    past = session_at(session, snapshot, request.revision)
+    past_libraries = {library.name: library for library in past.libraries}
+
+    def compare(runner: Runner, recorder: Recorder) -> Iterator[Compilation | Sequence[Comparison]]:
+        context = runner.context
+        if context.is_emulated:
+            raise Skipped(f"`{session.cell.id}` {FOREIGN}")
+        require_machine(session, context)
+        gpus = gpus_for(session.place, context, gpu)
+        yield from compile_recorded(runner, recorder)
+        part = Part(requirement=context.requirement)
+        session.console.say(f"baseline `{request.revision}`")
+        with _built(past, past_libraries[context.library.name], part) as baseline:
+            rows = _measure_pairs(Sides(baseline, runner, gpus, request.arguments), request)
+        comparisons = comparisons_of(rows, request, device_of(gpus), context)
+        if not comparisons:
+            message = f"no benchmark of `{context.library.name}` printed a measurement"
+            raise EnvmatrixError(message, hint=f"the output is {context.log('perf')}")
+        recorder.journal.write(*comparisons)
+        outcomes = tuple(map(outcome_of, comparisons))
+        recorder.add_tests(outcomes)
+        yield comparisons
+        run = TestRun(outcomes, context.junit, _failure(outcomes, context))
+        judge(run, runner, waivers, today)
+
+    part = Part(extent=ARGUMENTS if request.arguments else "")
+
+    def parts(library: Library) -> Sequence[Part]:
+        return parts_on(session, library.measured_on, part)
+
+    with session.place.measuring(session.console):
+        return run_each_library(session, "perf", compare, show, parts)
+
+
+@contextmanager
+def _built(session: CellSession, library: Library, part: Part) -> Iterator[Runner]:
+    """Build a library, and yield its runner."""
+    Needs(session).install_for(library)
+    with (
+        locked_build(session, library, "compile") as context,
+        recorded_run(session, context, "compile", part) as (runner, recorder),
+    ):
+        for _ in compile_recorded(runner, recorder):
+            pass
+        yield runner
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The runners of both sides of a comparison, and how benchmarks run."""
+
+    baseline: Runner
+    change: Runner
+    gpus: Gpus | None
+    arguments: Sequence[str] = ()
+
+    def measured(self, number: int) -> Row:
+        """Run the benchmarks of both sides, the baseline first in rows with an even number, so
+        that what changes with time affects both alike."""
+        if number % 2:
+            change = self._measured(self.change)
+            return self._measured(self.baseline), change
+        return self._measured(self.baseline), self._measured(self.change)
+
+    def _measured(self, runner: Runner) -> Mapping[str, Measurement]:
+        # Neither steps nor lines for each of many runs.
+        silent = replace(runner, console=Console(-1), on_step=lambda _step: None)
+        return {row.name: row for row in measure(silent, self.gpus, self.arguments)}
+
+
+# The measurements of the baseline and of the change by their names, of one pair of runs.
+Row = tuple[Mapping[str, Measurement], Mapping[str, Measurement]]
+
+
+def _measure_pairs(sides: Sides, request: ComparisonRequest) -> Sequence[Row]:
+    """Measure pairs until all verdicts are clear, or no more may be measured."""
+    end, most = time.monotonic() + request.seconds, request.limits.pairs
+    rows: list[Row] = []
+    while len(rows) < most and time.monotonic() < end:
+        rows.append(sides.measured(len(rows)))
+        decision = decide(series_of(rows), request.limits)
+        total = len(decision.verdicts)
+        sides.change.console.say(
+            f"pair     {len(rows)} of at most {most}: {total - len(decision.open)} of "
+            f"{number_of(total, 'benchmark')} clear"
+        )
+        if not decision.open:
+            break
+    return rows
+
+
+def series_of(rows: Sequence[Row]) -> Mapping[str, Sequence[Pair]]:
+    """Return the pairs of each benchmark that both sides have with one meaning, as times: of what
+    is better if it is more, the reciprocal."""
+    series: dict[str, list[Pair]] = {}
+    for baseline, change in rows:
+        for name in change:
+            if not difference(baseline.get(name), change[name]):
+                pair = Pair(_time(baseline[name]), _time(change[name]))
+                series.setdefault(name, []).append(pair)
+    return series
+
+
+def _time(row: Measurement) -> float:
+    if row.direction == "lower" or not row.value:
+        return row.value
+    return 1 / row.value
+
+
+def difference(baseline: Measurement | None, change: Measurement | None) -> str:
+    """Return why a benchmark of both sides cannot be compared; nothing if it can."""
+    if change is None:
+        return "missing: only the baseline has it"
+    if baseline is None:
+        return "new: the baseline does not have it"
+    before, now = (f"{row.unit}, {row.direction} is better" for row in (baseline, change))
+    return "" if before == now else f"its unit was `{before}`, and is `{now}`"
+
+
+def comparisons_of(
+    rows: Sequence[Row], request: ComparisonRequest, device: str, context: BuildContext
+) -> Sequence[Comparison]:
+    """Return the comparisons of all benchmarks of either side, in the order of their names."""
+    series = series_of(rows)
+    verdicts = decide(series, request.limits).verdicts
+    names = {name for row in rows for side in row for name in side}
+    comparisons = []
+    for name in sorted(names):
+        both = [(baseline.get(name), change.get(name)) for baseline, change in rows]
+        unmatched = next(filter(None, (difference(*pair) for pair in both)), "")
+        is_new = all(baseline is None for baseline, _ in both)
+        verdict = Verdict("undecided" if is_new else "invalid", notes=[unmatched])
+        if not unmatched:
+            verdict = verdicts[name]
+        values = [(first.value, second.value) for first, second in both if first and second]
+        unit = next(side.unit for pair in both for side in pair if side)
+        comparisons.append(
+            Comparison(
+                placed_name(name, context),
+                verdict.state,
+                verdict.effect,
+                verdict.half_width,
+                request.revision,
+                device,
+                unit,
+                unmatched or str(verdict),
+                json.dumps(values),
+            )
+        )
+    return comparisons
+
+
+def outcome_of(comparison: Comparison) -> TestOutcome:
+    """Return a comparison as the outcome of a test, which waivers and reports know."""
+    return TestOutcome(comparison.name, _STATES[comparison.state], 0.0, comparison.message)
+
+
+def _failure(outcomes: Sequence[TestOutcome], context: BuildContext) -> StepFailed | None:
+    bad = [outcome for outcome in outcomes if outcome.state in BAD]
+    if not bad:
+        return None
+    count = f"{len(bad)} of {number_of(len(outcomes), 'benchmark')}"
+    where = f"`{context.library.name}` in `{context.cell.id}`"
+    return StepFailed(
+        1,
+        "product",
+        f"slower or not comparable: {count} of {where}",
+        "all pairs are on the page of the run: `envmatrix serve`",
+        (),
+        failures=[(outcome.state, f"{outcome.name}: {outcome.message}") for outcome in bad],
+    )
