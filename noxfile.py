@@ -148,6 +148,13 @@ def libraries(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def statistics(session: nox.Session) -> None:
+    """Print how well slowdowns are found, and how often by chance (docs/performance.md)."""
+    _install_test_tools(session)
+    session.run("python", "-m", "benchmarks.decisions", *session.posargs)
+
+
+@nox.session(default=False)
 def newcomer(session: nox.Session) -> None:
     """Go from bare Debian with Python to a passing test by five commands (docs/newcomers.md)."""
     _install_test_tools(session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from website.plots import plots
 from website.svg import (
     FILE,
     IMAGE,
@@ -33,6 +34,7 @@ def pictures() -> Mapping[str, str]:
         "lock.svg": lock(),
         "jobs.svg": jobs(),
         "kubernetes.svg": kubernetes(),
+        **plots(),
     }
 
 

@@ -91,6 +91,11 @@ def line(start: Point, end: Point, *, dashed: bool = False, arrow: bool = True) 
     )
 
 
+def curve(points: Sequence[Point], colour: str) -> str:
+    path = " ".join(f"{point.x:g},{point.y:g}" for point in points)
+    return f'<polyline points="{path}" stroke="{colour}" stroke-width="2" fill="none"/>'
+
+
 def flowchart(
     title: str, boxes: Mapping[str, Box], arrows: Sequence[Arrow], grid: Grid | None = None
 ) -> str:

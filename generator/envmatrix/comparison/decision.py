@@ -1,8 +1,9 @@
 """The verdict about one benchmark, by looking at its pairs several times. Pure.
 
 Each look has a part of the probability of a false alarm, so all of them together have no more than
-all of it, wherever measuring ends. The first has the most: eight pairs that all are slower have a
-probability of 1/256, and a large slowdown should not need more of them.
+all of it, wherever measuring ends. The first has much: eight pairs that all are slower have a
+probability of 1/256, and a large slowdown should not need more of them. The last has twice as much
+as those before, for small ones.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def looks(most: int) -> Sequence[tuple[int, float]]:
     first, *others = [*range(_FIRST, most + 1, _STEP)] or [most]
     if not others:
         return [(first, 1.0)]
-    return [(first, _FIRST_PART), *((count, (1 - _FIRST_PART) / len(others)) for count in others)]
+    *middle, last = others
+    part = (1 - _FIRST_PART) / (len(middle) + 2)
+    return [(first, _FIRST_PART), *((count, part) for count in middle), (last, 2 * part)]
 
 
 def evidence(pairs: Sequence[Pair], limits: Limits) -> Evidence:
@@ -63,9 +66,9 @@ def verdict(pairs: Sequence[Pair], limits: Limits, *, is_slower: bool, is_faster
     if len(pairs) >= looks(limits.pairs)[0][0]:
         if result.bound <= limits.margin:
             return replace(result, state="equal")
-        if is_slower:
+        if is_slower and centre > limits.margin:
             return replace(result, state="slower")
-        if is_faster:
+        if is_faster and centre < -limits.margin:
             return replace(result, state="faster")
     return replace(result, more=_additional(result, limits))
 
