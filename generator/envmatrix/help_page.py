@@ -5,6 +5,7 @@ HELP_OPTIONS = ("-h", "--help")
 VERBS = {
     "affected": "Show which libraries a change affects, in which cells.",
     "analyse": "Analyse libraries in many cells, in parallel.",
+    "bisect": "Find the first commit that fails or is slower.",
     "build": "Pull or build the images of cells.",
     "ci": "Plan, run and judge the jobs of a matrix in CI engines.",
     "compile": "Compile libraries in many cells, in parallel.",

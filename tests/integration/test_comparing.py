@@ -93,7 +93,7 @@ def test_an_unchanged_library_is_equal(summing: Checkout) -> None:
 
 def test_too_few_pairs_do_not_pass(summing: Checkout) -> None:
     done = summing.run(
-        *("run", "perf", CELL, "--against", "HEAD", "--minutes", "0.01", "--json"), expect=77
+        *("run", "perf", CELL, "--against", "HEAD", "--time", "1s", "--json"), expect=77
     )
     (row,) = json.loads(done.stdout)
     assert row["state"] == "undecided"

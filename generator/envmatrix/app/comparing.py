@@ -88,8 +88,8 @@ def compare_libraries(
         yield from compile_recorded(runner, recorder)
         part = Part(requirement=context.requirement)
         session.console.say(f"baseline `{request.revision}`")
-        with _built(past, past_libraries[context.library.name], part) as baseline:
-            rows = _measure_pairs(Sides(baseline, runner, gpus, request.arguments), request)
+        with built(past, past_libraries[context.library.name], part) as baseline:
+            rows = measure_pairs(Sides(baseline, runner, gpus, request.arguments), request)
         comparisons = comparisons_of(rows, request, device_of(gpus), context)
         if not comparisons:
             message = f"no benchmark of `{context.library.name}` printed a measurement"
@@ -111,7 +111,7 @@ def compare_libraries(
 
 
 @contextmanager
-def _built(session: CellSession, library: Library, part: Part) -> Iterator[Runner]:
+def built(session: CellSession, library: Library, part: Part) -> Iterator[Runner]:
     """Build a library, and yield its runner."""
     Needs(session).install_for(library)
     with (
@@ -150,7 +150,7 @@ class Sides:
 Row = tuple[Mapping[str, Measurement], Mapping[str, Measurement]]
 
 
-def _measure_pairs(sides: Sides, request: ComparisonRequest) -> Sequence[Row]:
+def measure_pairs(sides: Sides, request: ComparisonRequest) -> Sequence[Row]:
     """Measure pairs until all verdicts are clear, or no more may be measured."""
     end, most = time.monotonic() + request.seconds, request.limits.pairs
     rows: list[Row] = []

@@ -45,6 +45,11 @@ def snapshot_at(workspace: Workspace, revision: str, console: Console) -> Worksp
     return replace(workspace, root=root, results=results, trusted_as=workspace.root)
 
 
+def has_snapshot(workspace: Workspace, commit: str) -> bool:
+    """Return whether the snapshot of a commit is there, so that it may be built already."""
+    return (workspace.location.directory / _SNAPSHOTS / commit).is_dir()
+
+
 def session_at(session: CellSession, snapshot: Workspace, revision: str) -> CellSession:
     """Return a session in the same cell with the same images, so that nothing but sources and the
     definitions of libraries differ. Raise EnvmatrixError if libraries need other images."""

@@ -268,6 +268,42 @@ def budget(command: Decorated) -> Decorated:
     return cast("Decorated", with_budget)
 
 
+def comparing(command: Decorated) -> Decorated:
+    """Add the limits of comparisons: --pairs, --time, --margin; the command gets `limits`, and
+    `seconds` to measure."""
+
+    @click.option(
+        "--pairs",
+        type=click.IntRange(8, 1000),
+        default=32,
+        show_default=True,
+        help="Compare by at most so many pairs of runs; by fewer once all results are clear.",
+    )
+    @click.option(
+        "--time",
+        "seconds",
+        metavar="DURATION",
+        default="20m",
+        show_default=True,
+        callback=_seconds,
+        help="Measure for at most so long.",
+    )
+    @click.option(
+        "--margin",
+        type=click.FloatRange(0, 100, min_open=True),
+        default=0.5,
+        show_default=True,
+        help="Changes within so many percent are none.",
+    )
+    @functools.wraps(command)
+    def with_limits(*, pairs: int, margin: float, **arguments: Any) -> Any:
+        from envmatrix.comparison.model import Limits  # not for `--help`
+
+        return command(limits=Limits(margin / 100, pairs), **arguments)
+
+    return cast("Decorated", with_limits)
+
+
 def _in_a_directory(
     _context: click.Context, _option: click.Parameter, file: Path | None
 ) -> Path | None:

@@ -69,9 +69,12 @@ def in_unit_of_duration(points: Sequence[Point]) -> tuple[str, Sequence[Point]]:
     return unit, scaled
 
 
-def chart(points: Sequence[Point], title: str, unit: str) -> Markup:
-    """Return a line through points, oldest first, with scales; nothing for fewer than two, or for
-    numbers that no scale can have."""
+def chart(
+    points: Sequence[Point], title: str, unit: str, marks: Mapping[int, str] | None = None
+) -> Markup:
+    """Return a line through points, oldest first, with scales, and with the texts of `marks` before
+    the points of these indices; nothing for fewer than two, or for numbers that no scale can
+    have."""
     values = [point.value for point in points]
     if len(values) < 2 or not all(abs(value) < 1e15 for value in values):
         return Markup()
@@ -82,6 +85,7 @@ def chart(points: Sequence[Point], title: str, unit: str) -> Markup:
         _FRAME.format(_WIDTH, _HEIGHT, label),
         *_scale(scale),
         *_dates(points),
+        *_marks(marks or {}, len(points)),
         *_line(points, scale),
         Markup("</svg>"),
     ]
@@ -156,6 +160,14 @@ def _dates(points: Sequence[Point]) -> Iterator[Markup]:
         yield Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
             x, _HEIGHT - 4, anchor, f"{datetime.fromtimestamp(point.started, UTC):%Y-%m-%d}"
         )
+
+
+def _marks(marks: Mapping[int, str], count: int) -> Iterator[Markup]:
+    for index, text in marks.items():
+        x = round(_LEFT + (_WIDTH - _LEFT - _RIGHT) / (count - 1) * (index - 0.5), 1)
+        yield Markup(
+            '<line class="mark" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>'
+        ).format(x, x, _TOP, _HEIGHT - _BOTTOM, text)
 
 
 def _line(points: Sequence[Point], scale: Scale) -> Iterator[Markup]:

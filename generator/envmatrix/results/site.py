@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from markupsafe import Markup
 
+from envmatrix.comparison.history import Sample, changes
 from envmatrix.records import dataclass
 from envmatrix.results import queries, summary
 from envmatrix.results.charts import Point, chart, distribution, in_unit_of_duration
@@ -40,9 +41,9 @@ from envmatrix.results.performance import (
     sides_of,
 )
 from envmatrix.results.queries import Sighting, StoredRun
-from envmatrix.results.records import BAD, Revision
+from envmatrix.results.records import BAD, Revision, Run
 from envmatrix.results.report import Scope, compose
-from envmatrix.results.summary import Failure, Report, ReportEntry
+from envmatrix.results.summary import Failure, Report, ReportEntry, revision_text
 from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.outcomes import Comparison, Measurement, Step, TestOutcome
 from envmatrix.sessions.products import Product
@@ -50,6 +51,8 @@ from envmatrix.sessions.products import Product
 # The number of runs in histories, and of those of the same verb in trends.
 _RUNS = 30
 _STRIP = 12
+# The number of runs in charts of measurements, where changes of level need many.
+_MEASURED = 200
 # The most tests of a kind on a page.
 _TESTS = 1_000
 # The most groups of failures on the first page, and how many of them are visible at once.
@@ -233,9 +236,11 @@ class Site:
         bad = [test for test in tests if test.state != "passed"]
         of_verb = [item for item in reversed(history) if item.run.work == run.work]
         last = of_verb[-_STRIP:]
+        measured_runs = self._measured_runs(run) if run.verb == "perf" else last
         names = [test.name for test in bad[:_TESTS]]
         sightings = queries.sightings(connection, last, names) if names else {}
-        measured = queries.stored_parts(connection, Measurement, [item.run.id for item in last])
+        measured_ids = [item.run.id for item in measured_runs]
+        measured = queries.stored_parts(connection, Measurement, measured_ids)
         findings = queries.stored_parts(connection, Finding, ids).get(run.id, ())
         return self._rendered(
             "run.html.j2",
@@ -256,13 +261,20 @@ class Site:
                 (row, _distribution(row))
                 for row in queries.stored_parts(connection, Comparison, ids).get(run.id, ())
             ],
-            charts=_charts(last, measured),
+            charts=_charts(measured_runs, measured),
             products=queries.stored_parts(connection, Product, ids).get(run.id, ()),
             findings=sorted(findings, key=lambda finding: not finding.is_new),
             steps=[(step, self._log(step)) for step in self._steps(run.id)],
             history=history,
             times=_time_chart(of_verb),
         )
+
+    def _measured_runs(self, run: Run) -> Sequence[StoredRun]:
+        """Return the last runs that did the same work, oldest first."""
+        rows = queries.history(
+            self.connection, run.library, run.cell, run.verb, _MEASURED, run.part
+        )
+        return rows[::-1]
 
     def _steps(self, run: str) -> Sequence[Step]:
         return queries.stored_parts(self.connection, Step, [run], with_output=True).get(run, ())
@@ -395,12 +407,28 @@ def _charts(
     history: Sequence[StoredRun], measured: Mapping[str, Sequence[Measurement]]
 ) -> Mapping[str, Markup]:
     """Return the charts of measurements in runs, oldest first, by their names."""
-    points = queries.grouped(
-        ((row.name, row.unit), _point(stored, row.value))
+    rows_of = queries.grouped(
+        ((row.name, row.unit), (stored, row.value))
         for stored in history
         for row in measured.get(stored.run.id, ())
     )
-    return {name: chart(rows, name, unit) for (name, unit), rows in points.items()}
+    return {
+        name: chart([_point(*row) for row in rows], name, unit, _marks(rows))
+        for (name, unit), rows in rows_of.items()
+    }
+
+
+def _marks(rows: Sequence[tuple[StoredRun, float]]) -> Mapping[int, str]:
+    """Return where values of runs moved to another level, with a text. Runs in another image or on
+    another machine are another series."""
+    samples = [
+        Sample(revision_text(stored.run.revision), value, (stored.run.digest, stored.run.host))
+        for stored, value in rows
+    ]
+    return {
+        change.index: f"{change.before} to {change.after}: {100 * change.effect:+.1f} %"
+        for change in changes(samples)
+    }
 
 
 def _distribution(comparison: Comparison) -> Markup:

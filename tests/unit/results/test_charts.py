@@ -57,6 +57,15 @@ def test_a_chart_names_its_unit_its_ends_and_its_values() -> None:
     assert [title.text for title in svg.iter("title")][1] == "2026-09-21 15:13: 62 s"
 
 
+def test_marks_are_lines_before_their_points() -> None:
+    points = [Point(1_790_000_000.0 + index, float(index)) for index in range(3)]
+    figure = fromstring(chart(points, "time", "s", {1: "a to b: <+2 %>"}))  # noqa: S314 -- as above
+    (mark,) = (line for line in figure.iter("line") if line.get("class") == "mark")
+    assert mark.findtext("title") == "a to b: <+2 %>"
+    first, second = (float(circle.attrib["cx"]) for circle in [*figure.iter("circle")][:2])
+    assert first < float(mark.attrib["x1"]) < second
+
+
 def test_names_in_a_chart_are_text() -> None:
     figure = parsed([1.0, 2.0], title='<script>"', unit="<b>")
     assert figure.findtext("figcaption") == '<script>", <b>'

@@ -16,6 +16,7 @@ from envmatrix.results.page_paths import PERFORMANCE, cell_page
 from envmatrix.results.performance import Sides, effect_text, performance_table, sides_of
 from envmatrix.results.report import Scope
 from envmatrix.results.site import Site
+from envmatrix.sessions.outcomes import Measurement
 
 VALUES = st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=40)
 
@@ -73,6 +74,20 @@ def test_a_table_has_the_newest_comparison_on_each_device(database: Database) ->
     assert "+3.0 % ± 0.4 %" in run_page
     assert index
     assert "performance.html" in index
+
+
+def test_a_change_of_level_is_marked_in_the_chart_of_a_measurement(database: Database) -> None:
+    for number in range(60):
+        value = (1.0 if number < 30 else 1.1) + 0.001 * (number % 7)
+        speed = Measurement("axpy", value, "ms", "lower")
+        database.add(record(number + 1, verb="perf", measurements=[speed]))
+    with database.reading() as connection:
+        page = Site(connection, Scope(now=99.0, today=date(2026, 1, 1))).page(
+            cell_page("lib", CELL)
+        )
+    assert page
+    assert "r30 to r31: +10.0 %" in page
+    assert page.count('class="mark"') == 1
 
 
 def test_without_comparisons_there_is_no_page(database: Database) -> None:

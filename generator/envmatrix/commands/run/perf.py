@@ -17,19 +17,17 @@ from envmatrix.app.places import THIS_MACHINE
 from envmatrix.app.requirements import unmet_in_cell
 from envmatrix.app.workspace import Workspace
 from envmatrix.commands import display, options
+from envmatrix.comparison.model import Limits
 from envmatrix.console import Console
 from envmatrix.engine.gpu import NoGpu
 from envmatrix.sessions.outcomes import Comparison, Measurement
 
-_EPILOG = """\
-\b
-Examples:
-  envmatrix run perf cuda13-x86_64
-  envmatrix run perf cuda13-x86_64 --against origin/main
-"""
 
-
-@click.command("perf", cls=options.Passing, epilog=_EPILOG)
+@click.command(
+    "perf",
+    cls=options.Passing,
+    epilog="Example: envmatrix run perf cuda13-x86_64 --against origin/main",
+)
 @options.cell
 @click.option("--device", metavar="NAME", help="A qualified CDI device, such as nvidia.com/gpu=0.")
 @click.option(
@@ -37,35 +35,14 @@ Examples:
     metavar="REVISION",
     help="Build this revision as well, and compare with it in interleaved pairs of runs.",
 )
-@click.option(
-    "--pairs",
-    type=click.IntRange(8, 1000),
-    default=32,
-    show_default=True,
-    help="With --against, at most so many pairs; fewer once all results are clear.",
-)
-@click.option(
-    "--minutes",
-    type=click.FloatRange(0, 1440, min_open=True),
-    default=20.0,
-    show_default=True,
-    help="With --against, measure for at most so long.",
-)
-@click.option(
-    "--margin",
-    type=click.FloatRange(0, 100, min_open=True),
-    default=0.5,
-    show_default=True,
-    help="With --against, changes within so many percent are none.",
-)
+@options.comparing
 @options.as_json
 def command(
     *,
     device: str | None,
     against: str | None,
-    pairs: int,
-    minutes: float,
-    margin: float,
+    limits: Limits,
+    seconds: float,
     as_json: bool,
     arguments: Sequence[str],
     console: Console,
@@ -95,10 +72,8 @@ def command(
     if against is None:
         return measure_libraries(session, gpu, arguments, show)
     from envmatrix.app.comparing import ComparisonRequest, compare_libraries
-    from envmatrix.comparison.model import Limits
 
-    limits = Limits(margin / 100, pairs)
-    request = ComparisonRequest(against, limits, 60 * minutes, arguments)
+    request = ComparisonRequest(against, limits, seconds, arguments)
     return compare_libraries(session, gpu, request, options.today(), show)
 
 
