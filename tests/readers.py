@@ -37,6 +37,7 @@ from envmatrix.app.imports import Choice, convert_contents
 from envmatrix.app.pipeline_files import PipelineFiles
 from envmatrix.app.pipeline_plan import Request, read_trigger
 from envmatrix.app.test_lists import Terms, import_list
+from envmatrix.codegen.kernels import kernels
 from envmatrix.confined import Area, Directory
 from envmatrix.engine.buildkit_progress import BuildProgress
 from envmatrix.excerpts.planning import compose, is_promising, plan_excerpt
@@ -564,6 +565,17 @@ def _lines_of_a_journal() -> bytes:
     return "".join(f"{line_of(part)}\n" for part in parts).encode()
 
 
+_SASS = b"""
+\tcode for sm_90
+\t\tFunction : _ZN10_INTERNAL_5scaleEPKf
+        /*0000*/                   S2R R0, SR_TID.X ;        /* 0x0000000000007919 */
+                                                             /* 0x000fe400078e00ff */
+ Function _ZN10_INTERNAL_5scaleEPKf:
+  REG:10 STACK:0 SHARED:0 LOCAL:0 CONSTANT[0]:384
+.nv.info._ZN10_INTERNAL_5scaleEPKf
+\tAttribute:\tEIATTR_MAX_THREADS
+\tValue:\t0x100 0x1 0x1
+"""
 _OVERLAY = b"""version: "1"
 reason: "a new release"
 axes:
@@ -666,6 +678,7 @@ def readers() -> Sequence[Reader]:
             [b"  Manually-specified variables were not used by the project:\n\n    CPM_x_SOURCE\n"],
             _text(lambda text: BUILD_SYSTEMS["cmake"].unused_archives(_LIBRARY_WITH_ARCHIVE, text)),
         ),
+        Reader("machine code", [_SASS], _lines(lambda lines: kernels(lines, lines, lines))),
         Reader("gcov", [_json(gcov)], _lines(lambda lines: coverage.tracefile(lines, bool))),
         Reader("Cobertura", [b'<coverage line-rate="0.5"/>'], _text(coverage.line_rate)),
         Reader(

@@ -51,6 +51,7 @@ LAYERS = (
     "images",
     "plan",
     "comparison",
+    "codegen",
     "jobs",
     "pipeline",
     "render",
@@ -70,6 +71,7 @@ LAYERS = (
 # Decide from values alone; what they need of the world is handed in.
 PURE = {
     "adoption",
+    "codegen",
     "comparison",
     "help_page",
     "records",

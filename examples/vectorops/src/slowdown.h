@@ -16,7 +16,11 @@
 
 namespace vectorops {
 
-constexpr std::size_t repeated(std::size_t work) { return work * VECTOROPS_SLOWDOWN / 100; }
+#ifdef __CUDACC__
+__device__ constexpr std::size_t repeated(std::size_t work) {
+  return work * VECTOROPS_SLOWDOWN / 100;
+}
+#endif
 
 constexpr std::size_t repeated_on_host(std::size_t work) {
   return work * VECTOROPS_HOST_SLOWDOWN / 100;

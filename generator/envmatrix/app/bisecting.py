@@ -111,7 +111,7 @@ class _Judge:
     def _built(self, revision: str, part: Part = WHOLE) -> Iterator[Runner]:
         snapshot = snapshot_at(self.session.workspace, revision, self.session.console)
         session = session_at(self.session, snapshot, revision)
-        with built(session, session.libraries[0], part) as runner:
+        with built(session, session.libraries[0], part) as (runner, _):
             yield runner
 
     def _test(self, runner: Runner) -> tuple[Answer, str]:

@@ -24,6 +24,7 @@ from envmatrix.app.library_runs import (
 from envmatrix.app.measurement import device_of, gpus_for
 from envmatrix.app.snapshots import session_at, snapshot_at
 from envmatrix.app.testing import judge, placed_name
+from envmatrix.codegen.differences import differences
 from envmatrix.comparison.family import decide
 from envmatrix.comparison.model import Limits, Pair, Verdict
 from envmatrix.console import Console
@@ -35,10 +36,13 @@ from envmatrix.records import dataclass
 from envmatrix.results.recorder import Recorder
 from envmatrix.results.records import ARGUMENTS, BAD
 from envmatrix.results.waivers import load_waivers
+from envmatrix.sessions.analysis.findings import Finding
 from envmatrix.sessions.benchmark import FOREIGN, measure
+from envmatrix.sessions.codegen import code_of
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped, StepFailed
 from envmatrix.sessions.outcomes import Comparison, Measurement, State, TestOutcome
+from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.testing import TestRun
 from envmatrix.text import number_of
@@ -51,6 +55,9 @@ _STATES: Mapping[str, State] = {
     "undecided": "skipped",
     "invalid": "errored",
 }
+
+# More differences of machine code are on the page of the run.
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +85,23 @@ def compare_libraries(
     snapshot = snapshot_at(session.workspace, request.revision, session.console)
     past = session_at(session, snapshot, request.revision)
     past_libraries = {library.name: library for library in past.libraries}
+    examined: set[str] = set()
 
     def compare(runner: Runner, recorder: Recorder) -> Iterator[Compilation | Sequence[Comparison]]:
         context = runner.context
         if context.is_emulated:
             raise Skipped(f"`{session.cell.id}` {FOREIGN}")
-        require_machine(session, context)
-        gpus = gpus_for(session.place, context, gpu)
-        yield from compile_recorded(runner, recorder)
+        (compilation,) = compile_recorded(runner, recorder)
+        yield compilation
         part = Part(requirement=context.requirement)
         session.console.say(f"baseline `{request.revision}`")
-        with built(past, past_libraries[context.library.name], part) as baseline:
+        with built(past, past_libraries[context.library.name], part) as (baseline, products):
+            if context.library.name not in examined:  # once for all machines
+                examined.add(context.library.name)
+                sides = (baseline, products), (runner, compilation.products)
+                recorder.journal.write(*compare_code(*sides, session.console))
+            require_machine(session, context)
+            gpus = gpus_for(session.place, context, gpu)
             rows = measure_pairs(Sides(baseline, runner, gpus, request.arguments), request)
         comparisons = comparisons_of(rows, request, device_of(gpus), context)
         if not comparisons:
@@ -110,17 +123,40 @@ def compare_libraries(
         return run_each_library(session, "perf", compare, show, parts)
 
 
+Built = tuple[Runner, Sequence[Product]]
+
+
 @contextmanager
-def built(session: CellSession, library: Library, part: Part) -> Iterator[Runner]:
-    """Build a library, and yield its runner."""
+def built(session: CellSession, library: Library, part: Part) -> Iterator[Built]:
+    """Build a library, and yield its runner with its products."""
     Needs(session).install_for(library)
     with (
         locked_build(session, library, "compile") as context,
         recorded_run(session, context, "compile", part) as (runner, recorder),
     ):
-        for _ in compile_recorded(runner, recorder):
-            pass
-        yield runner
+        (compilation,) = compile_recorded(runner, recorder)
+        yield runner, compilation.products
+
+
+def compare_code(before: Built, after: Built, console: Console) -> Sequence[Finding]:
+    """Return how the machine code of kernels differs, and show it; none where it cannot be read,
+    with a warning."""
+    try:
+        codes = [code_of(*side) for side in (before, after)]
+    except EnvmatrixError as error:
+        console.warn(f"machine code is not compared: {error.message}")
+        return []
+    findings = [
+        Finding("codegen", "kernel", str(row), path)
+        for path in sorted({*codes[0], *codes[1]})
+        for row in differences(codes[0].get(path, {}), codes[1].get(path, {}))
+    ]
+    count = sum(len(kernels) for kernels in codes[1].values())
+    if count:
+        console.say(f"code     {number_of(len(findings), 'difference')} in {count} kernels")
+    for finding in findings[:_MOST_SHOWN]:
+        console.say(f"code     {finding.message}")
+    return findings
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,12 +58,14 @@ def command(
     selected = Workspace.here(), cell["name"], cell["libraries"]
     unplaced = gpu.reason if isinstance(gpu, NoGpu) else None
     choose, requirements_of = THIS_MACHINE.choose_gpu, attrgetter("measured_on")
-    if reason := unmet_in_cell(*selected, requirements_of, choose, unplaced):
+    reason = unmet_in_cell(*selected, requirements_of, choose, unplaced)
+    if reason and against is None:  # machine code is compared without a GPU as well
         return skip(f"no GPU for `{cell['name']}`: {reason}" if reason == unplaced else reason)
 
     def show(result: Compilation | Sequence[Measurement] | Sequence[Comparison]) -> None:
         if isinstance(result, Compilation):
-            display.show_products(result)
+            if not as_json:
+                display.show_products(result)
             return
         rows = [asdict(item) for item in result]
         display.show(rows, map(_line, result), as_json=as_json)
