@@ -3,7 +3,7 @@ Kubernetes."""
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property
@@ -17,7 +17,8 @@ from envmatrix.facts.model import load_facts
 from envmatrix.images.model import Image
 from envmatrix.jobs.model import Resources
 from envmatrix.machine import resources
-from envmatrix.machine.cache import cache_directory, exclusive
+from envmatrix.machine.cache import cache_directory
+from envmatrix.machine.leases import Queue, lease
 from envmatrix.parallel import INTERRUPTION
 from envmatrix.records import dataclass
 
@@ -230,9 +231,12 @@ class _Cluster(_Elsewhere):
 def _measuring_alone(machine: str, console: Console) -> AbstractContextManager[None]:
     """Return the context of a measurement that excludes those of other processes with this cache.
     All GPUs of a machine are one: a device may have several names, and they share its buses."""
-    name = hashlib.sha256(machine.encode()).hexdigest()[:24]
-    wait = "wait     for another process, which measures on the GPUs of the same machine"
-    return exclusive(cache_directory() / "locks" / f"gpus-{name}", lambda: console.say(wait))
+
+    def report_wait(queue: Queue) -> None:
+        others = queue.text(time.time())
+        console.say(f"wait     for {others}: it measures on the same machine")
+
+    return lease(cache_directory() / "leases", [machine], "a measurement", report_wait)
 
 
 THIS_MACHINE = ThisMachine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -125,4 +126,5 @@ def test_one_measurement_at_a_time_uses_the_gpus_of_a_machine(
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
-    assert capsys.readouterr().err.startswith("wait     for another process, which measures")
+    text = capsys.readouterr().err
+    assert text.startswith(f"wait     for process {os.getpid()} (a measurement), which came")
