@@ -70,7 +70,6 @@ from envmatrix.sessions import (
     compile_commands,
     fatbins,
     junit,
-    outcomes,
     test_dependencies,
 )
 from envmatrix.sessions.analysis import baselines
@@ -83,6 +82,7 @@ from envmatrix.sessions.analysis.analysers import (
     sanitizers,
 )
 from envmatrix.sessions.analysis.findings import Finding
+from envmatrix.sessions.benchmark_formats import read_measurements
 from envmatrix.sessions.buildsystems import BUILD_SYSTEMS
 from envmatrix.sessions.outcomes import Comparison, Measurement, Step
 from envmatrix.sessions.wheels.plan import plan_repair
@@ -585,6 +585,31 @@ libraries:
 """
 
 
+BENCHMARKS: Sequence[object] = (
+    {"benchmarks": [{"name": "a", "run_type": "iteration", "real_time": 1.5, "time_unit": "ns"}]},
+    {"benchmarks": [{"fullname": "a", "stats": {"data": [1.5, 2.5]}}]},
+    {"results": [{"command": "a", "times": [1.5, 2.5], "exit_codes": [0, 0]}]},
+    {
+        "benchmarks": [
+            {
+                "name": "a",
+                "states": [
+                    {
+                        "name": "Device=0",
+                        "summaries": [
+                            {
+                                "tag": "nv/cold/time/gpu/mean",
+                                "data": [{"name": "value", "value": "1.5"}],
+                            }
+                        ],
+                    }
+                ],
+            }
+        ]
+    },
+)
+
+
 def readers() -> Sequence[Reader]:
     benchmark = {"name": "axpy", "value": 1.5, "unit": "GB/s", "direction": "higher"}
     gcov = {"files": [{"file": "/source/a.cpp", "lines": [{"line_number": 1, "count": 2}]}]}
@@ -622,7 +647,9 @@ def readers() -> Sequence[Reader]:
             _made("reports/a.xml", lambda build: junit.read(build, "reports/a.xml")),
         ),
         Reader(
-            "measurements", [_json({"measurements": [benchmark]})], _text(outcomes.measurements)
+            "measurements",
+            [_json({"measurements": [benchmark]}), *map(_json, BENCHMARKS)],
+            _text(read_measurements),
         ),
         Reader(
             "compilations",

@@ -289,10 +289,11 @@ class LibraryTest:
 
 @dataclass(frozen=True, slots=True)
 class LibraryBenchmark:
-    """A benchmark of a library: a program in the build directory, and the machines that it is
-    measured on, any with a GPU without these."""
+    """A benchmark of a library: a program in the build directory, its `options`, and the machines
+    that it is measured on, any with a GPU without these."""
 
     program: InsidePath
+    options: tuple[Text, ...] = ()
     runs_on: RunsOn = ()
 
 

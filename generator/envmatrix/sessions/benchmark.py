@@ -10,9 +10,10 @@ from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import SKIPPED, ConfigurationError, EnvmatrixError, Problem
 from envmatrix.matrix.library import Library, LibraryBenchmark
 from envmatrix.sessions import tasks
+from envmatrix.sessions.benchmark_formats import read_measurements
 from envmatrix.sessions.context import BUILD
 from envmatrix.sessions.failures import Skipped
-from envmatrix.sessions.outcomes import Measurement, measurements
+from envmatrix.sessions.outcomes import Measurement
 from envmatrix.sessions.runner import Runner
 from envmatrix.text import one_line
 
@@ -45,13 +46,15 @@ def _measure(
     arguments: Sequence[str],
     name: str,
 ) -> Sequence[Measurement]:
-    task = tasks.in_runtime(runner.context, [f"{BUILD}/{benchmark.program}", *arguments])
+    task = tasks.in_runtime(
+        runner.context, [f"{BUILD}/{benchmark.program}", *benchmark.options, *arguments]
+    )
     completed = runner.run(replace(task, gpus=gpus, keeps_stdout=True), name)
     if completed.status == SKIPPED:
         raise Skipped(f"the benchmark found no GPU: {' '.join(completed.lines[-1:])}")
     runner.check(completed)
     stdout = completed.result.stdout
-    results = measurements(stdout)
+    results = read_measurements(stdout)
     runner.context.log(name).with_suffix(".json").write_text(stdout, encoding="utf-8")
     return results
 

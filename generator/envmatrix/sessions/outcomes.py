@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -141,13 +140,8 @@ def parse_errors(message: str, hint: str | None = None) -> Iterator[None]:
         raise EnvmatrixError(f"{message}: {error}", hint=hint) from error
 
 
-def measurements(text: str) -> tuple[Measurement, ...]:
-    """Parse a benchmark's JSON: {"measurements": [{name, value, unit, direction}]}."""
-    with parse_errors("the benchmark's output is not its JSON"):
-        return tuple(map(_measurement, json.loads(bounded(text))["measurements"]))
-
-
-def _measurement(row: Any) -> Measurement:
+def measurement_of(row: Any) -> Measurement:
+    """Return the measurement of a row of JSON: {name, value, unit, direction}."""
     name, value, unit, direction = (row[key] for key in ("name", "value", "unit", "direction"))
     if not isinstance(name, str) or not isinstance(unit, str):
         raise TypeError(f"name and unit of {name!r} must be text")

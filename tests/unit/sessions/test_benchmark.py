@@ -29,7 +29,7 @@ def runner_of(
         return result
 
     context = context_in(root)
-    benchmarks = tuple(map(LibraryBenchmark, names))
+    benchmarks = tuple(LibraryBenchmark(name, ("--json",)) for name in names)
     context = replace(context, library=replace(context.library, benchmark=benchmarks))
     return Runner(FakeExecutor(program), context, Console(-1))
 
@@ -46,7 +46,7 @@ def test_a_benchmark_has_gpus_and_runs_without_compilers(tmp_path: Path) -> None
     measure(runner, Gpus("nvidia.com/gpu=0"), ["--quick"])
     assert isinstance(runner.executor, FakeExecutor)
     (task,) = runner.executor.tasks
-    assert task.command == ["/build/b", "--quick"]
+    assert task.command == ["/build/b", "--json", "--quick"]
     assert (task.gpus, task.keeps_stdout) == (Gpus("nvidia.com/gpu=0"), True)
     assert task.image == runner.context.names[runner.context.runtime or runner.context.compiler]
 
@@ -59,7 +59,7 @@ def test_a_benchmark_that_finds_no_gpu_is_skipped(tmp_path: Path) -> None:
 def test_a_benchmark_that_fails_or_prints_something_else_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match=r"perf of `lib` in `.*` failed with exit code 2"):
         measure(runner_of(tmp_path, TaskResult(2)), Gpus(), [])
-    with pytest.raises(EnvmatrixError, match="the benchmark's output is not its JSON"):
+    with pytest.raises(EnvmatrixError, match="the benchmark's output is no result"):
         measure(runner_of(tmp_path, TaskResult(0, "fast")), Gpus(), [])
 
 

@@ -6,44 +6,7 @@ import pytest
 
 from envmatrix.errors import EnvmatrixError
 from envmatrix.sessions import outcomes
-from envmatrix.sessions.outcomes import Measurement, State, TestOutcome
-
-ROW = {"name": "axpy", "value": 1, "unit": "GB/s", "direction": "higher"}
-
-
-def printed(*rows: object) -> str:
-    return json.dumps({"measurements": rows})
-
-
-def test_the_measurements_of_a_benchmark() -> None:
-    assert outcomes.measurements(printed(ROW)) == (Measurement("axpy", 1.0, "GB/s", "higher"),)
-    assert outcomes.measurements(printed()) == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no GPU",
-        "[]",
-        "{}",
-        '{"measurements": 1}',
-        printed(1),
-        printed({**ROW, "value": "fast"}),
-        printed({**ROW, "value": None}),
-        printed({**ROW, "value": 10**400}),
-        printed({**ROW, "value": float("nan")}),
-        printed({**ROW, "value": float("inf")}),
-        printed({**ROW, "direction": "sideways"}),
-        printed({**ROW, "name": 1}),
-        '{"measurements": ' + "[" * 100_000,
-        " " * (17 << 20),
-        printed({key: value for key, value in ROW.items() if key != "unit"}),
-    ],
-)
-def test_what_is_no_measurement_is_an_error(text: str) -> None:
-    with pytest.raises(EnvmatrixError, match="the benchmark's output is not its JSON"):
-        outcomes.measurements(text)
+from envmatrix.sessions.outcomes import State, TestOutcome
 
 
 def outcome(name: str, state: State, message: str = "") -> TestOutcome:
