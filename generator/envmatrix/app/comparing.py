@@ -41,20 +41,12 @@ from envmatrix.sessions.benchmark import FOREIGN, measure
 from envmatrix.sessions.codegen import code_of
 from envmatrix.sessions.context import BuildContext
 from envmatrix.sessions.failures import Skipped, StepFailed
-from envmatrix.sessions.outcomes import Comparison, Measurement, State, TestOutcome
+from envmatrix.sessions.outcomes import STATE_OF, Comparison, Measurement, TestOutcome
 from envmatrix.sessions.products import Product
 from envmatrix.sessions.runner import Runner
 from envmatrix.sessions.testing import TestRun
 from envmatrix.text import number_of
-
-# The states of tests that stand for verdicts. Nothing but a clear result passes.
-_STATES: Mapping[str, State] = {
-    "slower": "failed",
-    "faster": "passed",
-    "equal": "passed",
-    "undecided": "skipped",
-    "invalid": "errored",
-}
+from envmatrix.vcs.git import commit_named
 
 # More differences of machine code are on the page of the run.
 _MOST_SHOWN = 20
@@ -82,6 +74,7 @@ def compare_libraries(
     that they require, and show the results; return the exit code. A slower benchmark fails as a
     test does, and can be waived."""
     waivers = load_waivers(session.workspace.root)
+    commit = commit_named(session.workspace.root, request.revision)
     snapshot = snapshot_at(session.workspace, request.revision, session.console)
     past = session_at(session, snapshot, request.revision)
     past_libraries = {library.name: library for library in past.libraries}
@@ -103,7 +96,8 @@ def compare_libraries(
             require_machine(session, context)
             gpus = gpus_for(session.place, context, gpu)
             rows = measure_pairs(Sides(baseline, runner, gpus, request.arguments), request)
-        comparisons = comparisons_of(rows, request, device_of(gpus), context)
+        named = replace(request, revision=commit)
+        comparisons = comparisons_of(rows, named, device_of(gpus), context)
         if not comparisons:
             message = f"no benchmark of `{context.library.name}` printed a measurement"
             raise EnvmatrixError(message, hint=f"the output is {context.log('perf')}")
@@ -266,7 +260,7 @@ def comparisons_of(
 
 def outcome_of(comparison: Comparison) -> TestOutcome:
     """Return a comparison as the outcome of a test, which waivers and reports know."""
-    return TestOutcome(comparison.name, _STATES[comparison.state], 0.0, comparison.message)
+    return TestOutcome(comparison.name, STATE_OF[comparison.state], 0.0, comparison.message)
 
 
 def _failure(outcomes: Sequence[TestOutcome], context: BuildContext) -> StepFailed | None:

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import pairwise
 from statistics import NormalDist, median
 
+from envmatrix.comparison.ranks import doubled_ranks
 from envmatrix.records import dataclass
 
 # The fewest values of a level: fewer are spikes.
@@ -134,18 +135,7 @@ def _best(values: Sequence[float], start: int) -> tuple[float, int]:
 
 
 def _ranks(values: Sequence[float]) -> Sequence[float]:
-    """Return the rank of each value; equal ones share that in their middle."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end < len(order) and values[order[end]] == values[order[start]]:
-            end += 1
-        for index in order[start:end]:
-            ranks[index] = (start + end + 1) / 2
-        start = end
-    return ranks
+    return [rank / 2 for rank in doubled_ranks(values)]
 
 
 def _tie_factor(ranks: Sequence[float]) -> float:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import accumulate, combinations_with_replacement
 from statistics import median
 
+from envmatrix.comparison.ranks import doubled_ranks
 from envmatrix.records import dataclass
 
 
@@ -26,25 +27,10 @@ class Estimate:
 def p_value(values: Sequence[float]) -> float:
     """Return the probability of as large a sum of positive ranks, or a larger one, if the values
     are symmetric around 0; 1 for no values."""
-    ranks = _doubled_ranks([abs(value) for value in values])
+    ranks = doubled_ranks([abs(value) for value in values])
     total = sum(rank for rank, value in zip(ranks, values, strict=True) if value > 0)
     signed = (rank for rank, value in zip(ranks, values, strict=True) if value)
     return _upper(tuple(sorted(signed)))[total]
-
-
-def _doubled_ranks(sizes: Sequence[float]) -> Sequence[int]:
-    """Return twice the rank of each size, by which those of ties, in the middle, are whole."""
-    order = sorted(range(len(sizes)), key=sizes.__getitem__)
-    ranks = [0] * len(sizes)
-    start = 0
-    while start < len(order):
-        end = start
-        while end < len(order) and sizes[order[end]] == sizes[order[start]]:
-            end += 1
-        for index in order[start:end]:
-            ranks[index] = start + end + 1
-        start = end
-    return ranks
 
 
 @lru_cache(maxsize=4096)

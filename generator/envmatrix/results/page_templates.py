@@ -16,6 +16,7 @@ from markupsafe import Markup
 from envmatrix.console import amount_of
 from envmatrix.results import failure_groups, formats, page_paths, performance, summary
 from envmatrix.results.records import Revision, Run
+from envmatrix.sessions.outcomes import STATE_OF
 from envmatrix.text import duration, number_of
 
 _DIRECTORY = Path(__file__).parent / "templates"
@@ -91,7 +92,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {"badge": badge}
     environment.filters |= {
         "cell_page": page_paths.cell_page,
-        "colour": performance.COLOURS.__getitem__,
+        "colour": STATE_OF.__getitem__,
         "command": command,
         "count": lambda count: f"{count:,}",
         "duration": duration,

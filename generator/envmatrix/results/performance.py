@@ -9,16 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from envmatrix.comparison.model import percent
 from envmatrix.records import dataclass
 from envmatrix.results.queries import StoredRun
-from envmatrix.sessions.outcomes import Comparison, ComparisonState, State
+from envmatrix.sessions.outcomes import Comparison
 
-# The colours of pages are those of tests. What is undecided has not passed.
-COLOURS: Mapping[ComparisonState, State] = {
-    "slower": "failed",
-    "faster": "passed",
-    "equal": "passed",
-    "undecided": "skipped",
-    "invalid": "errored",
-}
 # The most pairs that a chart has.
 _MOST_PAIRS = 1_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
@@ -53,6 +53,14 @@ class Measurement:
 
 # The result of a comparison with a baseline: `undecided` needs more pairs, `invalid` has a fault.
 ComparisonState: TypeAlias = Literal["slower", "faster", "equal", "undecided", "invalid"]
+# What that is as a test: nothing but a clear result passes.
+STATE_OF: Mapping[ComparisonState, State] = {
+    "slower": "failed",
+    "faster": "passed",
+    "equal": "passed",
+    "undecided": "skipped",
+    "invalid": "errored",
+}
 
 
 @dataclass(frozen=True, slots=True)
