@@ -164,7 +164,7 @@ def test_a_job_that_a_newer_push_cancels_leaves_no_outcome(
 
 
 def test_clocks_of_machines_are_not_compared(good: Adopter, nodes: Nodes) -> None:
-    """One machine is two years behind, one two years ahead."""
+    """Let one machine be two years behind, and one two years ahead."""
     for each, years in zip(to_do(nodes.pipeline), (-2, 2), strict=True):
         skewed = Nodes(good.with_variables(**_clock(nodes.directory, years)), nodes.directory)
         assert skewed.attempt(each) == 0

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from tests.integration.conftest import CELL, Checkout
-from tests.integration.test_comparing import BUILD, PROGRAM
+from tests.integration.test_comparing import BUILD, PROGRAM, with_library
 from tests.repositories import committed, git, head
+
+from envmatrix.app.places import THIS_MACHINE
+from envmatrix.console import Console
 
 LIBRARY = f"""\
 libraries:
@@ -23,10 +27,7 @@ libraries:
 
 @pytest.fixture
 def summing(checkout: Checkout) -> Checkout:
-    file = checkout.root / "matrix.yaml"
-    file.write_text(file.read_text() + LIBRARY)
-    committed(checkout.root, {"summing/bench.c": PROGRAM, "summing/extra": "0"})
-    return checkout
+    return with_library(checkout, LIBRARY)
 
 
 def commits(checkout: Checkout, *files: Mapping[str, str]) -> list[str]:
@@ -68,6 +69,17 @@ def test_a_good_revision_that_is_not_good_is_an_error(summing: Checkout) -> None
 
 
 @pytest.mark.alone
-def test_the_first_slower_commit_is_named(summing: Checkout) -> None:
+def test_the_first_slower_commit_is_named_and_nothing_else_is_measured(summing: Checkout) -> None:
     hashes = commits(summing, {}, {}, {"extra": "10"}, {}, {})
-    assert bisect(summing, "--benchmark", "chain", "--margin", "3")["first"] == hashes[2]
+    good = git(summing.root, "rev-list", "--max-parents=0", "HEAD")
+    with THIS_MACHINE.measuring(Console(-1)):
+        options = ("--good", good, "--benchmark", "chain", "--margin", "3")
+        process = summing.start("bisect", CELL, *options)
+        end = time.monotonic() + 60
+        while "it measures on the same machine" not in summing.output:
+            assert process.poll() is None, summing.output
+            assert time.monotonic() < end, summing.output
+            time.sleep(0.1)
+        assert "pair " not in summing.output
+    assert process.wait(300) == 0, summing.output
+    assert f"the first bad commit is {hashes[2]}" in summing.output

@@ -52,13 +52,17 @@ libraries:
 """
 
 
-@pytest.fixture
-def summing(checkout: Checkout) -> Checkout:
-    """A repository of git with a library that has a benchmark."""
+def with_library(checkout: Checkout, library: str) -> Checkout:
+    """Make a checkout a repository of git with a library that has a benchmark."""
     file = checkout.root / "matrix.yaml"
-    file.write_text(file.read_text() + LIBRARY)
+    file.write_text(file.read_text() + library)
     committed(checkout.root, {"summing/bench.c": PROGRAM, "summing/extra": "0"})
     return checkout
+
+
+@pytest.fixture
+def summing(checkout: Checkout) -> Checkout:
+    return with_library(checkout, LIBRARY)
 
 
 def compared(checkout: Checkout, *options: str, expect: int = 0) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from envmatrix.app.snapshots import has_snapshot, session_at, snapshot_at
 from envmatrix.app.testing import placed_name
 from envmatrix.comparison.bisection import Answer, Search
 from envmatrix.comparison.model import Limits
+from envmatrix.engine.gpu import NoGpu
 from envmatrix.engine.tasks import Gpus
 from envmatrix.errors import ConfigurationError, EnvmatrixError
 from envmatrix.matrix.requirements import Requirement
@@ -69,6 +70,8 @@ def bisect_library(session: CellSession, bisection: Bisection) -> Culprits:
     """
     workspace, console = session.workspace, session.console
     judge = _Judge(session, bisection)
+    if bisection.benchmark is not None:
+        judge = _Judge(session, bisection, *_measured_on(session))
     good, bad = (commit_named(workspace.root, name) for name in (bisection.good, bisection.bad))
     revisions = commits_between(workspace.root, good, bad)
     tried: list[tuple[str, Answer, str]] = []
@@ -94,8 +97,12 @@ def bisect_library(session: CellSession, bisection: Bisection) -> Culprits:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
+    """Judges revisions; benchmarks are measured on `machine`, or on `gpu` if they require none."""
+
     session: CellSession
     bisection: Bisection
+    machine: Requirement | None = None
+    gpu: Gpus | NoGpu = NoGpu("nothing is measured")
 
     def answer(self, revision: str) -> tuple[Answer, str]:
         """Return whether a revision is good, with the reason."""
@@ -131,15 +138,16 @@ class _Judge:
         return "bad" if state in BAD else "good", f"the test {state}"
 
     def _compare(self, revision: str, benchmark: str) -> tuple[Answer, str]:
-        place, bisection = self.session.place, self.bisection
+        place, console, bisection = self.session.place, self.session.console, self.bisection
         request = ComparisonRequest(bisection.good, bisection.limits, bisection.seconds)
-        part = Part(requirement=self._machine)
+        part = Part(requirement=self.machine)
         try:
             with (
+                place.measuring(console),
                 self._built(bisection.good, part) as baseline,
                 self._built(revision, part) as change,
             ):
-                gpus = gpus_for(place, change.context, place.choose_gpu())
+                gpus = gpus_for(place, change.context, self.gpu)
                 rows = measure_pairs(Sides(baseline, change, gpus), request)
                 comparisons = comparisons_of(rows, request, "", change.context)
                 names = (benchmark, placed_name(benchmark, change.context))
@@ -151,16 +159,20 @@ class _Judge:
             return "unknown", f"no benchmark is called `{benchmark}`: it measures {every}"
         return _ANSWERS.get(row.state, "unknown"), row.message
 
-    @property
-    def _machine(self) -> Requirement | None:
-        """The first machine for benchmarks that this place is, or the first one at all."""
-        session = self.session
-        (library,), matrix = session.libraries, session.workspace.matrix
-        choose, has_gpu = session.place.choose_gpu, isinstance(session.place.choose_gpu(), Gpus)
-        machines = machines_of(library.measured_on, session.cell, matrix, TIERS[-1])
-        fitting = (
-            row
-            for row in machines
-            if (unmet(row, library, session.cell, matrix, choose) is None if row else has_gpu)
+
+def _measured_on(session: CellSession) -> tuple[Requirement | None, Gpus | NoGpu]:
+    """Return the first machine for benchmarks that this place is, or the first one at all, and the
+    GPUs of what requires none."""
+    place, matrix, (library,) = session.place, session.workspace.matrix, session.libraries
+    gpu = place.choose_gpu()
+    machines = machines_of(library.measured_on, session.cell, matrix, TIERS[-1])
+    fitting = (
+        row
+        for row in machines
+        if (
+            unmet(row, library, session.cell, matrix, place.choose_gpu) is None
+            if row
+            else isinstance(gpu, Gpus)
         )
-        return next(fitting, machines[0] if machines else None)
+    )
+    return next(fitting, machines[0] if machines else None), gpu

@@ -21,9 +21,8 @@ _AT_LEAST = ">="
 class Requirement:
     """The machine to run on: with a GPU of one of the models `gpu`, of the compute capability `sm`,
     with `memory` in MB; with so many `gpus` of that, none of which are passed if it is 0; with a
-    `driver` of a branch. `compat` tells
-    whether programs use NVIDIA's forward compatibility. `cells` are globs of those that it is for,
-    and `tier` the first one that has it."""
+    `driver` of a branch. `compat` tells whether programs use NVIDIA's forward compatibility.
+    `cells` are globs of those that it is for, and `tier` the first one that has it."""
 
     gpu: OneOrMore[Text] = ()
     sm: Capability | None = None
